@@ -1,0 +1,152 @@
+# Accrue's targets: accrue_library, accrue_executable, accrue_test.
+#
+# All compiler options are set here, per target; nothing is set globally.
+# Includes are spelled from the repository root ("server/rule/schedule.h").
+
+set(ACCRUE_SANITIZE "" CACHE STRING
+  "Sanitizers of every target: 'address,undefined', 'thread', or empty")
+option(ACCRUE_WERROR "Warnings are errors" ON)
+
+# Folders below service/: free of gRPC, and so the ones that ThreadSanitizer can
+# judge (Debian's gRPC and abseil are not instrumented).
+set(ACCRUE_BELOW_SERVICE base rule device kernels model ingest)
+
+set(ACCRUE_BIN_DIR ${PROJECT_BINARY_DIR}/bin)
+set(ACCRUE_TEST_BIN_DIR ${PROJECT_BINARY_DIR}/test_bin)
+
+# What the sanitizer presets build: the tests that they run, with what those
+# tests start.
+add_custom_target(sanitized)
+
+function(accrue_configure_target target)
+  cmake_parse_arguments(arg "GENERATED" "" "" ${ARGN})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES
+    CXX_EXTENSIONS OFF
+    POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${target}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  # CPU and GPU agree bit for bit only if no compiler fuses a multiply with an
+  # add, or reorders either.
+  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-fast-math)
+  if(NOT arg_GENERATED)
+    target_compile_options(${target} PRIVATE
+      -Wall -Wextra
+      $<$<BOOL:${ACCRUE_WERROR}>:-Werror>
+      $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+  endif()
+  if(ACCRUE_SANITIZE)
+    target_compile_options(${target} PRIVATE
+      -fsanitize=${ACCRUE_SANITIZE} -fno-sanitize-recover=all
+      -fno-omit-frame-pointer)
+    target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
+    target_link_options(${target} PRIVATE -fsanitize=${ACCRUE_SANITIZE})
+  endif()
+endfunction()
+
+# accrue_library(NAME accrue_base SRCS a.cc HDRS a.h DEPS absl::status
+#                [PRIVATE_DEPS ...] [GENERATED])
+#
+# One library a folder. DEPS pass on to whoever links it, since its headers name
+# them; PRIVATE_DEPS appear in its sources only. Without SRCS it is header-only.
+# GENERATED sources are compiled without our warnings.
+function(accrue_library)
+  cmake_parse_arguments(arg "GENERATED" "NAME"
+    "SRCS;HDRS;DEPS;PUBLIC_DEPS;PRIVATE_DEPS" ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${arg_NAME}: unknown: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT arg_SRCS)
+    add_library(${arg_NAME} INTERFACE)
+    target_compile_features(${arg_NAME} INTERFACE cxx_std_20)
+    target_include_directories(${arg_NAME}
+      INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+    target_link_libraries(${arg_NAME} INTERFACE ${arg_DEPS} ${arg_PUBLIC_DEPS})
+    return()
+  endif()
+  add_library(${arg_NAME} ${arg_SRCS} ${arg_HDRS})
+  if(arg_GENERATED)
+    accrue_configure_target(${arg_NAME} GENERATED)
+  else()
+    accrue_configure_target(${arg_NAME})
+  endif()
+  target_link_libraries(${arg_NAME}
+    PUBLIC ${arg_DEPS} ${arg_PUBLIC_DEPS}
+    PRIVATE ${arg_PRIVATE_DEPS})
+endfunction()
+
+# accrue_executable(NAME accrued SRCS main.cc DEPS accrue_service [TCMALLOC])
+#
+# Lands in <build>/bin. TCMALLOC links the allocator that keeps its pages, which
+# is what makes receiving fast; never under a sanitizer, which brings its own.
+function(accrue_executable)
+  cmake_parse_arguments(arg "TCMALLOC" "NAME" "SRCS;DEPS" ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${arg_NAME}: unknown: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  add_executable(${arg_NAME} ${arg_SRCS})
+  accrue_configure_target(${arg_NAME})
+  set_target_properties(${arg_NAME} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${ACCRUE_BIN_DIR})
+  target_link_libraries(${arg_NAME} PRIVATE ${arg_DEPS})
+  if(arg_TCMALLOC AND NOT ACCRUE_SANITIZE)
+    # No symbol of it is named, so the linker must be told to keep it.
+    target_link_libraries(${arg_NAME} PRIVATE
+      -Wl,--push-state,--no-as-needed PkgConfig::tcmalloc -Wl,--pop-state)
+  endif()
+endfunction()
+
+# accrue_test(NAME byte_chain_test SRCS byte_chain_test.cc DEPS accrue_base
+#             [LABELS unit] [TIMEOUT 120] [PROGRAMS accrued ...] [ENV A=b ...])
+#
+# One GoogleTest binary, one ctest entry. LABELS default to `unit`; tests of the
+# folders below service/ get `below_service` as well. PROGRAMS are the targets
+# that the test starts; it finds them in $ACCRUE_BIN_DIR.
+function(accrue_test)
+  cmake_parse_arguments(arg "" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;PROGRAMS;ENV"
+    ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${arg_NAME}: unknown: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  add_executable(${arg_NAME} ${arg_SRCS})
+  accrue_configure_target(${arg_NAME})
+  set_target_properties(${arg_NAME} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${ACCRUE_TEST_BIN_DIR})
+  target_link_libraries(${arg_NAME} PRIVATE ${arg_DEPS} GTest::gmock_main)
+  if(arg_PROGRAMS)
+    add_dependencies(${arg_NAME} ${arg_PROGRAMS})
+  endif()
+  add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})
+  accrue_test_properties(${arg_NAME} LABELS ${arg_LABELS}
+    TIMEOUT ${arg_TIMEOUT} ENV ${arg_ENV})
+  get_test_property(${arg_NAME} LABELS labels)
+  if(ACCRUE_SANITIZE MATCHES thread)
+    set(wanted below_service)
+  else()
+    set(wanted unit conformance e2e)
+  endif()
+  foreach(label IN LISTS wanted)
+    if(label IN_LIST labels)
+      add_dependencies(sanitized ${arg_NAME})
+    endif()
+  endforeach()
+endfunction()
+
+# Labels, time limit and environment of a test that add_test() made.
+function(accrue_test_properties name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENV" ${ARGN})
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  cmake_path(GET CMAKE_CURRENT_SOURCE_DIR FILENAME folder)
+  if(folder IN_LIST ACCRUE_BELOW_SERVICE)
+    list(APPEND arg_LABELS below_service)
+  endif()
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${arg_LABELS}"
+    TIMEOUT ${arg_TIMEOUT}
+    ENVIRONMENT "ACCRUE_BIN_DIR=${ACCRUE_BIN_DIR};ACCRUE_SOURCE_DIR=${PROJECT_SOURCE_DIR};UBSAN_OPTIONS=print_stacktrace=1;${arg_ENV}")
+endfunction()
