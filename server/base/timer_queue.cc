@@ -1,0 +1,82 @@
+#include "server/base/timer_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace accrue {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Far beyond any deadline, and near enough for std::chrono's arithmetic.
+constexpr absl::Duration kLongest = absl::Hours(24 * 365 * 10);
+
+SteadyClock::time_point ToSteady(absl::Time time) {
+  const absl::Duration until =
+      std::clamp(time - absl::Now(), -kLongest, kLongest);
+  return SteadyClock::now() + absl::ToChronoNanoseconds(until);
+}
+
+}  // namespace
+
+TimerQueue::TimerQueue() : thread_([this] { ThreadLoop(); }) {}
+
+TimerQueue::~TimerQueue() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  changed_.Signal();
+  thread_.join();
+}
+
+TimerId TimerQueue::At(absl::Time time, absl::AnyInvocable<void()> callback) {
+  const SteadyClock::time_point steady = ToSteady(time);
+  bool first = false;
+  TimerId id;
+  {
+    MutexLock lock(&mutex_);
+    id = TimerId(steady, ++last_number_);
+    const auto at = timers_.emplace(id, std::move(callback)).first;
+    first = at == timers_.begin();
+  }
+  if (first) changed_.Signal();
+  return id;
+}
+
+bool TimerQueue::Cancel(TimerId id) {
+  // Destroyed after the lock is gone: a callback may hold what locks again.
+  decltype(timers_)::node_type cancelled;
+  MutexLock lock(&mutex_);
+  cancelled = timers_.extract(id);
+  return !cancelled.empty();
+}
+
+void TimerQueue::ThreadLoop() {
+  while (true) {
+    decltype(timers_)::node_type due;
+    {
+      MutexLock lock(&mutex_);
+      while (due.empty()) {
+        if (stopping_) return;
+        if (timers_.empty()) {
+          changed_.Wait(&mutex_);
+          continue;
+        }
+        const auto first = timers_.begin();
+        const auto until = first->first.time_ - SteadyClock::now();
+        if (until <= SteadyClock::duration::zero()) {
+          due = timers_.extract(first);
+        } else {
+          changed_.WaitWithDeadline(&mutex_,
+                                    absl::Now() + absl::FromChrono(until));
+        }
+      }
+    }
+    due.mapped()();
+  }
+}
+
+}  // namespace accrue

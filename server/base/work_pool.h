@@ -1,0 +1,104 @@
+// WorkPool: the process's compute threads, shared fairly among lanes.
+//
+// A lane is a queue of jobs, a job a number of chunks. Threads take one chunk
+// at a time and rotate over the lanes that have any, so that one big model
+// cannot starve another.
+//
+// Order.     a lane's jobs start in FIFO order: the first chunk of a job starts
+//            after every chunk of the one before has started (not: ended).
+//            Nothing run here may block
+// Invariant. every queued chunk and every `done` runs exactly once, those
+// queued
+//            at destruction included
+// Numerics.  each thread checks at its start that denormals are kept
+// Threading. safe. Jobs may queue jobs. Destroy the pool when no other thread
+//            can queue any more, and not from one of its own
+
+#ifndef ACCRUE_SERVER_BASE_WORK_POOL_H_
+#define ACCRUE_SERVER_BASE_WORK_POOL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
+#include "server/base/mutex.h"
+
+namespace accrue {
+
+class WorkPool {
+  struct LaneState;
+
+ public:
+  // A handle of a queue; copies name the same queue. It may be dropped at any
+  // time: what is queued still runs. It must not be used after the pool's end.
+  class Lane {
+   public:
+    Lane() = default;
+
+   private:
+    friend class WorkPool;
+    explicit Lane(std::shared_ptr<LaneState> state)
+        : state_(std::move(state)) {}
+    std::shared_ptr<LaneState> state_;
+  };
+
+  // `on_thread_start` runs first on each thread. A thread without work spins
+  // for `spin` before it sleeps: faster hand-overs, bought with idle cycles.
+  explicit WorkPool(int threads, std::function<void()> on_thread_start = {},
+                    absl::Duration spin = absl::ZeroDuration());
+  ~WorkPool();
+  WorkPool(const WorkPool&) = delete;
+  WorkPool& operator=(const WorkPool&) = delete;
+
+  Lane NewLane() { return Lane(std::make_shared<LaneState>()); }
+
+  // Queues body(0) ... body(chunk_count - 1), which run in any order and at the
+  // same time, and then done(), on the thread that ended the last of them.
+  // `done` runs on the pool for chunk_count 0 too, and sees all that the bodies
+  // wrote.
+  void Run(const Lane& lane, int64_t chunk_count,
+           std::function<void(int64_t chunk)> body,
+           absl::AnyInvocable<void()> done);
+
+  // Queues one call.
+  void Post(const Lane& lane, absl::AnyInvocable<void()> work);
+
+  int thread_count() const { return static_cast<int>(threads_.size()); }
+
+ private:
+  struct Job;
+  struct Claim {
+    std::shared_ptr<Job> job;
+    int64_t chunk = 0;
+  };
+
+  void ThreadLoop();
+  bool SpinForWork() const;
+  Claim Next() ACCRUE_EXCLUDES(mutex_);
+  Claim Take() ACCRUE_REQUIRES(mutex_);
+  static void Execute(const Claim& claim);
+
+  const absl::Duration spin_;
+
+  mutable Mutex mutex_;
+  CondVar work_;
+  // Lanes that have jobs, the one to serve next in front.
+  std::deque<std::shared_ptr<LaneState>> ready_ ACCRUE_GUARDED_BY(mutex_);
+  int sleepers_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ACCRUE_GUARDED_BY(mutex_) = false;
+  // Whether a spinning thread should look: chunks queued, or stopping.
+  std::atomic<int64_t> queued_{0};
+
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_BASE_WORK_POOL_H_
