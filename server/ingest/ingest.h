@@ -1,0 +1,112 @@
+// Ingest: payloads on their way in, from a call's first message to a complete,
+// scanned and hashed ByteChain, within a fixed amount of memory.
+//
+// A stream waits unread until its payload_bytes (+ 512 a message) fit into the
+// budget: first in, first out within a model, round robin between models.
+// Every wait is bounded: a header within 10 s, progress every
+// push_idle_timeout, the whole within 30 s + bytes/push_min_rate, admission
+// within admission_timeout or 1 s before the call's own deadline.
+//
+// Memory.    chunks are kept as they came, uncopied.
+// Order.     methods never block; callbacks come from any thread, one at a
+//            time per stream, with no lock of ingest held.
+// Errors.    protocol.md's table; the budget is free again when the answer is
+//            decided, not when the transport is done with the call.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_INGEST_INGEST_H_
+#define ACCRUE_SERVER_INGEST_INGEST_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/base/byte_chain.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/timer_queue.h"
+#include "server/model/model_store.h"
+#include "server/model/push.h"
+
+namespace accrue {
+
+struct IngestOptions {
+  int64_t ingest_memory_bytes = int64_t{2} << 30;  // --ingest_memory
+  int64_t max_push_streams = 4096;                 // --max_push_streams
+  absl::Duration header_timeout = absl::Seconds(10);
+  absl::Duration push_idle_timeout = absl::Seconds(15);
+  absl::Duration push_base_time = absl::Seconds(30);
+  int64_t push_min_rate = 4'000'000;  // bytes a second
+  absl::Duration admission_timeout = absl::Seconds(60);
+};
+
+// What a stream wants of its transport.
+struct StreamCallbacks {
+  // Read the next message; its answer is OnHeader/OnChunk or OnEnd. Never
+  // called while a read is outstanding.
+  std::function<void()> read;
+};
+
+// One payload-carrying call. The transport calls OnHeader once, then OnChunk
+// for every further message, each after a `read`; OnEnd when reading fails
+// (the peer finished or went away) and OnCancelled when the call was cancelled.
+// All may come late, after the answer was decided: they are ignored then.
+class PayloadStream {
+ public:
+  virtual ~PayloadStream() = default;
+  // The bytes that came after the header in the first message: `chunk`.
+  virtual void OnChunk(ByteChain chunk) = 0;
+  virtual void OnEnd() = 0;
+  virtual void OnCancelled() = 0;
+};
+
+class PushStream : public PayloadStream {
+ public:
+  virtual void OnHeader(PushHeader header, ByteChain chunk) = 0;
+};
+
+// First part of InitializeModel's stream.
+struct InitializeHeader {
+  std::string model;
+  std::optional<kernels::Encoding> encoding;  // unset: no values follow
+  int64_t payload_bytes = 0;
+  std::vector<Initializer> initializers;
+  int64_t seed = 0;
+};
+
+class InitializeStream : public PayloadStream {
+ public:
+  virtual void OnHeader(InitializeHeader header, ByteChain chunk) = 0;
+};
+
+class Ingest {
+ public:
+  // All outlive it; streams outlive nothing: they keep themselves.
+  Ingest(const IngestOptions& options, ModelStore* store, TimerQueue* timers,
+         MemoryLedger* ledger);
+  ~Ingest();
+
+  // A push call has begun. Calls callbacks.read for its first message. `done`
+  // is called exactly once with the answer; afterwards no callback is called.
+  std::shared_ptr<PushStream> NewPush(absl::Time call_deadline,
+                                      StreamCallbacks callbacks,
+                                      PushDone done);
+  std::shared_ptr<InitializeStream> NewInitialize(
+      absl::Time call_deadline, StreamCallbacks callbacks,
+      std::function<void(absl::StatusOr<Version>)> done);
+
+  int64_t reserved_bytes() const;
+  int64_t stream_count() const;
+  const IngestOptions& options() const { return options_; }
+
+ private:
+  class Impl;
+  const IngestOptions options_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_INGEST_INGEST_H_

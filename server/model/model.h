@@ -1,0 +1,203 @@
+// Model: a spec, its state, its sessions and its newest publication.
+//
+// Everything that changes it is a step of its executor: one at a time, in the
+// order in which they came, on the shared pool. Pushes that are ready together
+// are folded in one pass. Readers never wait for the executor.
+//
+// Order.     methods with a `done` return at once and call it exactly once,
+//            from a thread of the pool; the others take a short lock.
+// Errors.    base/error.h's reasons, by protocol.md's table. A refused request
+//            leaves every bit of state as it was.
+// Invariant. between two updates no bit of a publication changes.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_MODEL_MODEL_H_
+#define ACCRUE_SERVER_MODEL_MODEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/base/byte_chain.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/timer_queue.h"
+#include "server/base/work_pool.h"
+#include "server/device/device.h"
+#include "server/kernels/shard.h"
+#include "server/model/layout.h"
+#include "server/model/publication.h"
+#include "server/model/push.h"
+#include "server/model/spec.h"
+#include "server/model/version.h"
+
+namespace accrue {
+
+// What a model needs of the process. All outlive it.
+struct ModelEnvironment {
+  Device* device = nullptr;
+  WorkPool* pool = nullptr;
+  TimerQueue* timers = nullptr;
+  MemoryLedger* ledger = nullptr;  // the process's
+  int64_t max_sessions = 10'000;
+  absl::Duration session_ttl = absl::Hours(24);
+};
+
+struct OpenedSession {
+  std::string id;
+  int64_t last_sequence = 0;
+  std::optional<PushOutcome> last_outcome;
+  std::optional<Version> version;
+};
+
+// How a tensor gets its first values.
+struct Initializer {
+  enum class Kind { kConstant, kUniform, kNormal };
+  std::string tensor;
+  Kind kind = Kind::kConstant;
+  double a = 0;  // the constant | low | mean
+  double b = 0;  // - | high | standard deviation
+};
+
+// First parameters: `initializers` for every tensor, or `values`.
+struct Initialization {
+  std::vector<Initializer> initializers;
+  int64_t seed = 0;
+  ByteChain values;  // the flat vector in `encoding`
+  kernels::Encoding encoding = kernels::Encoding::kF32;
+  int64_t first_non_finite = -1;
+  std::shared_ptr<void> reservation;
+};
+
+// New hyperparameters: `change` edits a copy of what each group has now.
+struct HyperparameterUpdate {
+  std::string group;  // empty: every group
+  std::function<void(rule::Hyperparameters&)> change;
+};
+
+struct EndedCycle {
+  Version version;
+  std::vector<std::string> closed_groups;
+  std::vector<int64_t> missing_pushes;
+};
+
+struct GroupDescription {
+  std::string name;
+  int64_t updates = 0, position = 0, k = 1, update_every = 1;
+  double learning_rate = 0;   // of the next update
+  double clip_norm_seen = 0;  // at the last update
+};
+
+struct SessionDescription {
+  std::string worker;
+  std::string id;
+  int64_t last_sequence = 0;
+  int64_t pushes_this_version = 0;
+  absl::Time last_active;
+};
+
+enum class ModelState { kUninitialized, kReady, kPoisoned };
+
+struct ModelDescription {
+  ModelSpec spec;
+  ModelState state = ModelState::kUninitialized;
+  std::string poison_reason;
+  std::optional<Version> version;
+  int64_t folded_pushes = 0;
+  std::vector<GroupDescription> groups;
+  std::vector<MemoryLedger::Entry> memory;
+  int64_t accumulation_buffer_bytes = 0;
+  int64_t published_bytes = 0;
+  int64_t publications = 0;
+  std::vector<std::string> missing_workers, pushed_workers;
+  int64_t short_cycles = 0;
+  std::optional<double> last_loss;
+  int64_t parameter_count = 0;
+  int64_t received_bytes = 0;
+  int64_t sent_bytes = 0;
+};
+
+// The pushes' side of an arrival: what Begin found out.
+struct BegunPush {
+  // The sequence was folded before and the header's checksum says that the
+  // payload is the same: answer this, read no payload.
+  std::optional<PushOutcome> duplicate;
+};
+
+class Model : public std::enable_shared_from_this<Model> {
+ public:
+  // Validates, then allocates: RESOURCE_EXHAUSTED leaves nothing behind.
+  // `spec` has its defaults filled in and passed ValidateSpec. Allocates: not
+  // for threads that must not wait.
+  static absl::StatusOr<std::shared_ptr<Model>> Create(
+      const ModelSpec& spec, const ModelEnvironment& environment);
+  virtual ~Model() = default;
+
+  virtual const std::string& name() const = 0;
+  virtual const ModelSpec& spec() const = 0;  // as created
+  virtual std::shared_ptr<const Layout> layout() const = 0;
+  virtual WorkPool* pool() const = 0;
+  virtual std::shared_ptr<WorkPool::Lane> lane() const = 0;
+
+  virtual void Initialize(
+      Initialization initialization,
+      std::function<void(absl::StatusOr<Version>)> done) = 0;
+  virtual void OpenSession(
+      std::string worker, std::string session_id,
+      std::function<void(absl::StatusOr<OpenedSession>)> done) = 0;
+  virtual void CloseSession(std::string session_id,
+                            std::function<void(absl::Status)> done) = 0;
+
+  // A push's header is here. Refuses early what could only be refused later
+  // (session, sequence, lineage, staleness, quota, shape); takes `arrival`
+  // into account until Leave or Submit. An incomplete arrival of the same
+  // session is aborted (SUPERSEDED).
+  virtual absl::StatusOr<BegunPush> Begin(const PushHeader& header,
+                                          std::shared_ptr<Arrival> arrival) = 0;
+  // An arrival that will not be submitted.
+  virtual void Leave(const Arrival* arrival) = 0;
+  // All of it is here. From now on it is folded or refused, whatever happens
+  // to its caller. `arrival` is what Begin was given.
+  virtual void Submit(std::unique_ptr<Push> push, const Arrival* arrival) = 0;
+
+  virtual void UpdateHyperparameters(
+      std::vector<HyperparameterUpdate> updates,
+      std::function<void(absl::Status)> done) = 0;
+  // With `version` set: nothing happens unless it is the newest.
+  virtual void EndCycle(
+      std::optional<Version> version,
+      std::function<void(absl::StatusOr<EndedCycle>)> done) = 0;
+
+  // Null while uninitialized.
+  virtual std::shared_ptr<const Publication> newest() const = 0;
+  // Calls `notice` once per publication, and with a status once when the model
+  // is deleted or poisoned, until the subscription is dropped. Short, any
+  // thread, no lock of the model held. May run once more while being dropped.
+  class Subscription;
+  virtual std::shared_ptr<Subscription> Subscribe(
+      std::function<void(absl::StatusOr<std::shared_ptr<const Publication>>)>
+          notice) = 0;
+
+  virtual ModelDescription Describe() const = 0;
+  virtual std::vector<SessionDescription> Sessions() const = 0;  // by worker
+  virtual void CountSent(int64_t bytes) = 0;
+
+  // Pushes that are not complete are aborted and no new ones begin: UNAVAILABLE
+  // DRAINING. Complete ones still fold. `done` runs when none is left.
+  virtual void Drain(std::function<void()> done) = 0;
+  // Everything that waits is answered NOT_FOUND; nothing is folded any more.
+  virtual void Delete() = 0;
+
+  // For tests and checkpoints: runs `look` as a step of the executor.
+  virtual void Inspect(
+      std::function<void(kernels::Shard&, const std::vector<rule::CycleState>&)>
+          look) = 0;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_MODEL_H_

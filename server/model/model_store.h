@@ -1,0 +1,68 @@
+// ModelStore: the models of one server, by name.
+//
+// Order.     Create and Delete run on the pool and never block the caller.
+// Errors.    NOT_FOUND kModelUnknown; ALREADY_EXISTS kModelExists: another
+//            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_MODEL_MODEL_STORE_H_
+#define ACCRUE_SERVER_MODEL_MODEL_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/base/mutex.h"
+#include "server/model/model.h"
+
+namespace accrue {
+
+class ModelStore {
+ public:
+  struct Options {
+    ModelEnvironment environment;
+    SpecLimits limits;
+    int64_t max_models = 1000;
+    // Bound on moments, buffers and max_publications publications of all
+    // models together (--state_memory).
+    int64_t state_memory_bytes = int64_t{1} << 62;
+  };
+  explicit ModelStore(Options options);
+  ~ModelStore();
+
+  struct Created {
+    std::shared_ptr<Model> model;
+    bool created = false;  // false: it was there, with the same spec
+  };
+  void Create(ModelSpec spec,
+              std::function<void(absl::StatusOr<Created>)> done);
+  absl::StatusOr<std::shared_ptr<Model>> Find(const std::string& name) const;
+  // By name, those after `after` (empty: from the start), at most `limit`.
+  std::vector<std::shared_ptr<Model>> List(const std::string& after,
+                                           int64_t limit) const;
+  absl::Status Delete(const std::string& name);
+
+  // Bytes of state and of all publications that the models may come to hold.
+  int64_t reserved_state_bytes() const;
+
+  // No new pushes (UNAVAILABLE DRAINING); `done` once all complete ones are
+  // folded. Reads go on.
+  void Drain(std::function<void()> done);
+  bool draining() const;
+
+ private:
+  struct Slot;
+  const Options options_;
+  mutable Mutex mu_;
+  std::map<std::string, std::shared_ptr<Slot>> slots_ ACCRUE_GUARDED_BY(mu_);
+  int64_t reserved_bytes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_MODEL_STORE_H_

@@ -1,0 +1,106 @@
+// Publication: the parameters of one version, immutable, shared with readers.
+//
+// Shapes.    one float vector per group [group_elems]; groups that an update
+//            did not change are shared with the version before.
+// Memory.    host memory of the model's device; buffers go back to the model
+//            when the last reference goes. A reader holds a
+//            shared_ptr<const Publication> for as long as any byte of it may
+//            still be read, gRPC's slices included.
+// Threading. safe: immutable but for the readers' list and encoded copies.
+#ifndef ACCRUE_SERVER_MODEL_PUBLICATION_H_
+#define ACCRUE_SERVER_MODEL_PUBLICATION_H_
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/mutex.h"
+#include "server/base/work_pool.h"
+#include "server/device/device.h"
+#include "server/kernels/encoding.h"
+#include "server/model/layout.h"
+#include "server/model/version.h"
+
+namespace accrue {
+
+// A group's parameters: floats, and 16-bit copies made when first asked for.
+struct GroupBuffer;
+
+// What a reader is to the model: something that can be told to stop.
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  // Its publication's memory is needed: end the stream with `why`, and make
+  // the transport let go of the bytes. Any thread; must not block.
+  virtual void End(absl::Status why) = 0;
+};
+
+class Publication : public std::enable_shared_from_this<Publication> {
+ public:
+  struct Facts {
+    Version version;
+    int64_t folded_pushes = 0;          // t
+    std::vector<int32_t> changed_groups;
+    int64_t changed_bytes = 0;          // F32
+    std::optional<double> loss;         // mean over the pushes behind it
+    int64_t missing_pushes = 0;         // 0: a full cycle
+  };
+  // Contiguous bytes of one or more tensors in one encoding.
+  struct Range {
+    const std::byte* data = nullptr;
+    int64_t size_bytes = 0;
+  };
+
+  Publication(Facts facts, std::shared_ptr<const Layout> layout,
+              std::vector<std::shared_ptr<GroupBuffer>> groups,
+              std::function<void()> on_release);
+  ~Publication();
+
+  const Facts& facts() const { return facts_; }
+  const float* group(int index) const;
+
+  // The bytes of `tensors` (indices, ascending; empty: all) in the spec's
+  // order. Encoded copies are made on `pool` the first time an encoding is
+  // asked for; `done` runs there, or before this returns when nothing has to
+  // be made. Ranges live as long as the publication.
+  // RESOURCE_EXHAUSTED: no memory for the copy.
+  void Ranges(std::vector<int> tensors, kernels::Encoding encoding,
+              WorkPool* pool, std::shared_ptr<WorkPool::Lane> lane,
+              std::function<void(absl::StatusOr<std::vector<Range>>)> done)
+      const;
+
+  // Readers that may be told to stop. `reader` stays registered until its
+  // Registration is destroyed; End may come until then.
+  class Registration {
+   public:
+    Registration() = default;
+    Registration(Registration&&) noexcept;
+    Registration& operator=(Registration&&) noexcept;
+    ~Registration();
+
+   private:
+    friend class Publication;
+    const Publication* publication_ = nullptr;
+    std::list<std::weak_ptr<Reader>>::iterator place_;
+  };
+  Registration Register(std::weak_ptr<Reader> reader) const;
+  void EndReaders(absl::Status why) const;
+
+ private:
+  const Facts facts_;
+  const std::shared_ptr<const Layout> layout_;
+  const std::vector<std::shared_ptr<GroupBuffer>> groups_;
+  const std::function<void()> on_release_;
+  mutable Mutex mu_;
+  mutable std::list<std::weak_ptr<Reader>> readers_ ACCRUE_GUARDED_BY(mu_);
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_PUBLICATION_H_
