@@ -5,7 +5,6 @@
 
 set(ACCRUE_SANITIZE "" CACHE STRING
   "Sanitizers of every target: 'address,undefined', 'thread', or empty")
-option(ACCRUE_WERROR "Warnings are errors" ON)
 
 # Folders below service/: free of gRPC, and so the ones that ThreadSanitizer can
 # judge (Debian's gRPC and abseil are not instrumented).
@@ -19,7 +18,6 @@ set(ACCRUE_TEST_BIN_DIR ${PROJECT_BINARY_DIR}/test_bin)
 add_custom_target(sanitized)
 
 function(accrue_configure_target target)
-  cmake_parse_arguments(arg "GENERATED" "" "" ${ARGN})
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
@@ -28,13 +26,8 @@ function(accrue_configure_target target)
     PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
   # CPU and GPU agree bit for bit only if no compiler fuses a multiply with an
   # add, or reorders either.
-  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-fast-math)
-  if(NOT arg_GENERATED)
-    target_compile_options(${target} PRIVATE
-      -Wall -Wextra
-      $<$<BOOL:${ACCRUE_WERROR}>:-Werror>
-      $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
-  endif()
+  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-fast-math
+    -Wall -Wextra -Werror $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
   if(ACCRUE_SANITIZE)
     target_compile_options(${target} PRIVATE
       -fsanitize=${ACCRUE_SANITIZE} -fno-sanitize-recover=all
@@ -45,13 +38,12 @@ function(accrue_configure_target target)
 endfunction()
 
 # accrue_library(NAME accrue_base SRCS a.cc HDRS a.h DEPS absl::status
-#                [PRIVATE_DEPS ...] [GENERATED])
+#                [PRIVATE_DEPS ...])
 #
 # One library a folder. DEPS pass on to whoever links it, since its headers name
 # them; PRIVATE_DEPS appear in its sources only. Without SRCS it is header-only.
-# GENERATED sources are compiled without our warnings.
 function(accrue_library)
-  cmake_parse_arguments(arg "GENERATED" "NAME"
+  cmake_parse_arguments(arg "" "NAME"
     "SRCS;HDRS;DEPS;PUBLIC_DEPS;PRIVATE_DEPS" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "${arg_NAME}: unknown: ${arg_UNPARSED_ARGUMENTS}")
@@ -65,11 +57,7 @@ function(accrue_library)
     return()
   endif()
   add_library(${arg_NAME} ${arg_SRCS} ${arg_HDRS})
-  if(arg_GENERATED)
-    accrue_configure_target(${arg_NAME} GENERATED)
-  else()
-    accrue_configure_target(${arg_NAME})
-  endif()
+  accrue_configure_target(${arg_NAME})
   target_link_libraries(${arg_NAME}
     PUBLIC ${arg_DEPS} ${arg_PUBLIC_DEPS}
     PRIVATE ${arg_PRIVATE_DEPS})

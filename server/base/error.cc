@@ -53,18 +53,12 @@ absl::string_view ReasonName(Reason reason) {
       return "UNSPECIFIED";
     case Reason::kInvalidSpec:
       return "INVALID_SPEC";
-    case Reason::kInvalidArgument:
-      return "INVALID_ARGUMENT";
     case Reason::kWrongShape:
       return "WRONG_SHAPE";
-    case Reason::kTooLarge:
-      return "TOO_LARGE";
-    case Reason::kPartial:
-      return "PARTIAL";
-    case Reason::kChecksum:
-      return "CHECKSUM";
     case Reason::kNonFinite:
       return "NON_FINITE";
+    case Reason::kChecksum:
+      return "CHECKSUM";
     case Reason::kModelUnknown:
       return "MODEL_UNKNOWN";
     case Reason::kModelExists:
@@ -75,8 +69,6 @@ absl::string_view ReasonName(Reason reason) {
       return "NOT_INITIALIZED";
     case Reason::kPoisoned:
       return "POISONED";
-    case Reason::kDeviceFault:
-      return "DEVICE_FAULT";
     case Reason::kStale:
       return "STALE";
     case Reason::kLineageChanged:
@@ -87,32 +79,32 @@ absl::string_view ReasonName(Reason reason) {
       return "SEQUENCE_REUSED";
     case Reason::kSequenceOld:
       return "SEQUENCE_OLD";
-    case Reason::kSuperseded:
-      return "SUPERSEDED";
     case Reason::kSessionFenced:
       return "SESSION_FENCED";
     case Reason::kSessionUnknown:
       return "SESSION_UNKNOWN";
-    case Reason::kTooManySessions:
-      return "TOO_MANY_SESSIONS";
     case Reason::kMicroSteps:
       return "MICRO_STEPS";
     case Reason::kQuota:
       return "QUOTA";
+    case Reason::kSuperseded:
+      return "SUPERSEDED";
     case Reason::kDraining:
       return "DRAINING";
-    case Reason::kJournalFailed:
-      return "JOURNAL_FAILED";
-    case Reason::kBudget:
-      return "BUDGET";
-    case Reason::kQueueFull:
-      return "QUEUE_FULL";
-    case Reason::kTooManyStreams:
-      return "TOO_MANY_STREAMS";
+    case Reason::kIngestMemory:
+      return "INGEST_MEMORY";
+    case Reason::kLimit:
+      return "LIMIT";
     case Reason::kSlowPush:
       return "SLOW_PUSH";
     case Reason::kSlowReader:
       return "SLOW_READER";
+    case Reason::kDeviceFault:
+      return "DEVICE_FAULT";
+    case Reason::kPartial:
+      return "PARTIAL";
+    case Reason::kStateMemory:
+      return "STATE_MEMORY";
   }
   return "UNSPECIFIED";
 }

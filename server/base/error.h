@@ -18,50 +18,37 @@
 
 namespace accrue {
 
-// The usual code of each reason stands behind it.
+// Names and numbers are those of the API's ErrorDetail.Reason, where each is
+// explained; behind each its code.
 enum class Reason : int32_t {
-  kUnspecified = 0,
-
-  // The request contradicts itself or the model.
-  kInvalidSpec,      // INVALID_ARGUMENT
-  kInvalidArgument,  // INVALID_ARGUMENT
-  kWrongShape,       // INVALID_ARGUMENT
-  kTooLarge,         // INVALID_ARGUMENT
-  kPartial,          // INVALID_ARGUMENT: the stream ended before its payload
-  kChecksum,         // INVALID_ARGUMENT, of stored bytes DATA_LOSS
-  kNonFinite,        // INVALID_ARGUMENT
-
-  // The model.
-  kModelUnknown,        // NOT_FOUND
-  kModelExists,         // ALREADY_EXISTS: the name has another spec
-  kAlreadyInitialized,  // ALREADY_EXISTS
-  kNotInitialized,      // FAILED_PRECONDITION
-  kPoisoned,            // FAILED_PRECONDITION
-  kDeviceFault,         // INTERNAL
-
-  // What the gradient was computed from.
-  kStale,           // ABORTED
-  kLineageChanged,  // ABORTED
-  kFuture,          // OUT_OF_RANGE: version or sequence
-
-  // Sessions and cycles.
-  kSequenceReused,   // INVALID_ARGUMENT
-  kSequenceOld,      // FAILED_PRECONDITION
-  kSuperseded,       // ABORTED: a newer stream of the same sequence took over
-  kSessionFenced,    // ABORTED
-  kSessionUnknown,   // NOT_FOUND
-  kTooManySessions,  // RESOURCE_EXHAUSTED
-  kMicroSteps,       // ABORTED
-  kQuota,            // ABORTED
-
-  // The daemon.
-  kDraining,        // UNAVAILABLE
-  kJournalFailed,   // UNAVAILABLE
-  kBudget,          // RESOURCE_EXHAUSTED
-  kQueueFull,       // RESOURCE_EXHAUSTED
-  kTooManyStreams,  // RESOURCE_EXHAUSTED
-  kSlowPush,        // DEADLINE_EXCEEDED
-  kSlowReader,      // ABORTED
+  kUnspecified = 0,         // The code says all there is to say
+  kInvalidSpec = 1,         // INVALID_ARGUMENT
+  kWrongShape = 2,          // INVALID_ARGUMENT
+  kNonFinite = 3,           // INVALID_ARGUMENT
+  kChecksum = 4,            // INVALID_ARGUMENT
+  kModelUnknown = 5,        // NOT_FOUND
+  kModelExists = 6,         // ALREADY_EXISTS: the name has another spec
+  kAlreadyInitialized = 7,  // ALREADY_EXISTS
+  kNotInitialized = 8,      // FAILED_PRECONDITION
+  kPoisoned = 9,            // FAILED_PRECONDITION
+  kStale = 10,              // ABORTED
+  kLineageChanged = 11,     // ABORTED
+  kFuture = 12,             // OUT_OF_RANGE: a version or sequence to come
+  kSequenceReused = 13,     // INVALID_ARGUMENT
+  kSequenceOld = 14,        // FAILED_PRECONDITION
+  kSessionFenced = 15,      // ABORTED
+  kSessionUnknown = 16,     // NOT_FOUND
+  kMicroSteps = 17,         // ABORTED
+  kQuota = 18,              // ABORTED
+  kSuperseded = 19,         // ABORTED: by a newer stream of its sequence
+  kDraining = 20,           // UNAVAILABLE
+  kIngestMemory = 21,       // RESOURCE_EXHAUSTED
+  kLimit = 22,              // RESOURCE_EXHAUSTED: streams, sessions, models
+  kSlowPush = 23,           // DEADLINE_EXCEEDED
+  kSlowReader = 24,         // ABORTED
+  kDeviceFault = 25,        // INTERNAL
+  kPartial = 26,            // INVALID_ARGUMENT: ended before payload_bytes
+  kStateMemory = 27,        // RESOURCE_EXHAUSTED
 };
 
 // "NON_FINITE": the reason's name in the API, less the enum's prefix.

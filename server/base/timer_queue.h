@@ -1,7 +1,8 @@
 // TimerQueue: calls functions at given times, from one thread of its own.
 //
-// Order.     by time; equal times in the order of At(). Callbacks run one after
-//            another with no lock held, and must be short
+// Order.     by time. Callbacks run one after another with no lock held, and
+// must
+//            be short
 // Units.     deadlines are wall-clock times as of At(); a later step of the
 // wall
 //            clock does not move them
