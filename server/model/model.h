@@ -109,7 +109,7 @@ struct ModelDescription {
   std::optional<Version> version;
   int64_t folded_pushes = 0;
   std::vector<GroupDescription> groups;
-  std::vector<MemoryLedger::Entry> memory;
+  std::vector<MemoryLedger::Row> memory;
   int64_t accumulation_buffer_bytes = 0;
   int64_t published_bytes = 0;
   int64_t publications = 0;
@@ -141,7 +141,7 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual const ModelSpec& spec() const = 0;  // as created
   virtual std::shared_ptr<const Layout> layout() const = 0;
   virtual WorkPool* pool() const = 0;
-  virtual std::shared_ptr<WorkPool::Lane> lane() const = 0;
+  virtual WorkPool::Lane lane() const = 0;
 
   virtual void Initialize(
       Initialization initialization,

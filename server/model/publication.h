@@ -71,7 +71,7 @@ class Publication : public std::enable_shared_from_this<Publication> {
   // be made. Ranges live as long as the publication.
   // RESOURCE_EXHAUSTED: no memory for the copy.
   void Ranges(std::vector<int> tensors, kernels::Encoding encoding,
-              WorkPool* pool, std::shared_ptr<WorkPool::Lane> lane,
+              WorkPool* pool, WorkPool::Lane lane,
               std::function<void(absl::StatusOr<std::vector<Range>>)> done)
       const;
 

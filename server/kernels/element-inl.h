@@ -1,0 +1,60 @@
+// The arithmetic of one element, written once for every backend.
+//
+// Included inside a backend's own namespace, after it has defined
+//   ACCRUE_ELEMENT   how a function is declared here (inline, __device__, ...)
+//   N                a number: N(float), + - * / and Sqrt(N). A float, or a
+//                    vector of floats that does the same in every lane.
+// and has made rule/cycle.h's structs visible as rule::.
+//
+// Numerics. Every operator rounds once, to nearest, in float: no contraction,
+//           no reassociation. bit_exact_cpu_gpu.
+// No include guard: a source that is compiled for several SIMD targets includes
+// this once for each.
+
+// m <- keep*m + gain*g.
+template <class N>
+ACCRUE_ELEMENT N FoldMomentum(float keep, float gain, N g, N m) {
+  return N(keep) * m + N(gain) * g;
+}
+
+// v <- keep*v + gain*g^2.
+template <class N>
+ACCRUE_ELEMENT N FoldVariance(float keep, float gain, N g, N v) {
+  return N(keep) * v + N(gain) * (g * g);
+}
+
+// a <- first ? weight*g : a + weight*g.
+template <class N>
+ACCRUE_ELEMENT N Accumulate(const rule::PushScalars& push, N g, N a) {
+  const N term = N(push.weight) * g;
+  return push.first ? term : a + term;
+}
+
+// Coupled L2: x + l2*theta. Without L2 theta has no say, not even by a NaN.
+template <class N>
+ACCRUE_ELEMENT N AddL2(float l2, N theta, N x) {
+  return l2 == 0 ? x : x + N(l2) * theta;
+}
+
+// Nesterov's first half: theta + ahead*m.
+template <class N>
+ACCRUE_ELEMENT N StepAhead(float ahead, N theta, N m) {
+  return theta + N(ahead) * m;
+}
+
+// sgd: from - lr*m, where `from` is theta or Nesterov's halfway point.
+template <class N>
+ACCRUE_ELEMENT N StepSgd(const rule::UpdateScalars& update, N from, N m) {
+  return from - N(update.lr) * m;
+}
+
+// adam, adamw: theta*decay - lr*(m / (sqrt(v/D2) + eps)).
+template <class N>
+ACCRUE_ELEMENT N StepAdam(const rule::UpdateScalars& update,
+                          bool epsilon_inside, N theta, N m, N v) {
+  const N v_hat = v * N(update.inv_mass2);
+  const N epsilon = N(update.epsilon);
+  const N denominator =
+      epsilon_inside ? Sqrt(v_hat + epsilon) : Sqrt(v_hat) + epsilon;
+  return theta * N(update.decay) - N(update.lr) * (m / denominator);
+}

@@ -1,0 +1,109 @@
+// Shard: the moments of a contiguous range of a model's flat vector on one
+// device, and the one operation on them: a pass.
+//
+// A pass folds j pushes into every touched group in one reading and writing
+// of the moments, and ends, where the cycle ends, in the update step.
+//
+// Equation.   rule/cycle.h, per element; pushes in order, each rounding as if
+//             it were folded alone.
+// Memory.     m, v (adaptive) and the accumulation buffer (classic) belong to
+//             the shard's device and are zero at first. Parameters are host
+//             buffers of the caller's: a group's published vector is only
+//             read, the next one only written.
+// Order.      one pass at a time; Run never blocks. `done` is called exactly
+//             once, on another thread or before Run returns.
+// Numerics.   bit_exact_cpu_gpu: independent of threads, SIMD width, spans of
+//             the payload, and of how pushes are batched into passes.
+// Errors.     a failed pass leaves the moments undefined: the model is
+//             poisoned. Nothing fails on the CPU.
+#ifndef ACCRUE_SERVER_KERNELS_SHARD_H_
+#define ACCRUE_SERVER_KERNELS_SHARD_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "server/base/byte_chain.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/work_pool.h"
+#include "server/device/device.h"
+#include "server/kernels/block.h"
+#include "server/kernels/encoding.h"
+#include "server/rule/cycle.h"
+
+namespace accrue::kernels {
+
+// One push's gradient: the whole flat vector in `encoding`, at byte 0 of
+// `payload`. Kept alive by the caller until `done`.
+struct PushPayload {
+  const ByteChain* payload = nullptr;
+  Encoding encoding = Encoding::kF32;
+};
+
+// What a pass does to one group. An untouched group has no pushes and no
+// update: nothing of it is read or written.
+struct GroupPass {
+  rule::Optimizer optimizer = rule::Optimizer::kSgd;
+  rule::EpsilonPlace epsilon_place = rule::EpsilonPlace::kOutside;
+  rule::Buffering buffering = rule::Buffering::kEmbedded;
+  bool nesterov = false;
+  std::vector<rule::PushScalars> pushes;  // [j], parallel to Pass::payloads
+  // Embedded: before (ahead) and after (l2) the first push. Classic: around
+  // the buffer's fold.
+  std::optional<rule::LookAhead> look_ahead;
+  std::optional<rule::BufferFold> buffer_fold;
+  std::optional<rule::UpdateScalars> update;
+  const float* theta = nullptr;  // [group_elems] published; look-ahead, update
+  float* next = nullptr;         // [group_elems] the next publication
+};
+
+struct Pass {
+  std::vector<PushPayload> payloads;  // [j], may be empty (a cycle's close)
+  std::vector<GroupPass> groups;      // [groups]
+  // Clip every group by the norm over all groups (rule::ClipScope::kModel).
+  bool clip_over_groups = false;
+};
+
+struct PassResult {
+  // [groups] the clipped quantity's norm before clipping, where
+  // update->clip_norm > 0; else 0.
+  std::vector<double> clip_norms;
+};
+
+class Shard {
+ public:
+  virtual ~Shard() = default;
+
+  virtual void Run(Pass pass,
+                   std::function<void(absl::StatusOr<PassResult>)> done) = 0;
+
+  enum class Array { kMomentum, kVariance, kAccumulation };
+  // Copies elements [offset, offset + out.size()) of the flat array. Not
+  // during a pass. FAILED_PRECONDITION: the shard has no such array.
+  virtual absl::Status Read(Array array, int64_t offset,
+                            absl::Span<float> out) const = 0;
+  virtual absl::Status Write(Array array, int64_t offset,
+                             absl::Span<const float> in) = 0;
+};
+
+struct ShardOptions {
+  std::shared_ptr<const BlockMap> blocks;
+  bool has_variance = false;      // adaptive optimizers
+  bool has_accumulation = false;  // classic buffering
+  MemoryLedger* ledger = nullptr; // charged for what is allocated
+};
+
+// The CPU's shard. Its passes run as chunks of blocks on `pool` in `lane`;
+// pool and ledger outlive it. RESOURCE_EXHAUSTED: no memory; nothing is left.
+absl::StatusOr<std::unique_ptr<Shard>> MakeCpuShard(
+    const ShardOptions& options, Device* device, WorkPool* pool,
+    WorkPool::Lane lane);
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_SERVER_KERNELS_SHARD_H_

@@ -1,0 +1,57 @@
+// Tile: a piece of a block small enough that all its arrays stay in a core's
+// first cache while a pass goes over it.
+//
+// Equation.  rule/cycle.h, per element, in the order given there.
+// Shapes.    every array: [size], contiguous; any alignment.
+// Memory.    host; the arrays do not overlap.
+// Numerics.  bit_exact_cpu_gpu: the same expressions for every element, at a
+//            tile's end as in its middle, at any SIMD width.
+// Threading. safe: no state. Never blocks.
+#ifndef ACCRUE_SERVER_KERNELS_TILE_H_
+#define ACCRUE_SERVER_KERNELS_TILE_H_
+
+#include <cstdint>
+
+#include "server/rule/cycle.h"
+
+namespace accrue::kernels {
+
+// Which half of a pass a tile goes through. They are apart where a norm must
+// be known between them (clipping).
+enum class TileStage { kFold, kUpdate, kFoldAndUpdate };
+
+// Arrays that a group does not have are null.
+struct TileArrays {
+  float* m = nullptr;
+  float* v = nullptr;  // adaptive optimizers
+  float* a = nullptr;  // classic: the accumulation buffer
+  const float* theta = nullptr;
+  float* next = nullptr;
+  // [push_count] gradients, each [size]. The pointers need no alignment.
+  const float* const* x = nullptr;
+  int64_t size = 0;
+};
+
+// The scalars of a group's pass. Optional parts are null where absent.
+//   kFold, embedded:    look_ahead's `ahead`, the pushes, look_ahead's `l2`
+//                       after the first of them
+//   kFold, classic:     the pushes, into a
+//   kUpdate, embedded:  clip, update
+//   kUpdate, classic:   buffer_fold (with clip and look_ahead), update
+struct TileScalars {
+  const rule::PushScalars* pushes = nullptr;
+  int64_t push_count = 0;
+  const rule::LookAhead* look_ahead = nullptr;
+  const rule::BufferFold* buffer_fold = nullptr;
+  const rule::UpdateScalars* update = nullptr;
+  float clip = 1;  // 1 changes no bit
+  bool epsilon_inside = false;
+  bool nesterov = false;
+};
+
+void RunTile(TileStage stage, const TileScalars& scalars,
+             const TileArrays& arrays);
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_SERVER_KERNELS_TILE_H_

@@ -1,0 +1,233 @@
+#include "server/model/spec.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/rule/groups.h"
+
+namespace accrue {
+namespace {
+
+constexpr size_t kMaxModelName = 128;
+constexpr size_t kMaxName = 255;
+constexpr size_t kMaxRank = 8;
+
+absl::Status Invalid(const ModelSpec& spec, absl::string_view message) {
+  ErrorInfo info;
+  info.reason = Reason::kInvalidSpec;
+  info.subject = spec.name;
+  return MakeError(absl::StatusCode::kInvalidArgument, info,
+                   absl::StrCat("model \"", spec.name, "\": ", message));
+}
+
+bool HasAlphabet(absl::string_view name, absl::string_view punctuation) {
+  for (char c : name) {
+    const bool alphanumeric = (c >= 'a' && c <= 'z') ||
+                              (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!alphanumeric && punctuation.find(c) == absl::string_view::npos) {
+      return false;
+    }
+  }
+  return !name.empty();
+}
+
+absl::Status CheckModelName(const ModelSpec& spec) {
+  // It becomes a file name one day: no separator, no leading dot.
+  if (spec.name.size() <= kMaxModelName && HasAlphabet(spec.name, "._-") &&
+      spec.name[0] != '.') {
+    return absl::OkStatus();
+  }
+  return Invalid(spec,
+                 absl::StrCat("name: want 1 to ", kMaxModelName,
+                              " bytes of [A-Za-z0-9._-], no leading dot"));
+}
+
+absl::Status CheckName(const ModelSpec& spec, absl::string_view what,
+                       absl::string_view name) {
+  if (name.size() <= kMaxName && HasAlphabet(name, "._/-")) {
+    return absl::OkStatus();
+  }
+  return Invalid(spec, absl::StrCat(what, " \"", name.substr(0, kMaxName),
+                                    "\": name: want 1 to ", kMaxName,
+                                    " bytes of [A-Za-z0-9._/-]"));
+}
+
+// Adds a tensor's elements to `total`, every product and sum checked.
+absl::Status AddElements(const ModelSpec& spec, const TensorSpec& tensor,
+                         const SpecLimits& limits, int64_t& total) {
+  if (tensor.shape.size() > kMaxRank) {
+    return Invalid(spec, absl::StrCat("tensor \"", tensor.name, "\": rank ",
+                                      tensor.shape.size(), ", at most ",
+                                      kMaxRank));
+  }
+  int64_t elems = 1;
+  for (int64_t extent : tensor.shape) {
+    if (extent < 1) {
+      return Invalid(spec, absl::StrCat("tensor \"", tensor.name,
+                                        "\": extent ", extent,
+                                        ", want at least 1"));
+    }
+    if (extent > limits.max_elements / elems) {
+      return Invalid(spec, absl::StrCat("tensor \"", tensor.name,
+                                        "\": more than ", limits.max_elements,
+                                        " elements"));
+    }
+    elems *= extent;
+  }
+  if (elems > limits.max_elements - total) {
+    return Invalid(spec, absl::StrCat("more than ", limits.max_elements,
+                                      " elements over all tensors"));
+  }
+  total += elems;
+  return absl::OkStatus();
+}
+
+absl::Status CheckTensors(const ModelSpec& spec, const SpecLimits& limits) {
+  if (spec.tensors.empty()) return Invalid(spec, "tensors: want at least one");
+  if (spec.tensors.size() > static_cast<size_t>(limits.max_tensors)) {
+    return Invalid(spec, absl::StrCat("tensors: ", spec.tensors.size(),
+                                      ", at most ", limits.max_tensors));
+  }
+  absl::flat_hash_set<std::string> groups;
+  for (const GroupSpec& group : spec.groups) groups.insert(group.name);
+  absl::flat_hash_set<std::string> names, used;
+  int64_t total = 0;
+  for (const TensorSpec& tensor : spec.tensors) {
+    ACCRUE_RETURN_IF_ERROR(CheckName(spec, "tensor", tensor.name));
+    if (!names.insert(tensor.name).second) {
+      return Invalid(spec,
+                     absl::StrCat("tensor \"", tensor.name, "\": named twice"));
+    }
+    if (!groups.contains(tensor.group)) {
+      return Invalid(spec, absl::StrCat("tensor \"", tensor.name,
+                                        "\": no group \"", tensor.group,
+                                        "\""));
+    }
+    used.insert(tensor.group);
+    ACCRUE_RETURN_IF_ERROR(AddElements(spec, tensor, limits, total));
+  }
+  for (const GroupSpec& group : spec.groups) {
+    if (!used.contains(group.name)) {
+      return Invalid(spec,
+                     absl::StrCat("group \"", group.name, "\": no tensors"));
+    }
+  }
+  if (total > limits.max_payload_bytes / 4) {
+    return Invalid(
+        spec, absl::StrCat("a push of ", total, " elements has ", total * 4,
+                           " bytes in F32, but --ingest_memory admits ",
+                           limits.max_payload_bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGroups(const ModelSpec& spec, const SpecLimits& limits) {
+  if (spec.groups.empty()) return Invalid(spec, "groups: want at least one");
+  if (spec.groups.size() > static_cast<size_t>(limits.max_groups)) {
+    return Invalid(spec, absl::StrCat("groups: ", spec.groups.size(),
+                                      ", at most ", limits.max_groups));
+  }
+  absl::flat_hash_set<std::string> names;
+  std::vector<rule::RuleSpec> rules;
+  for (size_t g = 0; g < spec.groups.size(); ++g) {
+    const GroupSpec& group = spec.groups[g];
+    ACCRUE_RETURN_IF_ERROR(CheckName(spec, "group", group.name));
+    if (!names.insert(group.name).second) {
+      return Invalid(spec,
+                     absl::StrCat("group \"", group.name, "\": named twice"));
+    }
+    rules.push_back(GroupRule(spec, static_cast<int>(g)));
+    const std::string why = rule::ValidateRule(rules.back());
+    if (!why.empty()) {
+      return Invalid(spec, absl::StrCat("group \"", group.name, "\": ", why));
+    }
+  }
+  const bool nested = spec.max_staleness == 0;
+  const std::string why = rule::ValidateGroups(rules, nested);
+  if (!why.empty()) return Invalid(spec, why);
+  return absl::OkStatus();
+}
+
+absl::Status CheckConsistency(const ModelSpec& spec) {
+  if (spec.max_staleness < -1) {
+    return Invalid(spec, absl::StrCat("max_staleness: ", spec.max_staleness,
+                                      ", want -1 (no limit) or more"));
+  }
+  if (spec.max_pushes_per_worker < 0) {
+    return Invalid(spec, absl::StrCat("max_pushes_per_worker: ",
+                                      spec.max_pushes_per_worker,
+                                      ", want 0 (no limit) or more"));
+  }
+  if (spec.cycle_timeout <= absl::ZeroDuration()) {
+    return Invalid(spec, absl::StrCat("cycle_timeout: ",
+                                      absl::FormatDuration(spec.cycle_timeout),
+                                      ", want more than 0"));
+  }
+  if (spec.min_pushes < 1) {
+    return Invalid(spec, absl::StrCat("min_pushes: ", spec.min_pushes,
+                                      ", want at least 1"));
+  }
+  if (!std::isfinite(spec.nominal_weight) || spec.nominal_weight <= 0) {
+    return Invalid(spec, absl::StrCat("nominal_weight: ", spec.nominal_weight,
+                                      ", want a finite number above 0"));
+  }
+  if (spec.max_publications < 2 || spec.max_publications > 64) {
+    return Invalid(spec, absl::StrCat("max_publications: ",
+                                      spec.max_publications,
+                                      ", want 2 to 64"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void FillDefaults(ModelSpec& spec) {
+  for (GroupSpec& group : spec.groups) {
+    if (group.update_every == 0) group.update_every = group.k;
+  }
+  if (spec.groups.empty()) return;
+  for (TensorSpec& tensor : spec.tensors) {
+    if (tensor.group.empty()) tensor.group = spec.groups[0].name;
+  }
+}
+
+absl::Status ValidateSpec(const ModelSpec& spec, const SpecLimits& limits) {
+  ACCRUE_RETURN_IF_ERROR(CheckModelName(spec));
+  ACCRUE_RETURN_IF_ERROR(CheckConsistency(spec));
+  ACCRUE_RETURN_IF_ERROR(CheckGroups(spec, limits));
+  return CheckTensors(spec, limits);
+}
+
+rule::RuleSpec GroupRule(const ModelSpec& spec, int group) {
+  const OptimizerSpec& shared = spec.optimizer;
+  rule::RuleSpec rule;
+  rule.optimizer = shared.optimizer;
+  rule.decay = shared.decay;
+  rule.buffering = shared.buffering;
+  rule.second_moment = shared.second_moment;
+  rule.epsilon_place = shared.epsilon_place;
+  rule.lr_scaling = shared.lr_scaling;
+  rule.clip_scope = shared.clip_scope;
+  rule.nesterov = shared.nesterov;
+  rule.slide_beta2 = shared.slide_beta2;
+  rule.k = spec.groups[group].k;
+  rule.update_every = spec.groups[group].update_every;
+  rule.hyper = spec.groups[group].hyper;
+  return rule;
+}
+
+int64_t ElementCount(const TensorSpec& tensor) {
+  int64_t elems = 1;
+  for (int64_t extent : tensor.shape) elems *= extent;
+  return elems;
+}
+
+}  // namespace accrue

@@ -1,0 +1,129 @@
+// Cycle: one group's place in its cycle, and the scalars of every push and
+// update, so that kernels need no rule and the rule needs no tensor.
+//
+// Equation.  m <- keep1*m + gain1*g,  v <- keep2*v + gain2*g^2, and on the
+//            cycle's last push  theta' <- theta - lr(u)*direction(m, v)
+//            [rule.md; article.md eq. 9, 12, 13, 25-27, 33].
+// Symbols.   i: position in the cycle, pushes, base 0. n: micro_steps.
+//            w: weight/nominal_weight. u: updates so far. s: pushes since the
+//            last update. D1, D2: the mass really folded, D <- keep*D + gain*w.
+// Numerics.  scalars are evaluated in double and narrowed to float once, keep
+//            first, so that gain = 1 - keep holds in float where it should.
+// Threading. compatible (lock outside). No clock, no lock, no I/O.
+#ifndef ACCRUE_SERVER_RULE_CYCLE_H_
+#define ACCRUE_SERVER_RULE_CYCLE_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "server/rule/rule_spec.h"
+
+namespace accrue::rule {
+
+// What of a push the rule may see.
+struct PushFacts {
+  int64_t micro_steps = 1;
+  double weight = 1.0;       // relative to the model's nominal weight
+  double gain_factor = 1.0;  // staleness damping: gain1 only, not the mass
+  double scale = 1.0;        // the payload is this times the gradient
+  // Euclidean norm of the group's part of the gradient (after `scale`); read
+  // only where hyper.clip_push_norm > 0.
+  double norm = 0.0;
+};
+
+// Scalars of one push. The kernel computes, per element x of the payload,
+//   g = mult*x;  m = keep1*m + gain1*g;  v = keep2*v + gain2*(g*g)
+// and under kClassic, with the buffer a,
+//   a = (first ? weight*g : a + weight*g).
+struct PushScalars {
+  float mult = 1;   // 1/scale, times the per-push clip's factor
+  float keep1 = 1, gain1 = 0;
+  float keep2 = 1, gain2 = 0;
+  float weight = 1;    // kClassic: n*w
+  bool first = false;  // i == 0
+};
+
+// sgd's look-ahead and L2 at the first push of a cycle (Nesterov), for
+// embedded buffering: before the fold `next = theta + ahead*m`; after it
+// m = m + l2*theta. Under kClassic both belong to the single fold that ends
+// the cycle, and are given with it.
+struct LookAhead {
+  float ahead = 0;  // lr(u)*b
+  float l2 = 0;     // weight_decay times rule.md's coefficient
+};
+
+// kClassic: the fold of the buffer that ends a cycle: g = mean*a (then
+// clipped: times clip), g = g + grad_l2*theta (adam with L2), then as a push.
+struct BufferFold {
+  float mean = 1;     // 1/(sum of the cycle's weights), times no clip
+  float keep1 = 1, gain1 = 0;
+  float keep2 = 1, gain2 = 0;
+  float grad_l2 = 0;  // adam: weight_decay; else 0
+};
+
+// Scalars of the update step that ends a cycle.
+//   sgd:          m = m + l2*theta (unless Nesterov); next = theta - lr*m
+//   sgd Nesterov: next = next - lr*m, with lr already times (1 + b)
+//   adam(w):      vh = v*inv_mass2
+//                 den = eps outside ? sqrt(vh) + eps : sqrt(vh + eps)
+//                 next = theta*decay - lr*(m/den), lr already over D1
+// With clip: first m = clip*m where clip = 1 if norm <= clip_norm, else
+// clip_norm/norm, and norm = |m|*norm_factor (embedded), |mean*a| (classic:
+// it scales the mean gradient instead of m).
+struct UpdateScalars {
+  float lr = 0;
+  float l2 = 0;
+  float decay = 1;  // adamw: 1 - lr*weight_decay
+  float inv_mass2 = 1;
+  float epsilon = 0;
+  double clip_norm = 0;    // 0: none
+  double norm_factor = 1;  // adam: 1/D1; sgd: 1
+};
+
+// A group's state between pushes; part of every checkpoint.
+struct CycleState {
+  int64_t position = 0;     // i: pushes counted in this cycle
+  int64_t updates = 0;      // u
+  int64_t since_update = 0; // s
+  int64_t micro_steps = 0;  // of this cycle's pushes; 0 at i = 0
+  double mass1 = 0, mass2 = 0;
+  double weight_sum = 0;    // kClassic
+  // In force since this cycle's first push; changes wait for the next one.
+  Hyperparameters active;
+  bool operator==(const CycleState&) const = default;
+};
+
+// One push planned for one group.
+struct PushPlan {
+  PushScalars push;
+  std::optional<LookAhead> look_ahead;   // embedded Nesterov at i = 0
+  std::optional<BufferFold> buffer_fold; // kClassic, when the cycle ends
+  std::optional<UpdateScalars> update;   // when the cycle ends
+};
+
+// A cycle closed without a further push: EndCycle, or a timeout.
+struct ClosePlan {
+  // kClassic Nesterov: the look-ahead of the buffer's fold.
+  std::optional<LookAhead> look_ahead;
+  std::optional<BufferFold> buffer_fold;
+  UpdateScalars update;
+};
+
+// Plans the group's next push and advances `state`. `spec.hyper` is the
+// newest hyperparameters; they become active where i = 0. The caller has
+// checked: facts are finite and positive, micro_steps divides what is left.
+PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
+                  CycleState& state);
+
+// Ends an open cycle (position > 0) early: missing pushes count as zero
+// gradients (kEmbedded) or are left out of the mean (kClassic).
+ClosePlan PlanClose(const RuleSpec& spec, CycleState& state);
+
+// Counts `pushes` absent pushes as zero gradients without ending the cycle
+// (position + pushes < update_every): used where another group's cycle is
+// closed early and cycles must stay nested.
+void SkipPushes(int64_t pushes, CycleState& state);
+
+}  // namespace accrue::rule
+
+#endif  // ACCRUE_SERVER_RULE_CYCLE_H_
