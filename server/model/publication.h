@@ -2,14 +2,13 @@
 //
 // Shapes.    one float vector per group [group_elems]; groups that an update
 //            did not change are shared with the version before.
-// Memory.    host memory of the model's device; buffers go back to the model
-//            when the last reference goes. A reader holds a
-//            shared_ptr<const Publication> for as long as any byte of it may
-//            still be read, gRPC's slices included.
+// Memory.    a reader holds a shared_ptr<const Publication> for as long as any
+//            byte of it may still be read, the transport's slices included.
 // Threading. safe: immutable but for the readers' list and encoded copies.
 #ifndef ACCRUE_SERVER_MODEL_PUBLICATION_H_
 #define ACCRUE_SERVER_MODEL_PUBLICATION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -18,19 +17,15 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
-#include "server/base/memory_ledger.h"
+#include "absl/status/statusor.h"
 #include "server/base/mutex.h"
 #include "server/base/work_pool.h"
-#include "server/device/device.h"
 #include "server/kernels/encoding.h"
+#include "server/model/group_buffer.h"
 #include "server/model/layout.h"
 #include "server/model/version.h"
 
 namespace accrue {
-
-// A group's parameters: floats, and 16-bit copies made when first asked for.
-struct GroupBuffer;
 
 // What a reader is to the model: something that can be told to stop.
 class Reader {
@@ -45,11 +40,11 @@ class Publication : public std::enable_shared_from_this<Publication> {
  public:
   struct Facts {
     Version version;
-    int64_t folded_pushes = 0;          // t
+    int64_t folded_pushes = 0;  // t
     std::vector<int32_t> changed_groups;
-    int64_t changed_bytes = 0;          // F32
-    std::optional<double> loss;         // mean over the pushes behind it
-    int64_t missing_pushes = 0;         // 0: a full cycle
+    int64_t changed_bytes = 0;   // F32
+    std::optional<double> loss;  // mean over the pushes behind it
+    int64_t missing_pushes = 0;  // 0: a full cycle
   };
   // Contiguous bytes of one or more tensors in one encoding.
   struct Range {
@@ -57,13 +52,18 @@ class Publication : public std::enable_shared_from_this<Publication> {
     int64_t size_bytes = 0;
   };
 
+  // `on_release` runs when the last reference goes, after the buffers went
+  // back; on any thread.
   Publication(Facts facts, std::shared_ptr<const Layout> layout,
               std::vector<std::shared_ptr<GroupBuffer>> groups,
               std::function<void()> on_release);
   ~Publication();
 
   const Facts& facts() const { return facts_; }
-  const float* group(int index) const;
+  const float* group(int index) const { return groups_[index]->floats(); }
+  const std::vector<std::shared_ptr<GroupBuffer>>& groups() const {
+    return groups_;
+  }
 
   // The bytes of `tensors` (indices, ascending; empty: all) in the spec's
   // order. Encoded copies are made on `pool` the first time an encoding is
@@ -71,31 +71,33 @@ class Publication : public std::enable_shared_from_this<Publication> {
   // be made. Ranges live as long as the publication.
   // RESOURCE_EXHAUSTED: no memory for the copy.
   void Ranges(std::vector<int> tensors, kernels::Encoding encoding,
-              WorkPool* pool, WorkPool::Lane lane,
+              WorkPool* pool, const WorkPool::Lane& lane,
               std::function<void(absl::StatusOr<std::vector<Range>>)> done)
       const;
 
-  // Readers that may be told to stop. `reader` stays registered until its
-  // Registration is destroyed; End may come until then.
+  // A reader that may be told to stop, until its registration is destroyed.
   class Registration {
    public:
     Registration() = default;
-    Registration(Registration&&) noexcept;
-    Registration& operator=(Registration&&) noexcept;
+    Registration(Registration&& other) noexcept;
+    Registration& operator=(Registration&& other) noexcept;
     ~Registration();
 
    private:
     friend class Publication;
-    const Publication* publication_ = nullptr;
+    std::shared_ptr<const Publication> publication_;
     std::list<std::weak_ptr<Reader>>::iterator place_;
   };
   Registration Register(std::weak_ptr<Reader> reader) const;
-  void EndReaders(absl::Status why) const;
+  void EndReaders(const absl::Status& why) const;
 
  private:
+  std::vector<Range> Collect(const std::vector<int>& tensors,
+                             kernels::Encoding encoding) const;
+
   const Facts facts_;
   const std::shared_ptr<const Layout> layout_;
-  const std::vector<std::shared_ptr<GroupBuffer>> groups_;
+  std::vector<std::shared_ptr<GroupBuffer>> groups_;
   const std::function<void()> on_release_;
   mutable Mutex mu_;
   mutable std::list<std::weak_ptr<Reader>> readers_ ACCRUE_GUARDED_BY(mu_);

@@ -1,0 +1,85 @@
+#include "server/model/group_buffer.h"
+
+#include <algorithm>
+
+#include "absl/status/statusor.h"
+#include "server/kernels/convert.h"
+
+namespace accrue {
+namespace {
+
+constexpr int64_t kChunkElems = int64_t{1} << 18;
+
+}  // namespace
+
+void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
+                          const WorkPool::Lane& lane,
+                          std::function<void(absl::Status)> done) {
+  std::byte* out = nullptr;
+  absl::Status status;
+  Copy* copy = nullptr;
+  {
+    MutexLock lock(&mu_);
+    copy = &copies_[Index(encoding)];
+    if (copy->state == Copy::State::kMaking) {
+      copy->waiting.push_back(std::move(done));
+      return;
+    }
+    if (copy->state == Copy::State::kNone) {
+      if (copy->buffer.size_bytes() == 0 && elems_ > 0) {
+        absl::StatusOr<Buffer> buffer = device_->AllocateHost(
+            elems_ * kernels::EncodedBytes(encoding), MemoryTag::kEncoded,
+            ledger_);
+        if (buffer.ok()) {
+          copy->buffer = *std::move(buffer);
+        } else {
+          status = buffer.status();
+        }
+      }
+      if (status.ok()) {
+        copy->state = Copy::State::kMaking;
+        copy->waiting.push_back(std::move(done));
+        out = static_cast<std::byte*>(copy->buffer.data());
+      }
+    }
+  }
+  if (out == nullptr) {  // it is there already, or cannot be
+    done(status);
+    return;
+  }
+  const int64_t chunks = (elems_ + kChunkElems - 1) / kChunkElems;
+  pool->Run(
+      lane, chunks,
+      [this, encoding, out](int64_t chunk) {
+        const int64_t begin = chunk * kChunkElems;
+        const int64_t count = std::min(kChunkElems, elems_ - begin);
+        kernels::Encode(floats() + begin, count, encoding,
+                        out + begin * kernels::EncodedBytes(encoding));
+      },
+      [this, copy] { Finish(*copy, absl::OkStatus()); });
+}
+
+void GroupBuffer::Finish(Copy& copy, absl::Status status) {
+  std::vector<std::function<void(absl::Status)>> waiting;
+  {
+    MutexLock lock(&mu_);
+    copy.state = Copy::State::kReady;
+    waiting.swap(copy.waiting);
+  }
+  for (auto& done : waiting) done(status);
+}
+
+const std::byte* GroupBuffer::bytes(kernels::Encoding encoding) const {
+  if (encoding == kernels::Encoding::kF32) {
+    return reinterpret_cast<const std::byte*>(floats());
+  }
+  MutexLock lock(&mu_);
+  return static_cast<const std::byte*>(copies_[Index(encoding)].buffer.data());
+}
+
+void GroupBuffer::Invalidate() {
+  MutexLock lock(&mu_);
+  for (Copy& copy : copies_) copy.state = Copy::State::kNone;
+}
+
+}  // namespace accrue

@@ -1,0 +1,77 @@
+// GroupBuffer: one version of one group's parameters, and its 16-bit copies.
+//
+// Shapes.    floats: [group_elems]; a copy: [group_elems] of 2 bytes.
+// Memory.    host memory of the model's device. A buffer is written by one
+//            pass, then shared, immutable, by publications; when the last of
+//            them goes it is recycled, its copies' memory with it.
+// Threading. safe once published.
+#ifndef ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_
+#define ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/mutex.h"
+#include "server/base/work_pool.h"
+#include "server/device/device.h"
+#include "server/kernels/encoding.h"
+
+namespace accrue {
+
+class GroupBuffer {
+ public:
+  GroupBuffer(Buffer floats, int64_t elems, Device* device,
+              const MemoryLedger* ledger)
+      : floats_(std::move(floats)),
+        elems_(elems),
+        device_(device),
+        ledger_(ledger) {}
+
+  float* floats() { return static_cast<float*>(floats_.data()); }
+  const float* floats() const {
+    return static_cast<const float*>(floats_.data());
+  }
+  int64_t elems() const { return elems_; }
+
+  // Makes sure that the copy in `encoding` (not F32) exists, on `pool`, and
+  // calls `done`: there, or before this returns if it exists. The caller keeps
+  // the buffer alive until then.
+  // RESOURCE_EXHAUSTED: no memory for it.
+  void Prepare(kernels::Encoding encoding, WorkPool* pool,
+               const WorkPool::Lane& lane,
+               std::function<void(absl::Status)> done);
+  // Of a prepared encoding, or F32.
+  const std::byte* bytes(kernels::Encoding encoding) const;
+
+  // Before it is written again: its copies are of something else now.
+  void Invalidate();
+
+ private:
+  struct Copy {
+    enum class State { kNone, kMaking, kReady };
+    State state = State::kNone;
+    Buffer buffer;  // kept when the copy is out of date
+    std::vector<std::function<void(absl::Status)>> waiting;
+  };
+
+  void Finish(Copy& copy, absl::Status status) ACCRUE_EXCLUDES(mu_);
+  static int Index(kernels::Encoding encoding) {
+    return encoding == kernels::Encoding::kBf16 ? 0 : 1;
+  }
+
+  Buffer floats_;
+  const int64_t elems_;
+  Device* const device_;
+  const MemoryLedger* const ledger_;
+  mutable Mutex mu_;
+  Copy copies_[2] ACCRUE_GUARDED_BY(mu_);
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_

@@ -1,0 +1,157 @@
+#include "server/model/publication_store.h"
+
+#include <list>
+#include <utility>
+
+#include "server/base/mutex.h"
+
+namespace accrue {
+
+// Shared with the buffers and publications that are out, so that they can come
+// back after the store has gone.
+class PublicationStore::State
+    : public std::enable_shared_from_this<PublicationStore::State> {
+ public:
+  State(std::shared_ptr<const Layout> layout, int64_t max_publications,
+        Device* device, std::shared_ptr<const MemoryLedger> ledger,
+        std::function<void()> on_free)
+      : layout_(std::move(layout)),
+        max_publications_(max_publications),
+        device_(device),
+        ledger_(std::move(ledger)),
+        on_free_(std::move(on_free)),
+        free_(layout_->group_elems().size()) {}
+
+  bool HasRoom() const {
+    MutexLock lock(&mu_);
+    return count_ < max_publications_;
+  }
+
+  int64_t count() const {
+    MutexLock lock(&mu_);
+    return count_;
+  }
+
+  absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group) {
+    std::unique_ptr<GroupBuffer> buffer;
+    {
+      MutexLock lock(&mu_);
+      if (!free_[group].empty()) {
+        buffer = std::move(free_[group].back());
+        free_[group].pop_back();
+      }
+    }
+    if (buffer == nullptr) {
+      const int64_t elems = layout_->group_elems()[group];
+      absl::StatusOr<Buffer> floats = device_->AllocateHost(
+          elems * static_cast<int64_t>(sizeof(float)), MemoryTag::kParameters,
+          ledger_.get());
+      if (!floats.ok()) return floats.status();
+      buffer = std::make_unique<GroupBuffer>(*std::move(floats), elems, device_,
+                                             ledger_.get());
+    }
+    return std::shared_ptr<GroupBuffer>(
+        buffer.release(), [self = shared_from_this(), group](GroupBuffer* raw) {
+          self->Recycle(group, std::unique_ptr<GroupBuffer>(raw));
+        });
+  }
+
+  std::shared_ptr<const Publication> Publish(
+      Publication::Facts facts,
+      std::vector<std::shared_ptr<GroupBuffer>> groups) {
+    MutexLock lock(&mu_);
+    ++count_;
+    auto place = all_.insert(all_.end(), Entry{});
+    auto publication = std::make_shared<Publication>(
+        std::move(facts), layout_, std::move(groups),
+        [self = shared_from_this(), place] { self->Forget(place); });
+    place->publication = publication;
+    return publication;
+  }
+
+  void EndOldestReaders(const absl::Status& why) {
+    std::shared_ptr<const Publication> oldest;
+    {
+      MutexLock lock(&mu_);
+      // The newest is the model's own: only the others can go.
+      for (auto it = all_.begin(); it != all_.end(); ++it) {
+        if (std::next(it) == all_.end()) return;
+        oldest = it->publication.lock();
+        if (oldest != nullptr) break;  // else it is going at this moment
+      }
+    }
+    if (oldest != nullptr) oldest->EndReaders(why);
+  }
+
+  // No more free buffers are kept, and nobody is told any more.
+  void Close() {
+    std::vector<std::vector<std::unique_ptr<GroupBuffer>>> free;
+    MutexLock lock(&mu_);
+    closed_ = true;
+    free.swap(free_);
+  }
+
+ private:
+  struct Entry {
+    std::weak_ptr<const Publication> publication;
+  };
+
+  void Recycle(int group, std::unique_ptr<GroupBuffer> buffer) {
+    buffer->Invalidate();
+    MutexLock lock(&mu_);
+    if (!closed_) free_[group].push_back(std::move(buffer));
+  }
+
+  void Forget(std::list<Entry>::iterator place) {
+    {
+      MutexLock lock(&mu_);
+      all_.erase(place);
+      --count_;
+      if (closed_) return;
+    }
+    on_free_();
+  }
+
+  const std::shared_ptr<const Layout> layout_;
+  const int64_t max_publications_;
+  Device* const device_;
+  const std::shared_ptr<const MemoryLedger> ledger_;
+  const std::function<void()> on_free_;
+  mutable Mutex mu_;
+  int64_t count_ ACCRUE_GUARDED_BY(mu_) = 0;
+  bool closed_ ACCRUE_GUARDED_BY(mu_) = false;
+  std::list<Entry> all_ ACCRUE_GUARDED_BY(mu_);  // oldest first
+  std::vector<std::vector<std::unique_ptr<GroupBuffer>>> free_
+      ACCRUE_GUARDED_BY(mu_);
+};
+
+PublicationStore::PublicationStore(std::shared_ptr<const Layout> layout,
+                                   int64_t max_publications, Device* device,
+                                   std::shared_ptr<const MemoryLedger> ledger,
+                                   std::function<void()> on_free)
+    : state_(std::make_shared<State>(std::move(layout), max_publications,
+                                     device, std::move(ledger),
+                                     std::move(on_free))) {}
+
+PublicationStore::~PublicationStore() { state_->Close(); }
+
+bool PublicationStore::HasRoom() const { return state_->HasRoom(); }
+
+absl::StatusOr<std::shared_ptr<GroupBuffer>> PublicationStore::NewBuffer(
+    int group) {
+  return state_->NewBuffer(group);
+}
+
+std::shared_ptr<const Publication> PublicationStore::Publish(
+    Publication::Facts facts,
+    std::vector<std::shared_ptr<GroupBuffer>> groups) {
+  return state_->Publish(std::move(facts), std::move(groups));
+}
+
+void PublicationStore::EndOldestReaders(const absl::Status& why) {
+  state_->EndOldestReaders(why);
+}
+
+int64_t PublicationStore::count() const { return state_->count(); }
+
+}  // namespace accrue

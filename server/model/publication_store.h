@@ -1,0 +1,59 @@
+// PublicationStore: the memory of a model's publications, and their bound.
+//
+// At most max_publications exist at once, those that only readers still hold
+// included. Buffers are recycled, so that a steady state of two publications
+// maps no fresh page.
+//
+// Memory.    host memory of the device, charged to the model's ledger.
+// Threading. safe. Publications may outlive the store.
+#ifndef ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
+#define ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/base/memory_ledger.h"
+#include "server/device/device.h"
+#include "server/model/layout.h"
+#include "server/model/publication.h"
+
+namespace accrue {
+
+class PublicationStore {
+ public:
+  // `on_free` runs, on any thread, whenever a publication has gone.
+  PublicationStore(std::shared_ptr<const Layout> layout,
+                   int64_t max_publications, Device* device,
+                   std::shared_ptr<const MemoryLedger> ledger,
+                   std::function<void()> on_free);
+  ~PublicationStore();
+
+  // Whether one more may be made, now.
+  bool HasRoom() const;
+
+  // A buffer for a group's next version; its contents are undefined.
+  // RESOURCE_EXHAUSTED: no memory.
+  absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group);
+
+  std::shared_ptr<const Publication> Publish(
+      Publication::Facts facts,
+      std::vector<std::shared_ptr<GroupBuffer>> groups);
+
+  // Tells the readers of the oldest publication, if it is not the newest one,
+  // to stop. Repeated calls for the same publication do nothing more.
+  void EndOldestReaders(const absl::Status& why);
+
+  int64_t count() const;
+
+ private:
+  class State;
+  const std::shared_ptr<State> state_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
