@@ -5,7 +5,8 @@
 // are folded in one pass. Readers never wait for the executor.
 //
 // Order.     methods with a `done` return at once and call it exactly once,
-//            from a thread of the pool; the others take a short lock.
+//            from a thread of the pool, or (Submit, of a model of few blocks)
+//            before they return; the others take a short lock.
 // Errors.    base/error.h's reasons, by protocol.md's table. A refused request
 //            leaves every bit of state as it was.
 // Invariant. between two updates no bit of a publication changes.
@@ -29,6 +30,7 @@
 #include "server/base/work_pool.h"
 #include "server/device/device.h"
 #include "server/kernels/shard.h"
+#include "server/model/initializer.h"
 #include "server/model/layout.h"
 #include "server/model/publication.h"
 #include "server/model/push.h"
@@ -52,15 +54,6 @@ struct OpenedSession {
   int64_t last_sequence = 0;
   std::optional<PushOutcome> last_outcome;
   std::optional<Version> version;
-};
-
-// How a tensor gets its first values.
-struct Initializer {
-  enum class Kind { kConstant, kUniform, kNormal };
-  std::string tensor;
-  Kind kind = Kind::kConstant;
-  double a = 0;  // the constant | low | mean
-  double b = 0;  // - | high | standard deviation
 };
 
 // First parameters: `initializers` for every tensor, or `values`.

@@ -1,0 +1,115 @@
+#include "server/model/session_table.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/base/random_id.h"
+
+namespace accrue {
+namespace {
+
+constexpr size_t kMaxWorkerName = 255;
+constexpr size_t kMaxFenced = 10'000;
+
+}  // namespace
+
+absl::StatusOr<SessionTable::Opened> SessionTable::Open(
+    const std::string& worker, const std::string& id, absl::Time now) {
+  if (worker.empty() || worker.size() > kMaxWorkerName) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     Reason::kInvalidArgument,
+                     absl::StrCat("worker: a name of ", worker.size(),
+                                  " bytes, want 1 to ", kMaxWorkerName));
+  }
+  Opened opened;
+  if (!id.empty()) {
+    absl::StatusOr<Session*> session = Find(id);
+    if (!session.ok()) return session.status();
+    if ((*session)->worker != worker) {
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, Reason::kInvalidArgument,
+          absl::StrCat("session of worker \"", (*session)->worker,
+                       "\" cannot be resumed by worker \"", worker, "\""));
+    }
+    opened.session = *session;
+    opened.session->last_active = now;
+    return opened;
+  }
+  auto old = by_worker_.find(worker);
+  if (old == by_worker_.end() && size() >= max_sessions_) {
+    ErrorInfo info;
+    info.reason = Reason::kTooManySessions;
+    info.subject = "--max_sessions";
+    return MakeError(absl::StatusCode::kResourceExhausted, info,
+                     absl::StrCat("model \"", model_, "\" has ", size(),
+                                  " sessions, as many as --max_sessions "
+                                  "allows"));
+  }
+  if (old != by_worker_.end()) {
+    opened.fenced_id = old->second->id;
+    Fence(opened.fenced_id);
+  }
+  auto session = std::make_unique<Session>();
+  session->id = RandomId();
+  session->worker = worker;
+  session->last_active = now;
+  opened.session = session.get();
+  by_id_[session->id] = session.get();
+  by_worker_[worker] = std::move(session);
+  return opened;
+}
+
+void SessionTable::Fence(const std::string& id) {
+  by_id_.erase(id);
+  fenced_.insert(id);
+  fenced_order_.push_back(id);
+  if (fenced_order_.size() > kMaxFenced) {
+    fenced_.erase(fenced_order_.front());
+    fenced_order_.pop_front();
+  }
+}
+
+absl::StatusOr<Session*> SessionTable::Find(const std::string& id) {
+  auto it = by_id_.find(id);
+  if (it != by_id_.end()) return it->second;
+  ErrorInfo info;
+  info.subject = model_;
+  if (fenced_.contains(id)) {
+    info.reason = Reason::kSessionFenced;
+    return MakeError(absl::StatusCode::kAborted, info,
+                     absl::StrCat("session ", id.substr(0, 8), " of model \"",
+                                  model_,
+                                  "\": another client opened a session under "
+                                  "this worker's name"));
+  }
+  info.reason = Reason::kSessionUnknown;
+  return MakeError(absl::StatusCode::kNotFound, info,
+                   absl::StrCat("session ", id.substr(0, 8), " of model \"",
+                                model_, "\" is unknown or expired"));
+}
+
+bool SessionTable::Close(const std::string& id) {
+  auto it = by_id_.find(id);
+  if (it == by_id_.end()) return false;
+  const std::string worker = it->second->worker;
+  by_id_.erase(it);
+  by_worker_.erase(worker);
+  return true;
+}
+
+int64_t SessionTable::Expire(absl::Time deadline) {
+  int64_t count = 0;
+  for (auto it = by_worker_.begin(); it != by_worker_.end();) {
+    if (it->second->last_active < deadline) {
+      by_id_.erase(it->second->id);
+      it = by_worker_.erase(it);
+      ++count;
+    } else {
+      ++it;
+    }
+  }
+  return count;
+}
+
+}  // namespace accrue

@@ -1,0 +1,82 @@
+// SessionTable: a model's sessions; what makes its pushes exactly-once.
+//
+// Invariant. one live session a worker name; last_sequence, its outcome and
+//            its payload's hash change together, in the step that folds.
+// Errors.    NOT_FOUND kSessionUnknown; ABORTED kSessionFenced;
+//            RESOURCE_EXHAUSTED kTooManySessions. Nothing has changed then.
+// Threading. compatible (lock outside).
+#ifndef ACCRUE_SERVER_MODEL_SESSION_TABLE_H_
+#define ACCRUE_SERVER_MODEL_SESSION_TABLE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/model/push.h"
+
+namespace accrue {
+
+struct Session {
+  std::string id;
+  std::string worker;
+  int64_t last_sequence = 0;
+  std::optional<PushOutcome> last_outcome;
+  uint64_t last_hash = 0;
+  // Pushes, micro-steps counted, toward the version after `quota_version`.
+  int64_t quota_version = -1;
+  int64_t quota_pushes = 0;
+  absl::Time last_active;
+
+  int64_t PushesToward(int64_t version) const {
+    return quota_version == version ? quota_pushes : 0;
+  }
+};
+
+class SessionTable {
+ public:
+  SessionTable(std::string model, int64_t max_sessions)
+      : model_(std::move(model)), max_sessions_(max_sessions) {}
+
+  struct Opened {
+    Session* session = nullptr;
+    std::string fenced_id;  // of the session that it replaced, if any
+  };
+  // `id` empty: a new session under a fresh id; else resumes that one.
+  absl::StatusOr<Opened> Open(const std::string& worker, const std::string& id,
+                              absl::Time now);
+
+  absl::StatusOr<Session*> Find(const std::string& id);
+  bool Close(const std::string& id);
+  // Ends those that were last active before `deadline`; returns how many.
+  int64_t Expire(absl::Time deadline);
+
+  int64_t size() const { return static_cast<int64_t>(by_worker_.size()); }
+  // By worker name.
+  const std::map<std::string, std::unique_ptr<Session>>& by_worker() const {
+    return by_worker_;
+  }
+
+ private:
+  void Fence(const std::string& id);
+
+  const std::string model_;
+  const int64_t max_sessions_;
+  std::map<std::string, std::unique_ptr<Session>> by_worker_;
+  absl::flat_hash_map<std::string, Session*> by_id_;
+  // Ids that another client took over, so that their owners learn why; the
+  // oldest are forgotten and then merely unknown.
+  absl::flat_hash_set<std::string> fenced_;
+  std::deque<std::string> fenced_order_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_SESSION_TABLE_H_
