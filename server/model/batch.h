@@ -1,0 +1,58 @@
+// Batch: the pushes (or the close) that one pass applies, and what the model
+// will be after it. Planning changes nothing but the batch.
+//
+// Order.     pushes in the order of acceptance; a batch ends at the first
+//            update of any group in it.
+// Invariant. the outcomes are those of folding the pushes one by one.
+// Threading. compatible.
+#ifndef ACCRUE_SERVER_MODEL_BATCH_H_
+#define ACCRUE_SERVER_MODEL_BATCH_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "server/kernels/shard.h"
+#include "server/model/push.h"
+#include "server/rule/cycle.h"
+#include "server/rule/rule_spec.h"
+
+namespace accrue {
+
+struct Batch {
+  struct Item {
+    std::unique_ptr<Push> push;
+    PushOutcome outcome;  // version and published: filled in by the model
+  };
+  std::vector<Item> items;
+  std::vector<rule::CycleState> cycles;  // [groups] after the batch
+  int64_t folded_pushes = 0;             // t after the batch
+  kernels::Pass pass;                    // theta and next: the model's
+  std::vector<int32_t> updated;          // groups that it updates
+  std::vector<int32_t> looking_ahead;    // groups whose next it begins
+  std::vector<int64_t> missing;          // parallel to updated
+  int64_t skipped = 0;  // pushes counted as zero toward groups left open
+
+  bool publishes() const { return !updated.empty(); }
+  bool closes() const { return items.empty(); }
+};
+
+// A batch of nothing, from where the model is now.
+Batch NewBatch(const std::vector<rule::RuleSpec>& rules,
+               const std::vector<rule::CycleState>& cycles,
+               int64_t folded_pushes);
+
+// Adds a push that has been accepted. `weight` is relative to the nominal one;
+// `gain_factor` damps a stale push.
+void AddPush(const std::vector<rule::RuleSpec>& rules,
+             std::unique_ptr<Push> push, double weight, double gain_factor,
+             Batch& batch);
+
+// Closes cycles early, in an empty batch. All open ones to their end; or (not
+// `all`) only as many pushes as the next update of any group is away, so that
+// nested cycles stay nested.
+void AddClose(const std::vector<rule::RuleSpec>& rules, bool all, Batch& batch);
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_BATCH_H_
