@@ -65,6 +65,10 @@ WorkPool::~WorkPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+WorkPool::Lane WorkPool::NewLane() {
+  return Lane(std::make_shared<LaneState>());
+}
+
 void WorkPool::Run(const Lane& lane, int64_t chunk_count,
                    std::function<void(int64_t)> body,
                    absl::AnyInvocable<void()> done) {

@@ -57,7 +57,7 @@ class WorkPool {
   WorkPool(const WorkPool&) = delete;
   WorkPool& operator=(const WorkPool&) = delete;
 
-  Lane NewLane() { return Lane(std::make_shared<LaneState>()); }
+  Lane NewLane();
 
   // Queues body(0) ... body(chunk_count - 1), which run in any order and at the
   // same time, and then done(), on the thread that ended the last of them.
