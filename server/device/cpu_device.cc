@@ -1,10 +1,9 @@
-#include <sys/mman.h>
-
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <sys/mman.h>
 #include <utility>
 
 #include "absl/status/status.h"

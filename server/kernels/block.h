@@ -15,8 +15,8 @@ namespace accrue::kernels {
 inline constexpr int64_t kBlockElems = 16384;
 
 struct Block {
-  int64_t offset = 0;        // in the flat vector (payload, m, v, buffer)
-  int64_t size = 0;          // 1..kBlockElems; 0 never
+  int64_t offset = 0;  // in the flat vector (payload, m, v, buffer)
+  int64_t size = 0;    // 1..kBlockElems; 0 never
   int32_t group = 0;
   int64_t group_offset = 0;  // in the group's vector (parameters)
 };

@@ -8,12 +8,11 @@
 #endif
 
 #include "hwy/highway.h"
+#include "server/kernels/unaligned-inl.h"
 #include "server/rule/cycle.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace accrue::kernels::HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
 
 template <class D>
 struct Number {
@@ -23,7 +22,7 @@ struct Number {
   HWY_INLINE explicit Number(hn::Vec<D> x) : lanes(x) {}
 
   static HWY_INLINE Number Load(D d, const float* from) {
-    return Number(hn::LoadU(d, from));
+    return Number(LoadAny(d, from));
   }
   HWY_INLINE void Store(D d, float* to) const { hn::StoreU(lanes, d, to); }
 
@@ -39,9 +38,7 @@ struct Number {
   friend HWY_INLINE Number operator/(Number x, Number y) {
     return Number(hn::Div(x.lanes, y.lanes));
   }
-  friend HWY_INLINE Number Sqrt(Number x) {
-    return Number(hn::Sqrt(x.lanes));
-  }
+  friend HWY_INLINE Number Sqrt(Number x) { return Number(hn::Sqrt(x.lanes)); }
 };
 
 #define ACCRUE_ELEMENT HWY_INLINE

@@ -93,16 +93,17 @@ class Shard {
 
 struct ShardOptions {
   std::shared_ptr<const BlockMap> blocks;
-  bool has_variance = false;      // adaptive optimizers
-  bool has_accumulation = false;  // classic buffering
-  MemoryLedger* ledger = nullptr; // charged for what is allocated
+  bool has_variance = false;       // adaptive optimizers
+  bool has_accumulation = false;   // classic buffering
+  MemoryLedger* ledger = nullptr;  // charged for what is allocated
 };
 
 // The CPU's shard. Its passes run as chunks of blocks on `pool` in `lane`;
 // pool and ledger outlive it. RESOURCE_EXHAUSTED: no memory; nothing is left.
-absl::StatusOr<std::unique_ptr<Shard>> MakeCpuShard(
-    const ShardOptions& options, Device* device, WorkPool* pool,
-    WorkPool::Lane lane);
+absl::StatusOr<std::unique_ptr<Shard>> MakeCpuShard(const ShardOptions& options,
+                                                    Device* device,
+                                                    WorkPool* pool,
+                                                    WorkPool::Lane lane);
 
 }  // namespace accrue::kernels
 

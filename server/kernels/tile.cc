@@ -22,7 +22,8 @@ HWY_INLINE void RunElements(D d, const TileScalars& s, const TileArrays& t,
                             const rule::UpdateScalars& update, int64_t i) {
   using N = Number<D>;
   constexpr bool kMoments = !kVariant.classic || kVariant.update;
-  const bool has_theta = kVariant.update || s.look_ahead != nullptr;
+  const bool has_theta =
+      s.look_ahead != nullptr || (kVariant.update && !s.nesterov);
   N m(0.0f), v(0.0f), a(0.0f), theta(0.0f), next(0.0f);
   if (kMoments) m = N::Load(d, t.m + i);
   if (kMoments && kVariant.adaptive) v = N::Load(d, t.v + i);

@@ -1,0 +1,110 @@
+#include "server/kernels/chunk_walk.h"
+
+#include <algorithm>
+#include <array>
+
+#include "server/kernels/convert.h"
+
+namespace accrue::kernels {
+namespace {
+
+bool IsClassic(const GroupPass& group) {
+  return group.buffering == rule::Buffering::kClassic;
+}
+
+template <class T>
+const T* PointerTo(const std::optional<T>& value) {
+  return value ? &*value : nullptr;
+}
+
+TileScalars Scalars(const GroupPass& group) {
+  return {.pushes = group.pushes.data(),
+          .push_count = 0,
+          .look_ahead = PointerTo(group.look_ahead),
+          .buffer_fold = PointerTo(group.buffer_fold),
+          .update = PointerTo(group.update),
+          .clip = 1,
+          .epsilon_inside = group.epsilon_place == rule::EpsilonPlace::kInside,
+          .nesterov = group.nesterov};
+}
+
+}  // namespace
+
+ChunkWalk::ChunkWalk(const Pass& pass, const ShardArrays& arrays)
+    : pass_(pass), arrays_(arrays) {
+  readers_.reserve(pass.payloads.size());
+  for (const PushPayload& push : pass.payloads) {
+    readers_.emplace_back(*push.payload);
+  }
+}
+
+void ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
+  const GroupPass& group = pass_.groups[static_cast<size_t>(block.group)];
+  const int64_t pushes = stage == TileStage::kUpdate
+                             ? 0
+                             : static_cast<int64_t>(group.pushes.size());
+  std::array<const float*, kFusedPushes> x;
+  for (int64_t begin = 0; begin < block.size; begin += kTileElems) {
+    TileArrays arrays =
+        Arrays(block, begin, std::min(kTileElems, block.size - begin));
+    arrays.x = x.data();
+    TileScalars scalars = Scalars(group);
+    scalars.clip = clip;
+    int64_t p = 0;
+    do {
+      scalars.pushes = group.pushes.data() + p;
+      scalars.push_count = std::min(kFusedPushes, pushes - p);
+      for (int64_t i = 0; i < scalars.push_count; ++i) {
+        x[static_cast<size_t>(i)] =
+            Gradient(p + i, i, block.offset + begin, arrays.size);
+      }
+      p += scalars.push_count;
+      RunTile(p == pushes ? stage : TileStage::kFold, scalars, arrays);
+      // Embedded: it surrounds the first push, which is folded now.
+      if (!IsClassic(group)) scalars.look_ahead = nullptr;
+    } while (p < pushes);
+  }
+}
+
+double ChunkWalk::ClippedSquares(const Block& block) const {
+  const GroupPass& group = pass_.groups[static_cast<size_t>(block.group)];
+  const bool classic = IsClassic(group);
+  SquareLanes lanes;
+  lanes.Add((classic ? arrays_.a : arrays_.m) + block.offset, block.size, 0,
+            classic ? group.buffer_fold->mean : 1.0f);
+  return lanes.Total();
+}
+
+TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
+                             int64_t size) const {
+  const GroupPass& group = pass_.groups[static_cast<size_t>(block.group)];
+  const int64_t flat = block.offset + begin;
+  const int64_t in_group = block.group_offset + begin;
+  TileArrays arrays;
+  arrays.size = size;
+  arrays.m = arrays_.m + flat;
+  if (group.optimizer != rule::Optimizer::kSgd) arrays.v = arrays_.v + flat;
+  if (IsClassic(group)) arrays.a = arrays_.a + flat;
+  if (group.theta != nullptr) arrays.theta = group.theta + in_group;
+  if (group.next != nullptr) arrays.next = group.next + in_group;
+  return arrays;
+}
+
+const float* ChunkWalk::Gradient(int64_t p, int64_t slot, int64_t offset,
+                                 int64_t size) {
+  const Encoding encoding = pass_.payloads[static_cast<size_t>(p)].encoding;
+  const int64_t element_bytes = EncodedBytes(encoding);
+  ChainReader& reader = readers_[static_cast<size_t>(p)];
+  float* const scratch = gradients_[slot];
+  if (encoding == Encoding::kF32) {
+    return reinterpret_cast<const float*>(
+        reader.Contiguous(offset * element_bytes, size * element_bytes,
+                          reinterpret_cast<std::byte*>(scratch)));
+  }
+  Decode(
+      reader.Contiguous(offset * element_bytes, size * element_bytes, encoded_),
+      size, encoding, scratch);
+  return scratch;
+}
+
+}  // namespace accrue::kernels

@@ -1,0 +1,64 @@
+// ChunkWalk: takes blocks through a pass on one CPU thread, tile by tile.
+//
+// Memory.    gradients are read in place where a tile's elements are floats
+//            that lie in one span of the payload; else they are gathered and
+//            widened in a scratch array that stays in the core's first cache.
+// Numerics.  bit_exact_cpu_gpu.
+// Threading. compatible; walks of different blocks may run at the same time.
+//            Never blocks.
+#ifndef ACCRUE_SERVER_KERNELS_CHUNK_WALK_H_
+#define ACCRUE_SERVER_KERNELS_CHUNK_WALK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "server/base/byte_chain.h"
+#include "server/kernels/block.h"
+#include "server/kernels/shard.h"
+#include "server/kernels/square_lanes.h"
+#include "server/kernels/tile.h"
+
+namespace accrue::kernels {
+
+// A shard's arrays, flat; those it does not have are null.
+struct ShardArrays {
+  float* m = nullptr;
+  float* v = nullptr;
+  float* a = nullptr;
+};
+
+class ChunkWalk {
+ public:
+  // Both must outlive the walk.
+  ChunkWalk(const Pass& pass, const ShardArrays& arrays);
+
+  // kFold, kFoldAndUpdate: all of the group's pushes.
+  void Run(const Block& block, TileStage stage, float clip = 1);
+
+  // The sum of squares of what the block's clipping bounds, after kFold: m, or
+  // the mean gradient under classic buffering.
+  double ClippedSquares(const Block& block) const;
+
+ private:
+  // Elements of a tile, and pushes that one reading of its moments folds. A
+  // core's first cache holds the arrays of a tile; its sets hold a cache line
+  // of each even where all of them begin at the same offset in a page.
+  static constexpr int64_t kTileElems = 2048;
+  static constexpr int64_t kFusedPushes = 4;
+
+  TileArrays Arrays(const Block& block, int64_t begin, int64_t size) const;
+  // Elements [offset, offset + size) of push p, as floats, perhaps in a slot
+  // of the scratch.
+  const float* Gradient(int64_t p, int64_t slot, int64_t offset, int64_t size);
+
+  const Pass& pass_;
+  const ShardArrays& arrays_;
+  std::vector<ChainReader> readers_;  // [j]
+  alignas(64) float gradients_[kFusedPushes][kTileElems];
+  alignas(64) std::byte encoded_[kTileElems * 2];
+};
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_SERVER_KERNELS_CHUNK_WALK_H_

@@ -1,0 +1,147 @@
+#include "server/kernels/convert.h"
+
+#include <cstddef>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "server/kernels/convert.cc"
+#include "hwy/foreach_target.h"  // includes this file once for each target
+#include "hwy/highway.h"
+#include "server/kernels/unaligned-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace accrue::kernels::HWY_NAMESPACE {
+namespace {
+
+// conversion-inl.h's W: a vector of 32-bit words that reads like one.
+template <class D>
+struct Word {
+  using SignedD = hn::RebindToSigned<D>;
+  hn::Vec<D> lanes;
+
+  HWY_INLINE explicit Word(uint32_t x) : lanes(hn::Set(D(), x)) {}
+  HWY_INLINE explicit Word(hn::Vec<D> x) : lanes(x) {}
+
+  friend HWY_INLINE Word operator+(Word x, Word y) {
+    return Word(hn::Add(x.lanes, y.lanes));
+  }
+  friend HWY_INLINE Word operator-(Word x, Word y) {
+    return Word(hn::Sub(x.lanes, y.lanes));
+  }
+  friend HWY_INLINE Word operator&(Word x, Word y) {
+    return Word(hn::And(x.lanes, y.lanes));
+  }
+  friend HWY_INLINE Word operator|(Word x, Word y) {
+    return Word(hn::Or(x.lanes, y.lanes));
+  }
+  friend HWY_INLINE Word operator<<(Word x, Word count) {
+    return Word(hn::Shl(x.lanes, count.lanes));
+  }
+  friend HWY_INLINE Word operator>>(Word x, Word count) {
+    return Word(hn::Shr(x.lanes, count.lanes));
+  }
+  friend HWY_INLINE Word operator<<(Word x, int count) {
+    return Word(hn::ShiftLeftSame(x.lanes, count));
+  }
+  friend HWY_INLINE Word operator>>(Word x, int count) {
+    return Word(hn::ShiftRightSame(x.lanes, count));
+  }
+  friend HWY_INLINE auto Above(Word x, Word y) {
+    const SignedD d;
+    return hn::RebindMask(
+        D(), hn::Gt(hn::BitCast(d, x.lanes), hn::BitCast(d, y.lanes)));
+  }
+  friend HWY_INLINE Word Select(hn::Mask<D> where, Word yes, Word no) {
+    return Word(hn::IfThenElse(where, yes.lanes, no.lanes));
+  }
+  friend HWY_INLINE Word Product(Word x, float factor) {
+    const hn::RebindToFloat<D> d;
+    const auto value = hn::ConvertTo(d, hn::BitCast(SignedD(), x.lanes));
+    return Word(hn::BitCast(D(), hn::Mul(value, hn::Set(d, factor))));
+  }
+};
+
+#define ACCRUE_ELEMENT HWY_INLINE
+#include "server/kernels/conversion-inl.h"
+#undef ACCRUE_ELEMENT
+
+// in, out: addresses of elements; they need no alignment.
+template <class D>
+HWY_INLINE void EncodeElements(D d, const float* in, Encoding encoding,
+                               uint16_t* out) {
+  const hn::RebindToFloat<D> df;
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<uint16_t, D> dh;
+  const Word<D> bits(hn::BitCast(d, LoadAny(df, in)));
+  const Word<D> half =
+      encoding == Encoding::kBf16 ? NarrowToBf16(bits) : NarrowToF16(bits);
+  StoreAny(hn::DemoteTo(dh, hn::BitCast(di, half.lanes)), dh, out);
+}
+
+template <class D>
+HWY_INLINE void DecodeElements(D d, const uint16_t* in, Encoding encoding,
+                               float* out) {
+  const hn::RebindToFloat<D> df;
+  const hn::Rebind<uint16_t, D> dh;
+  const Word<D> half(hn::PromoteTo(d, LoadAny(dh, in)));
+  const Word<D> bits =
+      encoding == Encoding::kBf16 ? WidenFromBf16(half) : WidenFromF16(half);
+  StoreAny(hn::BitCast(df, bits.lanes), df, out);
+}
+
+void EncodeHalves(const float* in, int64_t count, Encoding encoding,
+                  uint16_t* out) {
+  const hn::ScalableTag<uint32_t> wide;
+  const hn::CappedTag<uint32_t, 1> one;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    EncodeElements(wide, in + i, encoding, out + i);
+  }
+  for (; i < count; ++i) EncodeElements(one, in + i, encoding, out + i);
+}
+
+void DecodeHalves(const uint16_t* in, int64_t count, Encoding encoding,
+                  float* out) {
+  const hn::ScalableTag<uint32_t> wide;
+  const hn::CappedTag<uint32_t, 1> one;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    DecodeElements(wide, in + i, encoding, out + i);
+  }
+  for (; i < count; ++i) DecodeElements(one, in + i, encoding, out + i);
+}
+
+}  // namespace
+}  // namespace accrue::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace accrue::kernels {
+
+HWY_EXPORT(EncodeHalves);
+HWY_EXPORT(DecodeHalves);
+
+void Encode(const float* in, int64_t count, Encoding encoding, std::byte* out) {
+  if (count == 0) return;
+  if (encoding == Encoding::kF32) {
+    std::memcpy(out, in, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(EncodeHalves)
+  (in, count, encoding, reinterpret_cast<uint16_t*>(out));
+}
+
+void Decode(const std::byte* in, int64_t count, Encoding encoding, float* out) {
+  if (count == 0) return;
+  if (encoding == Encoding::kF32) {
+    std::memcpy(out, in, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(DecodeHalves)
+  (reinterpret_cast<const uint16_t*>(in), count, encoding, out);
+}
+
+}  // namespace accrue::kernels
+#endif  // HWY_ONCE
