@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -170,10 +171,14 @@ class Model : public std::enable_shared_from_this<Model> {
   // Calls `notice` once per publication, and with a status once when the model
   // is deleted or poisoned, until the subscription is dropped. Short, any
   // thread, no lock of the model held. May run once more while being dropped.
-  class Subscription;
-  virtual std::shared_ptr<Subscription> Subscribe(
-      std::function<void(absl::StatusOr<std::shared_ptr<const Publication>>)>
-          notice) = 0;
+  using Notice =
+      std::function<void(absl::StatusOr<std::shared_ptr<const Publication>>)>;
+  class Subscription {
+   public:
+    explicit Subscription(Notice notice) : notice(std::move(notice)) {}
+    const Notice notice;
+  };
+  virtual std::shared_ptr<Subscription> Subscribe(Notice notice) = 0;
 
   virtual ModelDescription Describe() const = 0;
   virtual std::vector<SessionDescription> Sessions() const = 0;  // by worker

@@ -1,0 +1,193 @@
+// ModelImpl: the model's executor and the state that it owns.
+//
+// Order.     steps run one at a time, in the order in which they came: `Drive`
+//            runs them until none is left or one goes on elsewhere (a pass on
+//            the pool), which drives on when it ends. Consecutive pushes are
+//            one step: a batch.
+// Threading. mu_ guards what others may look at; a step that is running owns
+//            the shard and next_.
+#ifndef ACCRUE_SERVER_MODEL_MODEL_IMPL_H_
+#define ACCRUE_SERVER_MODEL_MODEL_IMPL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/mutex.h"
+#include "server/kernels/shard.h"
+#include "server/model/batch.h"
+#include "server/model/model.h"
+#include "server/model/publication_store.h"
+#include "server/model/push_gate.h"
+#include "server/model/session_table.h"
+
+namespace accrue {
+
+class ModelImpl final : public Model {
+ public:
+  ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment);
+  ~ModelImpl() override;
+  absl::Status Allocate();
+
+  const std::string& name() const override { return spec_.name; }
+  const ModelSpec& spec() const override { return spec_; }
+  std::shared_ptr<const Layout> layout() const override { return layout_; }
+  WorkPool* pool() const override { return environment_.pool; }
+  WorkPool::Lane lane() const override { return lane_; }
+
+  void Initialize(Initialization initialization,
+                  std::function<void(absl::StatusOr<Version>)> done) override;
+  void OpenSession(
+      std::string worker, std::string session_id,
+      std::function<void(absl::StatusOr<OpenedSession>)> done) override;
+  void CloseSession(std::string session_id,
+                    std::function<void(absl::Status)> done) override;
+  absl::StatusOr<BegunPush> Begin(const PushHeader& header,
+                                  std::shared_ptr<Arrival> arrival) override;
+  void Leave(const Arrival* arrival) override;
+  void Submit(std::unique_ptr<Push> push, const Arrival* arrival) override;
+  void UpdateHyperparameters(std::vector<HyperparameterUpdate> updates,
+                             std::function<void(absl::Status)> done) override;
+  void EndCycle(std::optional<Version> version,
+                std::function<void(absl::StatusOr<EndedCycle>)> done) override;
+  std::shared_ptr<const Publication> newest() const override;
+  std::shared_ptr<Subscription> Subscribe(Notice notice) override;
+  ModelDescription Describe() const override;
+  std::vector<SessionDescription> Sessions() const override;
+  void CountSent(int64_t bytes) override { sent_bytes_ += bytes; }
+  void Drain(std::function<void()> done) override;
+  void Delete() override;
+  void Inspect(std::function<void(kernels::Shard&,
+                                  const std::vector<rule::CycleState>&)>
+                   look) override;
+
+ private:
+  // Either a push or work of another kind; `run` returns false if it goes on
+  // elsewhere and will call Drive itself.
+  struct Step {
+    std::unique_ptr<Push> push;
+    absl::AnyInvocable<bool()> run;
+  };
+  struct Answer {
+    std::unique_ptr<Push> push;
+    absl::StatusOr<PushOutcome> outcome;
+  };
+  struct Incoming {
+    std::shared_ptr<Arrival> arrival;
+    std::string session_id;
+    int64_t sequence = 0;
+    int64_t version = 0;
+  };
+  using Closed = std::function<void(absl::StatusOr<EndedCycle>)>;
+
+  void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
+  void Run(absl::AnyInvocable<bool()> step) { Enqueue({nullptr, std::move(step)}); }
+  void Drive() ACCRUE_EXCLUDES(mu_);
+  Batch TakeBatch(std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
+  bool Take(std::unique_ptr<Push>& push, Batch& batch,
+            std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
+  static void Reply(std::vector<Answer> answers);
+
+  // Returns true if the batch is finished, false if it goes on elsewhere.
+  bool StartBatch(std::shared_ptr<Batch> batch, Closed closed)
+      ACCRUE_EXCLUDES(mu_);
+  bool RunBatch(std::shared_ptr<Batch> batch, Closed closed);
+  absl::Status GiveBuffers(Batch& batch);
+  void Unpark() ACCRUE_EXCLUDES(mu_);
+  void FinishBatch(Batch& batch, const Closed& closed,
+                   absl::StatusOr<kernels::PassResult> result)
+      ACCRUE_EXCLUDES(mu_);
+  void FailBatch(Batch& batch, const Closed& closed, absl::Status why);
+  void Commit(Batch& batch, const kernels::PassResult& result)
+      ACCRUE_REQUIRES(mu_);
+  void Publish(const Batch& batch) ACCRUE_REQUIRES(mu_);
+  void Poison(const absl::Status& why) ACCRUE_EXCLUDES(mu_);
+  void Announce(absl::StatusOr<std::shared_ptr<const Publication>> news)
+      ACCRUE_EXCLUDES(mu_);
+
+  void WatchWindow() ACCRUE_REQUIRES(mu_);
+  void OnCycleTimeout(int64_t window) ACCRUE_EXCLUDES(mu_);
+  bool CloseWindow(int64_t window) ACCRUE_EXCLUDES(mu_);
+  bool DoEndCycle(const std::optional<Version>& version, const Closed& closed)
+      ACCRUE_EXCLUDES(mu_);
+  bool DoInitialize(std::shared_ptr<Initialization> initialization,
+                    std::function<void(absl::StatusOr<Version>)> done)
+      ACCRUE_EXCLUDES(mu_);
+  absl::Status DoUpdate(const std::vector<HyperparameterUpdate>& updates)
+      ACCRUE_EXCLUDES(mu_);
+  absl::StatusOr<OpenedSession> DoOpen(const std::string& worker,
+                                       const std::string& session_id)
+      ACCRUE_EXCLUDES(mu_);
+  void ExpireSessions() ACCRUE_EXCLUDES(mu_);
+  void ScheduleExpiry();
+
+  absl::Status Usable() const ACCRUE_REQUIRES(mu_);
+  GateView View(const std::vector<rule::CycleState>& cycles) const
+      ACCRUE_REQUIRES(mu_);
+  void AbortArrivals(const std::function<absl::Status(const Incoming&)>& why)
+      ACCRUE_REQUIRES(mu_);
+  std::shared_ptr<ModelImpl> Self() {
+    return std::static_pointer_cast<ModelImpl>(shared_from_this());
+  }
+
+  const ModelSpec spec_;
+  const ModelEnvironment environment_;
+  const std::shared_ptr<const Layout> layout_;
+  const std::shared_ptr<const MemoryLedger> ledger_;
+  const WorkPool::Lane lane_;
+  // Its passes are short enough for a thread that must not wait.
+  const bool small_;
+  std::unique_ptr<kernels::Shard> shard_;
+  std::unique_ptr<PublicationStore> store_;
+  // Begun by a look-ahead, finished by the group's update [groups].
+  std::vector<std::shared_ptr<GroupBuffer>> next_;
+
+  mutable Mutex mu_;
+  std::deque<Step> queue_ ACCRUE_GUARDED_BY(mu_);
+  bool driving_ ACCRUE_GUARDED_BY(mu_) = false;
+  // A batch that waits for a publication's memory, and who waits for it.
+  std::shared_ptr<Batch> parked_ ACCRUE_GUARDED_BY(mu_);
+  Closed parked_closed_ ACCRUE_GUARDED_BY(mu_);
+
+  bool deleted_ ACCRUE_GUARDED_BY(mu_) = false;
+  bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
+  std::string poison_reason_ ACCRUE_GUARDED_BY(mu_);
+  std::vector<rule::RuleSpec> rules_ ACCRUE_GUARDED_BY(mu_);  // newest hyper
+  std::vector<rule::CycleState> cycles_ ACCRUE_GUARDED_BY(mu_);
+  std::vector<double> clip_norms_ ACCRUE_GUARDED_BY(mu_);
+  int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  std::optional<Version> version_ ACCRUE_GUARDED_BY(mu_);
+  std::shared_ptr<const Publication> newest_ ACCRUE_GUARDED_BY(mu_);
+  mutable SessionTable sessions_ ACCRUE_GUARDED_BY(mu_);
+  std::vector<Incoming> arrivals_ ACCRUE_GUARDED_BY(mu_);
+  std::vector<std::weak_ptr<Subscription>> subscriptions_
+      ACCRUE_GUARDED_BY(mu_);
+
+  // The pushes toward the next publication.
+  int64_t window_ ACCRUE_GUARDED_BY(mu_) = 0;
+  int64_t window_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  bool window_overdue_ ACCRUE_GUARDED_BY(mu_) = false;
+  TimerId window_timer_ ACCRUE_GUARDED_BY(mu_);
+  double loss_sum_ ACCRUE_GUARDED_BY(mu_) = 0;
+  int64_t loss_count_ ACCRUE_GUARDED_BY(mu_) = 0;
+  std::optional<double> last_loss_ ACCRUE_GUARDED_BY(mu_);
+  int64_t short_cycles_ ACCRUE_GUARDED_BY(mu_) = 0;
+  int64_t received_bytes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  TimerId expiry_timer_ ACCRUE_GUARDED_BY(mu_);
+
+  std::atomic<int64_t> sent_bytes_{0};
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_MODEL_MODEL_IMPL_H_

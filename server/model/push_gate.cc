@@ -1,0 +1,174 @@
+#include "server/model/push_gate.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "server/rule/groups.h"
+
+namespace accrue {
+namespace {
+
+// A finite gradient whose square overflows would stay in v for ever.
+constexpr double kMaxGradient = 0x1p63;
+constexpr double kMaxRelativeWeight = 1000;
+
+absl::Status JudgeSequence(const PushHeader& header, const GateView& view,
+                           Passed& passed) {
+  const int64_t last = passed.session->last_sequence;
+  if (header.sequence == last + 1) return absl::OkStatus();
+  if (header.sequence == last && passed.session->last_outcome.has_value()) {
+    passed.repeats = true;
+    return absl::OkStatus();
+  }
+  if (header.sequence > last) {
+    return GateError(absl::StatusCode::kOutOfRange, Reason::kFuture, view,
+                     absl::StrCat("sequence ", header.sequence, ", want ",
+                                  last + 1));
+  }
+  return GateError(absl::StatusCode::kFailedPrecondition, Reason::kSequenceOld,
+                   view,
+                   absl::StrCat("sequence ", header.sequence,
+                                " is older than the last one, ", last));
+}
+
+absl::Status JudgeVersion(const PushHeader& header, const GateView& view,
+                          Passed& passed) {
+  const Version& now = *view.version;
+  if (header.version.lineage != now.lineage) {
+    return GateError(
+        absl::StatusCode::kAborted, Reason::kLineageChanged, view,
+        absl::StrCat("gradient of lineage \"",
+                     header.version.lineage.substr(0, 8),
+                     "\", the model's is ", now.lineage.substr(0, 8)));
+  }
+  if (header.version.number > now.number) {
+    return GateError(absl::StatusCode::kOutOfRange, Reason::kFuture, view,
+                     absl::StrCat("gradient of version ",
+                                  header.version.number, ", the newest is ",
+                                  now.number));
+  }
+  if (TooStale(header.version.number, view)) {
+    return GateError(absl::StatusCode::kAborted, Reason::kStale, view,
+                     absl::StrCat("gradient of version ",
+                                  header.version.number, ", the newest is ",
+                                  now.number, ", max_staleness is ",
+                                  view.spec->max_staleness));
+  }
+  const int64_t staleness = now.number - header.version.number;
+  const int64_t allowed = view.spec->max_staleness;
+  if (view.spec->stale_policy == StalePolicy::kDampen && allowed >= 0 &&
+      staleness > allowed) {
+    passed.gain_factor = 1.0 / static_cast<double>(1 + staleness);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JudgeMicroSteps(const PushHeader& header, const GateView& view) {
+  std::string why;
+  if (!rule::MicroStepsAllowed(*view.rules, header.micro_steps, &why)) {
+    return GateError(absl::StatusCode::kInvalidArgument,
+                     Reason::kInvalidArgument, view, why);
+  }
+  for (const rule::CycleState& cycle : *view.cycles) {
+    if (cycle.position > 0 && cycle.micro_steps != 0 &&
+        cycle.micro_steps != header.micro_steps) {
+      return GateError(absl::StatusCode::kAborted, Reason::kMicroSteps, view,
+                       absl::StrCat("micro_steps ", header.micro_steps,
+                                    ", this cycle's pushes have ",
+                                    cycle.micro_steps));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JudgeQuota(const PushHeader& header, const GateView& view,
+                        const Passed& passed) {
+  const int64_t quota = view.spec->max_pushes_per_worker;
+  if (quota == 0) return absl::OkStatus();
+  const int64_t used = passed.session->PushesToward(view.version->number);
+  if (used + header.micro_steps <= quota) return absl::OkStatus();
+  return GateError(absl::StatusCode::kAborted, Reason::kQuota, view,
+                   absl::StrCat("worker \"", passed.session->worker,
+                                "\" has pushed ", used,
+                                " times toward the next version, "
+                                "max_pushes_per_worker is ",
+                                quota));
+}
+
+}  // namespace
+
+absl::Status GateError(absl::StatusCode code, Reason reason,
+                       const GateView& view, absl::string_view message) {
+  ErrorInfo info;
+  info.reason = reason;
+  info.subject = view.spec->name;
+  if (view.version != nullptr) {
+    info.current_version = view.version->number;
+    info.lineage = view.version->lineage;
+  }
+  return MakeError(code, info,
+                   absl::StrCat("model \"", view.spec->name, "\": ", message));
+}
+
+bool TooStale(int64_t version, const GateView& view) {
+  return view.spec->stale_policy == StalePolicy::kReject &&
+         view.spec->max_staleness >= 0 &&
+         view.version->number - version > view.spec->max_staleness;
+}
+
+absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,
+                                   const GateView& view) {
+  if (view.version == nullptr) {
+    return GateError(absl::StatusCode::kFailedPrecondition,
+                     Reason::kNotInitialized, view,
+                     "it has no parameters yet");
+  }
+  Passed passed;
+  ACCRUE_ASSIGN_OR_RETURN(passed.session,
+                          view.sessions->Find(header.session_id));
+  ACCRUE_RETURN_IF_ERROR(JudgeSequence(header, view, passed));
+  if (passed.repeats) return passed;
+  ACCRUE_RETURN_IF_ERROR(JudgeVersion(header, view, passed));
+  if (header.weight.has_value()) {
+    passed.weight = *header.weight / view.spec->nominal_weight;
+    // Written so that a NaN is refused.
+    if (!(passed.weight > 0 && passed.weight <= kMaxRelativeWeight)) {
+      return GateError(
+          absl::StatusCode::kInvalidArgument, Reason::kInvalidArgument, view,
+          absl::StrCat("weight ", *header.weight, ", want above 0 and at most ",
+                       kMaxRelativeWeight, " times the nominal weight ",
+                       view.spec->nominal_weight));
+    }
+  }
+  ACCRUE_RETURN_IF_ERROR(JudgeMicroSteps(header, view));
+  ACCRUE_RETURN_IF_ERROR(JudgeQuota(header, view, passed));
+  return passed;
+}
+
+absl::Status JudgePayload(const Push& push, const Passed& passed,
+                          const GateView& view) {
+  if (push.first_non_finite >= 0) {
+    return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
+                     view,
+                     absl::StrCat("gradient element ", push.first_non_finite,
+                                  " is not finite"));
+  }
+  const double largest = push.max_abs / push.header.scale * passed.weight;
+  if (!(largest <= kMaxGradient)) {
+    return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
+                     view,
+                     absl::StrCat("|g|*weight reaches ", largest,
+                                  ", at most 2^63 can be squared"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JudgeRepeat(uint64_t hash, const Passed& passed,
+                         const GateView& view) {
+  if (hash == passed.session->last_hash) return absl::OkStatus();
+  return GateError(absl::StatusCode::kInvalidArgument, Reason::kSequenceReused,
+                   view,
+                   absl::StrCat("sequence ", passed.session->last_sequence,
+                                " was folded with another payload"));
+}
+
+}  // namespace accrue
