@@ -96,7 +96,7 @@ TEST_P(WorkPoolTest, DestructionRunsWhatIsQueued) {
     WorkPool pool(GetParam().first);
     const WorkPool::Lane lane = pool.NewLane();
     for (int i = 0; i < 100; ++i) {
-      pool.Post(lane, [&] {
+      pool.Post(lane, [&, lane] {
         pool.Post(lane, [&] { ++ran; });
         ++ran;
       });
