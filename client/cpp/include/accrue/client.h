@@ -1,0 +1,131 @@
+// Client: a connection to an Accrue daemon.
+//
+//   absl::StatusOr<Client> client = Client::Connect("127.0.0.1:7700");
+//   absl::StatusOr<Model> model = client->CreateOrOpen(spec);
+//   absl::StatusOr<Worker> worker = model->OpenWorker();
+//
+// A Client is one connection, shared by its models, workers and watchers. It
+// reconnects by itself. A process that wants parallel transfers connects
+// several clients.
+//
+// Time.      Every call ends by its timeout, whatever the daemon does: the
+//            timeout bounds all attempts, the waits between them and
+//            reconnecting. (The lookup of a host name is bounded by the system
+//            resolver's own settings; addresses need none.)
+// Retries.   UNAVAILABLE (the daemon restarts or drains, the network fails) and
+//            "try again later" answers are retried until the timeout; the last
+//            error is then returned. Each call says if a retry could act twice;
+//            a push never does.
+// Errors.    accrue/error.h; each call names its own.
+// Memory.    Receiving is twice as fast with an allocator that keeps its pages:
+//            accrue/receive_pages.h.
+// Threading. safe; copies are cheap and share the connection
+
+#ifndef ACCRUE_CLIENT_CLIENT_H_
+#define ACCRUE_CLIENT_CLIENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "accrue/description.h"
+#include "accrue/error.h"
+#include "accrue/model.h"
+#include "accrue/payload.h"
+#include "accrue/spec.h"
+#include "accrue/version.h"
+#include "accrue/watcher.h"
+#include "accrue/worker.h"
+
+namespace accrue::client {
+
+namespace internal {
+class Channel;
+}  // namespace internal
+
+struct ClientOptions {
+  // How long Connect() waits for a daemon that answers. Zero: it does not
+  // look; the first call does.
+  absl::Duration connect_timeout = absl::Seconds(10);
+
+  // Timeout of calls that carry no parameters: create, describe, open, ...
+  absl::Duration call_timeout = absl::Seconds(30);
+
+  // Timeout of a push or pull, on top of a pull's own `wait`, where its options
+  // give none. Long enough to sit out a restart of the daemon.
+  absl::Duration transfer_timeout = absl::Minutes(5);
+
+  // The wait before the first retry; it doubles up to the largest, and a random
+  // fifth is taken off or added. A daemon that says how long to wait is obeyed.
+  absl::Duration initial_backoff = absl::Milliseconds(50);
+  absl::Duration max_backoff = absl::Seconds(5);
+
+  // While a call is in flight and the connection has been silent this long, it
+  // is probed; without an answer within the second time it is given up, and the
+  // call retried. This is what ends a call to a frozen daemon or host before
+  // its timeout does.
+  absl::Duration keepalive_time = absl::Seconds(20);
+  absl::Duration keepalive_timeout = absl::Seconds(10);
+
+  // Bytes of payload in one message: 16 KiB to 4 MiB. Smaller ones cost
+  // throughput, larger ones the daemon's memory.
+  int64_t chunk_bytes = 1 << 20;
+
+  // Received bytes that may be on their way, or unread, per pull.
+  int64_t receive_window_bytes = 4 << 20;
+
+  // Pushes of up to this many bytes carry a checksum (XXH3-64) that the daemon
+  // verifies before it folds. It costs a pass over the gradient, about a tenth
+  // of a transfer over loopback; 0: never, INT64_MAX: always. TCP's own
+  // checksum is 16 bits wide, so "always" is right for networks without a
+  // stronger one underneath.
+  int64_t checksum_max_bytes = 1 << 20;
+};
+
+class Client {
+ public:
+  // Target: "host:port", "[v6]:port" or "unix:/path/of/socket".
+  // INVALID_ARGUMENT: a target or option that cannot be. UNAVAILABLE: nobody
+  // answers there; the message says what was tried.
+  static absl::StatusOr<Client> Connect(absl::string_view target,
+                                        const ClientOptions& options = {});
+
+  // Creates a model. ALREADY_EXISTS (kModelExists): the name is taken by
+  // another spec. A model with this very spec is no error.
+  absl::StatusOr<Model> CreateOrOpen(const ModelSpec& spec) const;
+
+  // The same, but ALREADY_EXISTS also if it was there before with this spec.
+  // After a lost answer the model may be this call's own.
+  absl::StatusOr<Model> CreateModel(const ModelSpec& spec) const;
+
+  // NOT_FOUND (kModelUnknown).
+  absl::StatusOr<Model> OpenModel(absl::string_view name) const;
+
+  // NOT_FOUND (kModelUnknown).
+  absl::StatusOr<ModelDescription> Describe(absl::string_view name) const;
+
+  // All models, by name.
+  absl::StatusOr<std::vector<ModelDescription>> ListModels() const;
+
+  // Deletes a model with its state and sessions. NOT_FOUND (kModelUnknown).
+  absl::Status DeleteModel(absl::string_view name) const;
+
+  absl::StatusOr<ServerInfo> GetServerInfo() const;
+
+  // As given to Connect().
+  const std::string& target() const;
+
+ private:
+  explicit Client(std::shared_ptr<internal::Channel> channel);
+
+  std::shared_ptr<internal::Channel> channel_;
+};
+
+}  // namespace accrue::client
+
+#endif  // ACCRUE_CLIENT_CLIENT_H_

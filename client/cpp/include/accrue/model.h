@@ -1,0 +1,136 @@
+// Model: a handle on one model of a daemon. It owns nothing there; copies are
+// cheap.
+//
+// Threading. safe
+
+#ifndef ACCRUE_CLIENT_MODEL_H_
+#define ACCRUE_CLIENT_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "accrue/description.h"
+#include "accrue/payload.h"
+#include "accrue/pull.h"
+#include "accrue/spec.h"
+#include "accrue/version.h"
+#include "accrue/watcher.h"
+#include "accrue/worker.h"
+
+namespace accrue::client {
+
+namespace internal {
+class Channel;
+}  // namespace internal
+
+// How one tensor gets its first values, without sending them.
+struct Initializer {
+  struct Constant {
+    double value = 0;
+  };
+  struct Uniform {  // in [low, high)
+    double low = 0;
+    double high = 1;
+  };
+  struct Normal {
+    double mean = 0;
+    double stddev = 1;
+  };
+  std::string tensor;
+  std::variant<Constant, Uniform, Normal> kind;
+};
+
+struct InitializeResult {
+  // The first version; where another was first, the newest.
+  Version version;
+  // False: the model had its parameters already, and they stay. (After a lost
+  // answer and a retry they may be this call's own.)
+  bool initialized = false;
+};
+
+// New hyperparameters of one group: fields that are set replace the old ones.
+struct GroupUpdate {
+  // The group's name. Empty: every group.
+  std::string group;
+  Hyperparameters hyperparameters;
+};
+
+struct EndCycleResult {
+  // The newest version after it.
+  Version version;
+  // Groups that it closed; empty: none was open, or the version had moved on.
+  std::vector<std::string> closed_groups;
+  // Pushes that were missing, by closed group.
+  std::vector<int64_t> missing_pushes;
+};
+
+class Model {
+ public:
+  // As created, defaults filled in; hyperparameters as they were when this
+  // handle was opened.
+  const ModelSpec& spec() const { return *spec_; }
+  const std::string& name() const { return spec_->name; }
+  // Elements over all tensors: the size of a flat gradient or parameter vector.
+  int64_t parameter_count() const { return parameter_count_; }
+
+  // Gives the model its first parameters. The first complete one of all
+  // workers' wins, atomically, so that each may call it with its own.
+  // INVALID_ARGUMENT (kWrongShape, kNonFinite).
+  absl::StatusOr<InitializeResult> InitializeValues(
+      const Payload& values) const;
+
+  // The same from one initializer for every tensor; the same seed gives the
+  // same bits on every server.
+  absl::StatusOr<InitializeResult> InitializeWith(
+      const std::vector<Initializer>& initializers, int64_t seed) const;
+
+  absl::StatusOr<ModelDescription> Describe() const;
+
+  // At each group's next cycle; applied in order, all or none.
+  // INVALID_ARGUMENT (kInvalidSpec).
+  absl::StatusOr<ModelDescription> UpdateHyperparameters(
+      const std::vector<GroupUpdate>& updates) const;
+
+  // Closes the open cycle of every group now: the last window of an epoch. With
+  // a version it does nothing unless that is still the newest, and a lost
+  // answer is retried; without one, whatever is open is closed, and UNAVAILABLE
+  // may mean that it was.
+  absl::StatusOr<EndCycleResult> EndCycle(
+      const std::optional<Version>& version = std::nullopt) const;
+
+  // Fetches parameters into the caller's memory, see accrue/pull.h.
+  absl::StatusOr<PullResult> Pull(const PayloadBuffer& into,
+                                  const PullOptions& options = {}) const;
+
+  // Hears of every new version, see accrue/watcher.h. NOT_FOUND
+  // (kModelUnknown) and other errors come from Watcher::Next().
+  Watcher Watch() const;
+
+  // All sessions, by worker.
+  absl::StatusOr<std::vector<SessionDescription>> ListSessions() const;
+
+  // Registers this process as a worker, see accrue/worker.h. NOT_FOUND
+  // (kModelUnknown; kSessionUnknown if options.session_id is), and
+  // RESOURCE_EXHAUSTED (kLimit) where it stays so.
+  absl::StatusOr<Worker> OpenWorker(const WorkerOptions& options = {}) const;
+
+ private:
+  friend class Client;
+  Model(std::shared_ptr<internal::Channel> channel,
+        const ModelDescription& description);
+
+  std::shared_ptr<internal::Channel> channel_;
+  std::shared_ptr<const ModelSpec> spec_;
+  int64_t parameter_count_;
+};
+
+}  // namespace accrue::client
+
+#endif  // ACCRUE_CLIENT_MODEL_H_

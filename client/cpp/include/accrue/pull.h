@@ -1,0 +1,50 @@
+// PullOptions, PullResult: fetching parameters into the caller's memory.
+//
+// Shapes.    the destination has exactly the bytes that are sent: the model's
+//            tensors, or those of the filter, in its encoding. INVALID_ARGUMENT
+//            if it has not.
+// Memory.    after an error the destination holds a mixture of versions; after
+//            "unchanged" it was not touched
+// Errors.    FAILED_PRECONDITION (kNotInitialized, kPoisoned); OUT_OF_RANGE
+//            (kFuture): `have` is of a version yet to come; NOT_FOUND
+//            (kModelUnknown); INVALID_ARGUMENT. A pull that is cut off is
+//            retried from its beginning, perhaps with a newer version.
+
+#ifndef ACCRUE_CLIENT_PULL_H_
+#define ACCRUE_CLIENT_PULL_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "accrue/version.h"
+
+namespace accrue::client {
+
+struct PullOptions {
+  // The version that the caller has already; unset: none.
+  std::optional<Version> have;
+  // While `have` is the newest: wait this long for a newer one, then answer
+  // "unchanged".
+  absl::Duration wait = absl::ZeroDuration();
+  // Only these tensors, in the spec's order whatever the order here; empty:
+  // all.
+  std::vector<std::string> tensors;
+  // Bound on the call, beyond `wait`. Unset: ClientOptions.transfer_timeout.
+  std::optional<absl::Duration> timeout;
+};
+
+struct PullResult {
+  // The version in the destination now.
+  Version version;
+  // It is the one that the caller had: nothing was sent.
+  bool unchanged = false;
+  // t when this version was published.
+  int64_t folded_pushes = 0;
+};
+
+}  // namespace accrue::client
+
+#endif  // ACCRUE_CLIENT_PULL_H_
