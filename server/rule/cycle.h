@@ -5,10 +5,13 @@
 //            cycle's last push  theta' <- theta - lr(u)*direction(m, v)
 //            [rule.md; article.md eq. 9, 12, 13, 25-27, 33].
 // Symbols.   i: position in the cycle, pushes, base 0. n: micro_steps.
-//            w: weight/nominal_weight. u: updates so far. s: pushes since the
-//            last update. D1, D2: the mass really folded, D <- keep*D + gain*w.
+//            w: weight/nominal_weight. u: updates so far. s: pushes folded
+//            since the last update. D1, D2: the mass really folded,
+//            D <- keep*D + gain*w, with the article's gain for v.
 // Numerics.  scalars are evaluated in double and narrowed to float once, keep
-//            first, so that gain = 1 - keep holds in float where it should.
+//            first, so that gain = 1 - keep holds in float where it should
+//            (coefficients.h). A mass is the double sum of the narrowed keeps
+//            and gains, damping apart: what the moment really holds.
 // Threading. compatible (lock outside). No clock, no lock, no I/O.
 #ifndef ACCRUE_SERVER_RULE_CYCLE_H_
 #define ACCRUE_SERVER_RULE_CYCLE_H_
@@ -19,6 +22,11 @@
 #include "server/rule/rule_spec.h"
 
 namespace accrue::rule {
+
+// Bounds of PushFacts::weight. Below the lower one a bias correction's divisor
+// could leave the range of a float.
+inline constexpr double kMinWeight = 0x1p-30;
+inline constexpr double kMaxWeight = 1000.0;
 
 // What of a push the rule may see.
 struct PushFacts {
@@ -36,7 +44,7 @@ struct PushFacts {
 // and under kClassic, with the buffer a,
 //   a = (first ? weight*g : a + weight*g).
 struct PushScalars {
-  float mult = 1;   // 1/scale, times the per-push clip's factor
+  float mult = 1;  // 1/scale, times the per-push clip's factor
   float keep1 = 1, gain1 = 0;
   float keep2 = 1, gain2 = 0;
   float weight = 1;    // kClassic: n*w
@@ -49,13 +57,13 @@ struct PushScalars {
 // the cycle, and are given with it.
 struct LookAhead {
   float ahead = 0;  // lr(u)*b
-  float l2 = 0;     // weight_decay times rule.md's coefficient
+  float l2 = 0;     // weight_decay*(1 - d)
 };
 
 // kClassic: the fold of the buffer that ends a cycle: g = mean*a (then
 // clipped: times clip), g = g + grad_l2*theta (adam with L2), then as a push.
 struct BufferFold {
-  float mean = 1;     // 1/(sum of the cycle's weights), times no clip
+  float mean = 1;  // 1/(sum of the cycle's weights)
   float keep1 = 1, gain1 = 0;
   float keep2 = 1, gain2 = 0;
   float grad_l2 = 0;  // adam: weight_decay; else 0
@@ -82,12 +90,12 @@ struct UpdateScalars {
 
 // A group's state between pushes; part of every checkpoint.
 struct CycleState {
-  int64_t position = 0;     // i: pushes counted in this cycle
-  int64_t updates = 0;      // u
-  int64_t since_update = 0; // s
-  int64_t micro_steps = 0;  // of this cycle's pushes; 0 at i = 0
-  double mass1 = 0, mass2 = 0;
-  double weight_sum = 0;    // kClassic
+  int64_t position = 0;         // i: pushes counted in this cycle
+  int64_t updates = 0;          // u
+  int64_t since_update = 0;     // s
+  int64_t micro_steps = 0;      // of this cycle's pushes; 0 at i = 0
+  double mass1 = 0, mass2 = 0;  // D1, D2; sgd corrects no bias: 0
+  double weight_sum = 0;        // kClassic
   // In force since this cycle's first push; changes wait for the next one.
   Hyperparameters active;
   bool operator==(const CycleState&) const = default;
@@ -96,9 +104,9 @@ struct CycleState {
 // One push planned for one group.
 struct PushPlan {
   PushScalars push;
-  std::optional<LookAhead> look_ahead;   // embedded Nesterov at i = 0
-  std::optional<BufferFold> buffer_fold; // kClassic, when the cycle ends
-  std::optional<UpdateScalars> update;   // when the cycle ends
+  std::optional<LookAhead> look_ahead;    // embedded Nesterov at i = 0
+  std::optional<BufferFold> buffer_fold;  // kClassic, when the cycle ends
+  std::optional<UpdateScalars> update;    // when the cycle ends
 };
 
 // A cycle closed without a further push: EndCycle, or a timeout.
@@ -111,7 +119,9 @@ struct ClosePlan {
 
 // Plans the group's next push and advances `state`. `spec.hyper` is the
 // newest hyperparameters; they become active where i = 0. The caller has
-// checked: facts are finite and positive, micro_steps divides what is left.
+// checked: weight is in [kMinWeight, kMaxWeight]; scale and fp32(1/scale) are
+// finite and above 0; micro_steps is that of the cycle (MicroStepsAllowed at
+// its first push).
 PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
                   CycleState& state);
 
@@ -119,9 +129,11 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
 // gradients (kEmbedded) or are left out of the mean (kClassic).
 ClosePlan PlanClose(const RuleSpec& spec, CycleState& state);
 
-// Counts `pushes` absent pushes as zero gradients without ending the cycle
-// (position + pushes < update_every): used where another group's cycle is
-// closed early and cycles must stay nested.
+// Counts `pushes` absent pushes of an open cycle without ending it (0 <
+// position, position + pushes < update_every): used where another group's
+// cycle is closed early and cycles must stay nested. Under kPerCycle that is
+// the same as zero gradients; nothing decays for a push that never came, so
+// masses, weights and s stay.
 void SkipPushes(int64_t pushes, CycleState& state);
 
 }  // namespace accrue::rule

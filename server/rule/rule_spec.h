@@ -13,6 +13,8 @@
 
 namespace accrue::rule {
 
+inline constexpr int64_t kMaxK = int64_t{1} << 20;  // of k and update_every
+
 enum class Optimizer { kSgd, kAdam, kAdamW };
 
 // How the moments decay over a cycle.
@@ -65,11 +67,11 @@ struct Schedule {
 // the first push of the group's next cycle.
 struct Hyperparameters {
   double learning_rate = 1e-3;
-  double beta1 = 0.9;      // sgd: the momentum
-  double beta2 = 0.999;    // adaptive optimizers
-  double epsilon = 1e-8;   // > 0 also in fp32
-  double dampening = 0.0;  // sgd only, in [0, 1); adaptive: beta1 is used
-  double weight_decay = 0.0;  // sgd, adam: coupled L2; adamw: decoupled
+  double beta1 = 0.9;           // sgd: the momentum
+  double beta2 = 0.999;         // adaptive optimizers
+  double epsilon = 1e-8;        // > 0 also in fp32
+  double dampening = 0.0;       // sgd only, in [0, 1); adaptive: beta1 is used
+  double weight_decay = 0.0;    // sgd, adam: coupled L2; adamw: decoupled
   double clip_norm = 0.0;       // 0: none. Of the accumulated quantity
   double clip_push_norm = 0.0;  // 0: none. Of each push, before it is folded
   Schedule schedule;

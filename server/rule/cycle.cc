@@ -1,0 +1,174 @@
+#include "server/rule/cycle.h"
+
+#include "server/rule/coefficients.h"
+#include "server/rule/schedule.h"
+
+namespace accrue::rule {
+namespace {
+
+bool IsAdaptive(const RuleSpec& spec) {
+  return spec.optimizer != Optimizer::kSgd;
+}
+
+// 1/scale, and the per-push clip's min(1, bound/norm).
+float PayloadFactor(const Hyperparameters& hyper, const PushFacts& facts) {
+  double clip = 1.0;
+  if (hyper.clip_push_norm > 0 && facts.norm > hyper.clip_push_norm) {
+    clip = hyper.clip_push_norm / facts.norm;
+  }
+  return static_cast<float>(clip / facts.scale);
+}
+
+// The article's gain of g^2, times what the convention makes of it.
+double SecondMomentGain(const RuleSpec& spec, double article_gain,
+                        int64_t micro_steps) {
+  const bool adama = spec.second_moment == SecondMoment::kAdama &&
+                     EffectiveDecay(spec) == Decay::kPerCycle &&
+                     spec.buffering == Buffering::kEmbedded;
+  if (!adama) return article_gain;
+  return article_gain * static_cast<double>(micro_steps) /
+         static_cast<double>(spec.k);
+}
+
+void FoldMass(float keep, double gain, double& mass) {
+  mass = static_cast<double>(keep) * mass +
+         static_cast<double>(static_cast<float>(gain));
+}
+
+// Scalars of a push that goes straight into the moments.
+void FoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state,
+              PushScalars& push) {
+  const int64_t n = facts.micro_steps;
+  const Coefficients m =
+      PushCoefficients(FirstMomentRule(spec, state.active), push.first, n);
+  push.keep1 = m.keep;
+  push.gain1 = static_cast<float>(m.gain * facts.weight * facts.gain_factor);
+  if (!IsAdaptive(spec)) return;
+
+  const Coefficients v =
+      PushCoefficients(SecondMomentRule(spec, state.active), push.first, n);
+  push.keep2 = v.keep;
+  push.gain2 =
+      static_cast<float>(SecondMomentGain(spec, v.gain, n) * facts.weight);
+  FoldMass(m.keep, m.gain * facts.weight, state.mass1);
+  FoldMass(v.keep, v.gain * facts.weight, state.mass2);
+}
+
+void BufferPush(const PushFacts& facts, CycleState& state, PushScalars& push) {
+  push.weight =
+      static_cast<float>(static_cast<double>(facts.micro_steps) * facts.weight);
+  state.weight_sum += static_cast<double>(push.weight);
+}
+
+// The single fold of the buffer's mean: as a push at k = 1 with weight 1.
+BufferFold PlanBufferFold(const RuleSpec& spec, CycleState& state) {
+  BufferFold fold;
+  fold.mean = static_cast<float>(1.0 / state.weight_sum);
+  const Coefficients m =
+      PushCoefficients(FirstMomentRule(spec, state.active), true, 1);
+  fold.keep1 = m.keep;
+  fold.gain1 = static_cast<float>(m.gain);
+  if (!IsAdaptive(spec)) return fold;
+
+  const Coefficients v =
+      PushCoefficients(SecondMomentRule(spec, state.active), true, 1);
+  fold.keep2 = v.keep;
+  fold.gain2 = static_cast<float>(v.gain);
+  FoldMass(m.keep, m.gain, state.mass1);
+  FoldMass(v.keep, v.gain, state.mass2);
+  if (spec.optimizer == Optimizer::kAdam) {
+    fold.grad_l2 = static_cast<float>(state.active.weight_decay);
+  }
+  return fold;
+}
+
+float SgdL2(const RuleSpec& spec, const CycleState& state) {
+  const double coefficient =
+      L2Coefficient(FirstMomentRule(spec, state.active), state.since_update);
+  return static_cast<float>(coefficient * state.active.weight_decay);
+}
+
+// Nesterov cycles decay once, so that L2 does not need to know s.
+LookAhead PlanLookAhead(const RuleSpec& spec, const CycleState& state) {
+  const double lr = LearningRate(spec, state.active, state.updates);
+  LookAhead look_ahead;
+  look_ahead.ahead = static_cast<float>(lr * state.active.beta1);
+  look_ahead.l2 = SgdL2(spec, state);
+  return look_ahead;
+}
+
+UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
+  const Hyperparameters& hyper = state.active;
+  const double lr = LearningRate(spec, hyper, state.updates);
+  UpdateScalars update;
+  update.clip_norm = hyper.clip_norm;
+  if (!IsAdaptive(spec)) {
+    update.lr =
+        static_cast<float>(spec.nesterov ? lr * (1.0 + hyper.beta1) : lr);
+    if (!spec.nesterov) update.l2 = SgdL2(spec, state);
+    return update;
+  }
+  update.lr = static_cast<float>(lr / state.mass1);
+  update.inv_mass2 = static_cast<float>(1.0 / state.mass2);
+  update.epsilon = static_cast<float>(hyper.epsilon);
+  if (spec.optimizer == Optimizer::kAdamW) {
+    update.decay = static_cast<float>(1.0 - lr * hyper.weight_decay);
+  }
+  if (spec.buffering == Buffering::kEmbedded) {
+    update.norm_factor = 1.0 / state.mass1;
+  }
+  return update;
+}
+
+ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
+  ClosePlan plan;
+  if (spec.buffering == Buffering::kClassic) {
+    if (spec.nesterov) plan.look_ahead = PlanLookAhead(spec, state);
+    plan.buffer_fold = PlanBufferFold(spec, state);
+  }
+  plan.update = PlanUpdate(spec, state);
+  state.position = 0;
+  state.micro_steps = 0;
+  state.since_update = 0;
+  state.weight_sum = 0;
+  ++state.updates;
+  return plan;
+}
+
+}  // namespace
+
+PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
+                  CycleState& state) {
+  PushPlan plan;
+  plan.push.first = state.position == 0;
+  if (plan.push.first) {
+    state.active = spec.hyper;
+    state.micro_steps = facts.micro_steps;
+    if (spec.nesterov && spec.buffering == Buffering::kEmbedded) {
+      plan.look_ahead = PlanLookAhead(spec, state);
+    }
+  }
+  plan.push.mult = PayloadFactor(state.active, facts);
+  if (spec.buffering == Buffering::kClassic) {
+    BufferPush(facts, state, plan.push);
+  } else {
+    FoldPush(spec, facts, state, plan.push);
+  }
+  state.position += facts.micro_steps;
+  state.since_update += facts.micro_steps;
+  if (state.position < spec.update_every) return plan;
+
+  const ClosePlan end = EndCycle(spec, state);
+  if (end.look_ahead.has_value()) plan.look_ahead = end.look_ahead;
+  plan.buffer_fold = end.buffer_fold;
+  plan.update = end.update;
+  return plan;
+}
+
+ClosePlan PlanClose(const RuleSpec& spec, CycleState& state) {
+  return EndCycle(spec, state);
+}
+
+void SkipPushes(int64_t pushes, CycleState& state) { state.position += pushes; }
+
+}  // namespace accrue::rule
