@@ -42,7 +42,7 @@ struct WorkPool::LaneState {
   std::deque<std::shared_ptr<Job>> jobs;
 };
 
-WorkPool::WorkPool(int threads, std::function<void()> on_thread_start,
+WorkPool::WorkPool(int threads, const std::function<void()>& on_thread_start,
                    absl::Duration spin)
     : spin_(spin) {
   threads_.reserve(static_cast<size_t>(threads));

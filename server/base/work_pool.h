@@ -51,7 +51,8 @@ class WorkPool {
 
   // `on_thread_start` runs first on each thread. A thread without work spins
   // for `spin` before it sleeps: faster hand-overs, bought with idle cycles.
-  explicit WorkPool(int threads, std::function<void()> on_thread_start = {},
+  explicit WorkPool(int threads,
+                    const std::function<void()>& on_thread_start = {},
                     absl::Duration spin = absl::ZeroDuration());
   ~WorkPool();
   WorkPool(const WorkPool&) = delete;
