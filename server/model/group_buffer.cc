@@ -27,9 +27,9 @@ void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
     }
     if (copy->state == Copy::State::kNone) {
       if (copy->buffer.size_bytes() == 0 && elems_ > 0) {
-        absl::StatusOr<Buffer> buffer = device_->AllocateHost(
-            elems_ * kernels::EncodedBytes(encoding), MemoryTag::kEncoded,
-            ledger_);
+        absl::StatusOr<Buffer> buffer =
+            device_->AllocateHost(elems_ * kernels::EncodedBytes(encoding),
+                                  MemoryTag::kEncoded, ledger_);
         if (buffer.ok()) {
           copy->buffer = *std::move(buffer);
         } else {

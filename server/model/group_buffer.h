@@ -26,7 +26,7 @@ namespace accrue {
 class GroupBuffer {
  public:
   GroupBuffer(Buffer floats, int64_t elems, Device* device,
-              const MemoryLedger* ledger)
+              MemoryLedger* ledger)
       : floats_(std::move(floats)),
         elems_(elems),
         device_(device),
@@ -67,7 +67,7 @@ class GroupBuffer {
   Buffer floats_;
   const int64_t elems_;
   Device* const device_;
-  const MemoryLedger* const ledger_;
+  MemoryLedger* const ledger_;
   mutable Mutex mu_;
   Copy copies_[2] ACCRUE_GUARDED_BY(mu_);
 };

@@ -23,9 +23,7 @@ uint64_t Mix(uint64_t x) {
 }
 
 // In [0, 1), on a grid of 2^-53.
-double Unit(uint64_t bits) {
-  return static_cast<double>(bits >> 11) * 0x1p-53;
-}
+double Unit(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
 
 // ln(x) for x in (0, 1], from +, -, * and / alone: libm's last bit differs
 // between hosts. ln(m) = 2 atanh((m-1)/(m+1)) with m in [sqrt(1/2), sqrt(2)).
@@ -75,15 +73,14 @@ absl::StatusOr<std::vector<Initializer>> SortInitializers(
     const float b = static_cast<float>(initializer.b);
     const bool finite = std::isfinite(a) && std::isfinite(b) &&
                         std::isfinite(initializer.b - initializer.a);
-    const bool ordered =
-        initializer.kind == Initializer::Kind::kConstant ||
-        (initializer.kind == Initializer::Kind::kUniform
-             ? initializer.a < initializer.b
-             : initializer.b > 0 && std::isfinite(a + 40 * b));
+    const bool ordered = initializer.kind == Initializer::Kind::kConstant ||
+                         (initializer.kind == Initializer::Kind::kUniform
+                              ? initializer.a < initializer.b
+                              : initializer.b > 0 && std::isfinite(a + 40 * b));
     if (!finite || !ordered) {
       return Invalid(absl::StrCat(
-          "initializer of tensor \"", initializer.tensor, "\": ",
-          initializer.a, ", ", initializer.b,
+          "initializer of tensor \"", initializer.tensor, "\": ", initializer.a,
+          ", ", initializer.b,
           "; want finite numbers, low below high, standard deviation above 0"));
     }
     found[index] = initializer;

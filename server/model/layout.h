@@ -22,7 +22,7 @@ namespace accrue {
 
 struct TensorPlace {
   int64_t elems = 0;
-  int64_t offset = 0;        // in the flat vector
+  int64_t offset = 0;  // in the flat vector
   int32_t group = 0;
   int64_t group_offset = 0;  // in the group's vector
 };

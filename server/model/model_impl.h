@@ -67,9 +67,9 @@ class ModelImpl final : public Model {
   void CountSent(int64_t bytes) override { sent_bytes_ += bytes; }
   void Drain(std::function<void()> done) override;
   void Delete() override;
-  void Inspect(std::function<void(kernels::Shard&,
-                                  const std::vector<rule::CycleState>&)>
-                   look) override;
+  void Inspect(
+      std::function<void(kernels::Shard&, const std::vector<rule::CycleState>&)>
+          look) override;
 
  private:
   // Either a push or work of another kind; `run` returns false if it goes on
@@ -91,7 +91,9 @@ class ModelImpl final : public Model {
   using Closed = std::function<void(absl::StatusOr<EndedCycle>)>;
 
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
-  void Run(absl::AnyInvocable<bool()> step) { Enqueue({nullptr, std::move(step)}); }
+  void Run(absl::AnyInvocable<bool()> step) {
+    Enqueue({nullptr, std::move(step)});
+  }
   void Drive() ACCRUE_EXCLUDES(mu_);
   Batch TakeBatch(std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
   bool Take(std::unique_ptr<Push>& push, Batch& batch,
@@ -143,7 +145,7 @@ class ModelImpl final : public Model {
   const ModelSpec spec_;
   const ModelEnvironment environment_;
   const std::shared_ptr<const Layout> layout_;
-  const std::shared_ptr<const MemoryLedger> ledger_;
+  const std::shared_ptr<MemoryLedger> ledger_;
   const WorkPool::Lane lane_;
   // Its passes are short enough for a thread that must not wait.
   const bool small_;

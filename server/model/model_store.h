@@ -1,6 +1,6 @@
 // ModelStore: the models of one server, by name.
 //
-// Order.     Create and Delete run on the pool and never block the caller.
+// Order.     Create works on the pool; the others take a short lock.
 // Errors.    NOT_FOUND kModelUnknown; ALREADY_EXISTS kModelExists: another
 //            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory.
 // Threading. safe.
@@ -32,7 +32,6 @@ class ModelStore {
     int64_t state_memory_bytes = int64_t{1} << 62;
   };
   explicit ModelStore(Options options);
-  ~ModelStore();
 
   struct Created {
     std::shared_ptr<Model> model;
@@ -55,10 +54,12 @@ class ModelStore {
   bool draining() const;
 
  private:
-  struct Slot;
+  absl::StatusOr<Created> CreateNow(const ModelSpec& spec) ACCRUE_EXCLUDES(mu_);
+
   const Options options_;
+  const WorkPool::Lane lane_;
   mutable Mutex mu_;
-  std::map<std::string, std::shared_ptr<Slot>> slots_ ACCRUE_GUARDED_BY(mu_);
+  std::map<std::string, std::shared_ptr<Model>> models_ ACCRUE_GUARDED_BY(mu_);
   int64_t reserved_bytes_ ACCRUE_GUARDED_BY(mu_) = 0;
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
 };

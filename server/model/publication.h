@@ -70,10 +70,10 @@ class Publication : public std::enable_shared_from_this<Publication> {
   // asked for; `done` runs there, or before this returns when nothing has to
   // be made. Ranges live as long as the publication.
   // RESOURCE_EXHAUSTED: no memory for the copy.
-  void Ranges(std::vector<int> tensors, kernels::Encoding encoding,
-              WorkPool* pool, const WorkPool::Lane& lane,
-              std::function<void(absl::StatusOr<std::vector<Range>>)> done)
-      const;
+  void Ranges(
+      std::vector<int> tensors, kernels::Encoding encoding, WorkPool* pool,
+      const WorkPool::Lane& lane,
+      std::function<void(absl::StatusOr<std::vector<Range>>)> done) const;
 
   // A reader that may be told to stop, until its registration is destroyed.
   class Registration {

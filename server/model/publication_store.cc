@@ -13,7 +13,7 @@ class PublicationStore::State
     : public std::enable_shared_from_this<PublicationStore::State> {
  public:
   State(std::shared_ptr<const Layout> layout, int64_t max_publications,
-        Device* device, std::shared_ptr<const MemoryLedger> ledger,
+        Device* device, std::shared_ptr<MemoryLedger> ledger,
         std::function<void()> on_free)
       : layout_(std::move(layout)),
         max_publications_(max_publications),
@@ -43,9 +43,9 @@ class PublicationStore::State
     }
     if (buffer == nullptr) {
       const int64_t elems = layout_->group_elems()[group];
-      absl::StatusOr<Buffer> floats = device_->AllocateHost(
-          elems * static_cast<int64_t>(sizeof(float)), MemoryTag::kParameters,
-          ledger_.get());
+      absl::StatusOr<Buffer> floats =
+          device_->AllocateHost(elems * static_cast<int64_t>(sizeof(float)),
+                                MemoryTag::kParameters, ledger_.get());
       if (!floats.ok()) return floats.status();
       buffer = std::make_unique<GroupBuffer>(*std::move(floats), elems, device_,
                                              ledger_.get());
@@ -115,7 +115,7 @@ class PublicationStore::State
   const std::shared_ptr<const Layout> layout_;
   const int64_t max_publications_;
   Device* const device_;
-  const std::shared_ptr<const MemoryLedger> ledger_;
+  const std::shared_ptr<MemoryLedger> ledger_;
   const std::function<void()> on_free_;
   mutable Mutex mu_;
   int64_t count_ ACCRUE_GUARDED_BY(mu_) = 0;
@@ -127,7 +127,7 @@ class PublicationStore::State
 
 PublicationStore::PublicationStore(std::shared_ptr<const Layout> layout,
                                    int64_t max_publications, Device* device,
-                                   std::shared_ptr<const MemoryLedger> ledger,
+                                   std::shared_ptr<MemoryLedger> ledger,
                                    std::function<void()> on_free)
     : state_(std::make_shared<State>(std::move(layout), max_publications,
                                      device, std::move(ledger),

@@ -28,7 +28,7 @@ class PublicationStore {
   // `on_free` runs, on any thread, whenever a publication has gone.
   PublicationStore(std::shared_ptr<const Layout> layout,
                    int64_t max_publications, Device* device,
-                   std::shared_ptr<const MemoryLedger> ledger,
+                   std::shared_ptr<MemoryLedger> ledger,
                    std::function<void()> on_free);
   ~PublicationStore();
 

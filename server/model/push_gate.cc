@@ -20,9 +20,9 @@ absl::Status JudgeSequence(const PushHeader& header, const GateView& view,
     return absl::OkStatus();
   }
   if (header.sequence > last) {
-    return GateError(absl::StatusCode::kOutOfRange, Reason::kFuture, view,
-                     absl::StrCat("sequence ", header.sequence, ", want ",
-                                  last + 1));
+    return GateError(
+        absl::StatusCode::kOutOfRange, Reason::kFuture, view,
+        absl::StrCat("sequence ", header.sequence, ", want ", last + 1));
   }
   return GateError(absl::StatusCode::kFailedPrecondition, Reason::kSequenceOld,
                    view,
@@ -37,21 +37,20 @@ absl::Status JudgeVersion(const PushHeader& header, const GateView& view,
     return GateError(
         absl::StatusCode::kAborted, Reason::kLineageChanged, view,
         absl::StrCat("gradient of lineage \"",
-                     header.version.lineage.substr(0, 8),
-                     "\", the model's is ", now.lineage.substr(0, 8)));
+                     header.version.lineage.substr(0, 8), "\", the model's is ",
+                     now.lineage.substr(0, 8)));
   }
   if (header.version.number > now.number) {
     return GateError(absl::StatusCode::kOutOfRange, Reason::kFuture, view,
-                     absl::StrCat("gradient of version ",
-                                  header.version.number, ", the newest is ",
-                                  now.number));
+                     absl::StrCat("gradient of version ", header.version.number,
+                                  ", the newest is ", now.number));
   }
   if (TooStale(header.version.number, view)) {
-    return GateError(absl::StatusCode::kAborted, Reason::kStale, view,
-                     absl::StrCat("gradient of version ",
-                                  header.version.number, ", the newest is ",
-                                  now.number, ", max_staleness is ",
-                                  view.spec->max_staleness));
+    return GateError(
+        absl::StatusCode::kAborted, Reason::kStale, view,
+        absl::StrCat("gradient of version ", header.version.number,
+                     ", the newest is ", now.number, ", max_staleness is ",
+                     view.spec->max_staleness));
   }
   const int64_t staleness = now.number - header.version.number;
   const int64_t allowed = view.spec->max_staleness;
@@ -65,16 +64,16 @@ absl::Status JudgeVersion(const PushHeader& header, const GateView& view,
 absl::Status JudgeMicroSteps(const PushHeader& header, const GateView& view) {
   std::string why;
   if (!rule::MicroStepsAllowed(*view.rules, header.micro_steps, &why)) {
-    return GateError(absl::StatusCode::kInvalidArgument,
-                     Reason::kInvalidArgument, view, why);
+    return GateError(absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
+                     view, why);
   }
   for (const rule::CycleState& cycle : *view.cycles) {
     if (cycle.position > 0 && cycle.micro_steps != 0 &&
         cycle.micro_steps != header.micro_steps) {
-      return GateError(absl::StatusCode::kAborted, Reason::kMicroSteps, view,
-                       absl::StrCat("micro_steps ", header.micro_steps,
-                                    ", this cycle's pushes have ",
-                                    cycle.micro_steps));
+      return GateError(
+          absl::StatusCode::kAborted, Reason::kMicroSteps, view,
+          absl::StrCat("micro_steps ", header.micro_steps,
+                       ", this cycle's pushes have ", cycle.micro_steps));
     }
   }
   return absl::OkStatus();
@@ -86,12 +85,12 @@ absl::Status JudgeQuota(const PushHeader& header, const GateView& view,
   if (quota == 0) return absl::OkStatus();
   const int64_t used = passed.session->PushesToward(view.version->number);
   if (used + header.micro_steps <= quota) return absl::OkStatus();
-  return GateError(absl::StatusCode::kAborted, Reason::kQuota, view,
-                   absl::StrCat("worker \"", passed.session->worker,
-                                "\" has pushed ", used,
-                                " times toward the next version, "
-                                "max_pushes_per_worker is ",
-                                quota));
+  return GateError(
+      absl::StatusCode::kAborted, Reason::kQuota, view,
+      absl::StrCat("worker \"", passed.session->worker, "\" has pushed ", used,
+                   " times toward the next version, "
+                   "max_pushes_per_worker is ",
+                   quota));
 }
 
 }  // namespace
@@ -119,8 +118,7 @@ absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,
                                    const GateView& view) {
   if (view.version == nullptr) {
     return GateError(absl::StatusCode::kFailedPrecondition,
-                     Reason::kNotInitialized, view,
-                     "it has no parameters yet");
+                     Reason::kNotInitialized, view, "it has no parameters yet");
   }
   Passed passed;
   ACCRUE_ASSIGN_OR_RETURN(passed.session,
@@ -133,7 +131,7 @@ absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,
     // Written so that a NaN is refused.
     if (!(passed.weight > 0 && passed.weight <= kMaxRelativeWeight)) {
       return GateError(
-          absl::StatusCode::kInvalidArgument, Reason::kInvalidArgument, view,
+          absl::StatusCode::kInvalidArgument, Reason::kUnspecified, view,
           absl::StrCat("weight ", *header.weight, ", want above 0 and at most ",
                        kMaxRelativeWeight, " times the nominal weight ",
                        view.spec->nominal_weight));

@@ -37,9 +37,9 @@ struct GateView {
 
 struct Passed {
   Session* session = nullptr;
-  bool repeats = false;      // its sequence is the session's last
-  double weight = 1;         // relative to the nominal one
-  double gain_factor = 1;    // of a stale push that is damped
+  bool repeats = false;    // its sequence is the session's last
+  double weight = 1;       // relative to the nominal one
+  double gain_factor = 1;  // of a stale push that is damped
 };
 
 absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,

@@ -17,8 +17,7 @@ constexpr size_t kMaxFenced = 10'000;
 absl::StatusOr<SessionTable::Opened> SessionTable::Open(
     const std::string& worker, const std::string& id, absl::Time now) {
   if (worker.empty() || worker.size() > kMaxWorkerName) {
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     Reason::kInvalidArgument,
+    return MakeError(absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
                      absl::StrCat("worker: a name of ", worker.size(),
                                   " bytes, want 1 to ", kMaxWorkerName));
   }
@@ -28,7 +27,7 @@ absl::StatusOr<SessionTable::Opened> SessionTable::Open(
     if (!session.ok()) return session.status();
     if ((*session)->worker != worker) {
       return MakeError(
-          absl::StatusCode::kInvalidArgument, Reason::kInvalidArgument,
+          absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
           absl::StrCat("session of worker \"", (*session)->worker,
                        "\" cannot be resumed by worker \"", worker, "\""));
     }
@@ -39,7 +38,7 @@ absl::StatusOr<SessionTable::Opened> SessionTable::Open(
   auto old = by_worker_.find(worker);
   if (old == by_worker_.end() && size() >= max_sessions_) {
     ErrorInfo info;
-    info.reason = Reason::kTooManySessions;
+    info.reason = Reason::kLimit;
     info.subject = "--max_sessions";
     return MakeError(absl::StatusCode::kResourceExhausted, info,
                      absl::StrCat("model \"", model_, "\" has ", size(),
@@ -77,11 +76,11 @@ absl::StatusOr<Session*> SessionTable::Find(const std::string& id) {
   info.subject = model_;
   if (fenced_.contains(id)) {
     info.reason = Reason::kSessionFenced;
-    return MakeError(absl::StatusCode::kAborted, info,
-                     absl::StrCat("session ", id.substr(0, 8), " of model \"",
-                                  model_,
-                                  "\": another client opened a session under "
-                                  "this worker's name"));
+    return MakeError(
+        absl::StatusCode::kAborted, info,
+        absl::StrCat("session ", id.substr(0, 8), " of model \"", model_,
+                     "\": another client opened a session under "
+                     "this worker's name"));
   }
   info.reason = Reason::kSessionUnknown;
   return MakeError(absl::StatusCode::kNotFound, info,

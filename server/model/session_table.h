@@ -3,7 +3,7 @@
 // Invariant. one live session a worker name; last_sequence, its outcome and
 //            its payload's hash change together, in the step that folds.
 // Errors.    NOT_FOUND kSessionUnknown; ABORTED kSessionFenced;
-//            RESOURCE_EXHAUSTED kTooManySessions. Nothing has changed then.
+//            RESOURCE_EXHAUSTED kLimit. Nothing has changed then.
 // Threading. compatible (lock outside).
 #ifndef ACCRUE_SERVER_MODEL_SESSION_TABLE_H_
 #define ACCRUE_SERVER_MODEL_SESSION_TABLE_H_

@@ -64,21 +64,20 @@ absl::Status CheckName(const ModelSpec& spec, absl::string_view what,
 absl::Status AddElements(const ModelSpec& spec, const TensorSpec& tensor,
                          const SpecLimits& limits, int64_t& total) {
   if (tensor.shape.size() > kMaxRank) {
-    return Invalid(spec, absl::StrCat("tensor \"", tensor.name, "\": rank ",
-                                      tensor.shape.size(), ", at most ",
-                                      kMaxRank));
+    return Invalid(spec,
+                   absl::StrCat("tensor \"", tensor.name, "\": rank ",
+                                tensor.shape.size(), ", at most ", kMaxRank));
   }
   int64_t elems = 1;
   for (int64_t extent : tensor.shape) {
     if (extent < 1) {
-      return Invalid(spec, absl::StrCat("tensor \"", tensor.name,
-                                        "\": extent ", extent,
-                                        ", want at least 1"));
+      return Invalid(spec, absl::StrCat("tensor \"", tensor.name, "\": extent ",
+                                        extent, ", want at least 1"));
     }
     if (extent > limits.max_elements / elems) {
-      return Invalid(spec, absl::StrCat("tensor \"", tensor.name,
-                                        "\": more than ", limits.max_elements,
-                                        " elements"));
+      return Invalid(spec,
+                     absl::StrCat("tensor \"", tensor.name, "\": more than ",
+                                  limits.max_elements, " elements"));
     }
     elems *= extent;
   }
@@ -108,8 +107,7 @@ absl::Status CheckTensors(const ModelSpec& spec, const SpecLimits& limits) {
     }
     if (!groups.contains(tensor.group)) {
       return Invalid(spec, absl::StrCat("tensor \"", tensor.name,
-                                        "\": no group \"", tensor.group,
-                                        "\""));
+                                        "\": no group \"", tensor.group, "\""));
     }
     used.insert(tensor.group);
     ACCRUE_RETURN_IF_ERROR(AddElements(spec, tensor, limits, total));
@@ -181,8 +179,7 @@ absl::Status CheckConsistency(const ModelSpec& spec) {
   }
   if (spec.max_publications < 2 || spec.max_publications > 64) {
     return Invalid(spec, absl::StrCat("max_publications: ",
-                                      spec.max_publications,
-                                      ", want 2 to 64"));
+                                      spec.max_publications, ", want 2 to 64"));
   }
   return absl::OkStatus();
 }

@@ -1,0 +1,152 @@
+#include "server/model/model_store.h"
+
+#include <atomic>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/base/logging.h"
+#include "server/base/status_macros.h"
+
+namespace accrue {
+namespace {
+
+// What a model may come to hold: moments, buffer, and its publications.
+int64_t StateBytes(const ModelSpec& spec) {
+  int64_t elems = 0;
+  for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
+  int64_t arrays = 1 + spec.max_publications;
+  if (spec.optimizer.optimizer != rule::Optimizer::kSgd) ++arrays;
+  if (spec.optimizer.buffering == rule::Buffering::kClassic) ++arrays;
+  return elems * arrays * static_cast<int64_t>(sizeof(float));
+}
+
+absl::Status Refuse(absl::StatusCode code, Reason reason,
+                    const std::string& subject, const std::string& message) {
+  ErrorInfo info;
+  info.reason = reason;
+  info.subject = subject;
+  return MakeError(code, info, message);
+}
+
+}  // namespace
+
+ModelStore::ModelStore(Options options)
+    : options_(std::move(options)),
+      lane_(options_.environment.pool->NewLane()) {}
+
+void ModelStore::Create(ModelSpec spec,
+                        std::function<void(absl::StatusOr<Created>)> done) {
+  options_.environment.pool->Post(
+      lane_, [this, spec = std::move(spec), done = std::move(done)]() mutable {
+        FillDefaults(spec);
+        done(CreateNow(spec));
+      });
+}
+
+absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
+    const ModelSpec& spec) {
+  ACCRUE_RETURN_IF_ERROR(ValidateSpec(spec, options_.limits));
+  const int64_t bytes = StateBytes(spec);
+  // Held while the model is made, so that two requests for one name agree;
+  // making it maps memory but does not touch it, and so is short.
+  MutexLock lock(&mu_);
+  auto found = models_.find(spec.name);
+  if (found != models_.end()) {
+    if (found->second->spec() == spec) return Created{found->second, false};
+    return Refuse(
+        absl::StatusCode::kAlreadyExists, Reason::kModelExists, spec.name,
+        absl::StrCat("model \"", spec.name, "\" exists with another spec"));
+  }
+  if (draining_) {
+    return Refuse(absl::StatusCode::kUnavailable, Reason::kDraining, spec.name,
+                  "the server is shutting down");
+  }
+  if (static_cast<int64_t>(models_.size()) >= options_.max_models) {
+    return Refuse(absl::StatusCode::kResourceExhausted, Reason::kLimit,
+                  "--max_models",
+                  absl::StrCat("the server has ", models_.size(),
+                               " models, as many as --max_models allows"));
+  }
+  if (bytes > options_.state_memory_bytes - reserved_bytes_) {
+    return Refuse(
+        absl::StatusCode::kResourceExhausted, Reason::kStateMemory,
+        "--state_memory",
+        absl::StrCat("model \"", spec.name, "\" may need ", bytes,
+                     " bytes of state and publications; of --state_memory ",
+                     options_.state_memory_bytes - reserved_bytes_,
+                     " are left"));
+  }
+  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
+                          Model::Create(spec, options_.environment));
+  reserved_bytes_ += bytes;
+  models_[spec.name] = model;
+  ACCRUE_LOG(info, "model \"{}\" created: {} parameters", spec.name,
+             model->layout()->elems());
+  return Created{std::move(model), true};
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelStore::Find(
+    const std::string& name) const {
+  MutexLock lock(&mu_);
+  auto found = models_.find(name);
+  if (found != models_.end()) return found->second;
+  return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown, name,
+                absl::StrCat("no model \"", name, "\""));
+}
+
+std::vector<std::shared_ptr<Model>> ModelStore::List(const std::string& after,
+                                                     int64_t limit) const {
+  std::vector<std::shared_ptr<Model>> result;
+  MutexLock lock(&mu_);
+  for (auto it = models_.upper_bound(after);
+       it != models_.end() && static_cast<int64_t>(result.size()) < limit;
+       ++it) {
+    result.push_back(it->second);
+  }
+  return result;
+}
+
+absl::Status ModelStore::Delete(const std::string& name) {
+  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, Find(name));
+  {
+    MutexLock lock(&mu_);
+    auto found = models_.find(name);
+    if (found == models_.end() || found->second != model) {
+      return absl::OkStatus();  // somebody else was faster
+    }
+    models_.erase(found);
+    reserved_bytes_ -= StateBytes(model->spec());
+  }
+  model->Delete();
+  ACCRUE_LOG(info, "model \"{}\" deleted", name);
+  return absl::OkStatus();
+}
+
+int64_t ModelStore::reserved_state_bytes() const {
+  MutexLock lock(&mu_);
+  return reserved_bytes_;
+}
+
+void ModelStore::Drain(std::function<void()> done) {
+  std::vector<std::shared_ptr<Model>> models;
+  {
+    MutexLock lock(&mu_);
+    draining_ = true;
+    for (const auto& [name, model] : models_) models.push_back(model);
+  }
+  // One part more than models, so that `done` also runs where there are none.
+  auto left = std::make_shared<std::atomic<size_t>>(models.size() + 1);
+  auto part = [left, done = std::move(done)] {
+    if (left->fetch_sub(1) == 1) done();
+  };
+  for (const auto& model : models) model->Drain(part);
+  part();
+}
+
+bool ModelStore::draining() const {
+  MutexLock lock(&mu_);
+  return draining_;
+}
+
+}  // namespace accrue
