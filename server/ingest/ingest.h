@@ -20,6 +20,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,8 +29,11 @@
 #include "server/base/byte_chain.h"
 #include "server/base/memory_ledger.h"
 #include "server/base/timer_queue.h"
+#include "server/kernels/encoding.h"
+#include "server/model/model.h"
 #include "server/model/model_store.h"
 #include "server/model/push.h"
+#include "server/model/version.h"
 
 namespace accrue {
 
@@ -52,11 +57,13 @@ struct StreamCallbacks {
 // One payload-carrying call. The transport calls OnHeader once, then OnChunk
 // for every further message, each after a `read`; OnEnd when reading fails
 // (the peer finished or went away) and OnCancelled when the call was cancelled.
-// All may come late, after the answer was decided: they are ignored then.
+// A failed read means both "finished" and "gone": a transport that can tell
+// that the call was cancelled calls OnCancelled before OnEnd. A first message
+// without a header is an OnChunk. All may come late, after the answer was
+// decided: they are ignored then.
 class PayloadStream {
  public:
   virtual ~PayloadStream() = default;
-  // The bytes that came after the header in the first message: `chunk`.
   virtual void OnChunk(ByteChain chunk) = 0;
   virtual void OnEnd() = 0;
   virtual void OnCancelled() = 0;
@@ -64,6 +71,7 @@ class PayloadStream {
 
 class PushStream : public PayloadStream {
  public:
+  // `chunk`: the bytes that came with the header in the first message.
   virtual void OnHeader(PushHeader header, ByteChain chunk) = 0;
 };
 
@@ -81,30 +89,40 @@ class InitializeStream : public PayloadStream {
   virtual void OnHeader(InitializeHeader header, ByteChain chunk) = 0;
 };
 
+struct IngestCore;
+
 class Ingest {
  public:
-  // All outlive it; streams outlive nothing: they keep themselves.
+  using FindModel = std::function<absl::StatusOr<std::shared_ptr<Model>>(
+      const std::string& name)>;
+
+  // All outlive it and its streams, which keep themselves until they are
+  // answered.
   Ingest(const IngestOptions& options, ModelStore* store, TimerQueue* timers,
+         MemoryLedger* ledger)
+      : Ingest(
+            options,
+            [store](const std::string& name) { return store->Find(name); },
+            timers, ledger) {}
+  Ingest(const IngestOptions& options, FindModel find, TimerQueue* timers,
          MemoryLedger* ledger);
   ~Ingest();
 
   // A push call has begun. Calls callbacks.read for its first message. `done`
   // is called exactly once with the answer; afterwards no callback is called.
+  // One stream too many is answered before this returns.
   std::shared_ptr<PushStream> NewPush(absl::Time call_deadline,
-                                      StreamCallbacks callbacks,
-                                      PushDone done);
+                                      StreamCallbacks callbacks, PushDone done);
   std::shared_ptr<InitializeStream> NewInitialize(
       absl::Time call_deadline, StreamCallbacks callbacks,
       std::function<void(absl::StatusOr<Version>)> done);
 
   int64_t reserved_bytes() const;
   int64_t stream_count() const;
-  const IngestOptions& options() const { return options_; }
+  const IngestOptions& options() const;
 
  private:
-  class Impl;
-  const IngestOptions options_;
-  std::unique_ptr<Impl> impl_;
+  const std::shared_ptr<IngestCore> core_;
 };
 
 }  // namespace accrue
