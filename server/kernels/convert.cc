@@ -65,52 +65,58 @@ struct Word {
 #include "server/kernels/conversion-inl.h"
 #undef ACCRUE_ELEMENT
 
-// in, out: addresses of elements; they need no alignment.
-template <class D>
-HWY_INLINE void EncodeElements(D d, const float* in, Encoding encoding,
-                               uint16_t* out) {
-  const hn::RebindToFloat<D> df;
-  const hn::RebindToSigned<D> di;
-  const hn::Rebind<uint16_t, D> dh;
-  const Word<D> bits(hn::BitCast(d, LoadAny(df, in)));
-  const Word<D> half =
+const hn::ScalableTag<uint32_t> kWords;
+using WordLanes = Word<decltype(kWords)>;
+constexpr int64_t kMaxLanes = hn::MaxLanes(kWords);
+
+HWY_INLINE void EncodeLanes(const float* in, Encoding encoding, uint16_t* out) {
+  const hn::RebindToFloat<decltype(kWords)> floats;
+  const hn::RebindToSigned<decltype(kWords)> integers;
+  const hn::Rebind<uint16_t, decltype(kWords)> halves;
+  const WordLanes bits(hn::BitCast(kWords, LoadAny(floats, in)));
+  const WordLanes half =
       encoding == Encoding::kBf16 ? NarrowToBf16(bits) : NarrowToF16(bits);
-  StoreAny(hn::DemoteTo(dh, hn::BitCast(di, half.lanes)), dh, out);
+  const auto narrow = hn::DemoteTo(halves, hn::BitCast(integers, half.lanes));
+  StoreAny(narrow, halves, out);
 }
 
-template <class D>
-HWY_INLINE void DecodeElements(D d, const uint16_t* in, Encoding encoding,
-                               float* out) {
-  const hn::RebindToFloat<D> df;
-  const hn::Rebind<uint16_t, D> dh;
-  const Word<D> half(hn::PromoteTo(d, LoadAny(dh, in)));
-  const Word<D> bits =
+HWY_INLINE void DecodeLanes(const uint16_t* in, Encoding encoding, float* out) {
+  const hn::RebindToFloat<decltype(kWords)> floats;
+  const hn::Rebind<uint16_t, decltype(kWords)> halves;
+  const WordLanes half(hn::PromoteTo(kWords, LoadAny(halves, in)));
+  const WordLanes bits =
       encoding == Encoding::kBf16 ? WidenFromBf16(half) : WidenFromF16(half);
-  StoreAny(hn::BitCast(df, bits.lanes), df, out);
+  StoreAny(hn::BitCast(floats, bits.lanes), floats, out);
 }
+
+// convert(in + i, encoding, out + i) for whole vectors; what is left at the end
+// goes through a copy of a vector's size, for Highway's shifts by a variable
+// are not those of a lane in vectors of one lane.
+template <class In, class Out, class Convert>
+HWY_INLINE void ForEachVector(const In* in, int64_t count, Encoding encoding,
+                              Out* out, const Convert& convert) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(kWords));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) convert(in + i, encoding, out + i);
+  if (i == count) return;
+  const auto left = static_cast<size_t>(count - i);
+  In last_in[kMaxLanes] = {};
+  Out last_out[kMaxLanes];
+  std::memcpy(last_in, static_cast<const void*>(in + i), left * sizeof(In));
+  convert(last_in, encoding, last_out);
+  std::memcpy(static_cast<void*>(out + i), last_out, left * sizeof(Out));
+}
+
+// The addresses need not be those of whole elements.
 
 void EncodeHalves(const float* in, int64_t count, Encoding encoding,
                   uint16_t* out) {
-  const hn::ScalableTag<uint32_t> wide;
-  const hn::CappedTag<uint32_t, 1> one;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    EncodeElements(wide, in + i, encoding, out + i);
-  }
-  for (; i < count; ++i) EncodeElements(one, in + i, encoding, out + i);
+  ForEachVector(in, count, encoding, out, EncodeLanes);
 }
 
 void DecodeHalves(const uint16_t* in, int64_t count, Encoding encoding,
                   float* out) {
-  const hn::ScalableTag<uint32_t> wide;
-  const hn::CappedTag<uint32_t, 1> one;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    DecodeElements(wide, in + i, encoding, out + i);
-  }
-  for (; i < count; ++i) DecodeElements(one, in + i, encoding, out + i);
+  ForEachVector(in, count, encoding, out, DecodeLanes);
 }
 
 }  // namespace

@@ -1,0 +1,44 @@
+// ShardConformance: what every backend's shard must do, bit for bit.
+//
+// A backend links shard_conformance.cc into a test of its own and instantiates
+// the suite with itself.
+#ifndef ACCRUE_TESTS_CONFORMANCE_SHARD_CONFORMANCE_H_
+#define ACCRUE_TESTS_CONFORMANCE_SHARD_CONFORMANCE_H_
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "server/kernels/shard.h"
+
+namespace accrue::kernels {
+
+// Makes shards, and outlives them.
+class ShardMaker {
+ public:
+  virtual ~ShardMaker() = default;
+  virtual absl::StatusOr<std::unique_ptr<Shard>> Make(
+      const ShardOptions& options) = 0;
+};
+
+struct ShardBackend {
+  std::string name;
+  std::function<std::unique_ptr<ShardMaker>()> start;
+};
+
+inline void PrintTo(const ShardBackend& backend, std::ostream* out) {
+  *out << backend.name;
+}
+
+class ShardConformance : public testing::TestWithParam<ShardBackend> {
+ protected:
+  void SetUp() override { maker_ = GetParam().start(); }
+
+  std::unique_ptr<ShardMaker> maker_;
+};
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_TESTS_CONFORMANCE_SHARD_CONFORMANCE_H_

@@ -1,0 +1,45 @@
+#include "server/kernels/block.h"
+
+#include "gtest/gtest.h"
+
+namespace accrue::kernels {
+namespace {
+
+TEST(BlockTest, BlocksCoverEveryTensorAndNeverStraddleTwo) {
+  const std::vector<int64_t> elems = {
+      1, 0, kBlockElems - 1, kBlockElems, kBlockElems + 1, 3, 40009};
+  const std::vector<int32_t> groups = {0, 1, 1, 0, 2, 0, 1};
+  const BlockMap map = MakeBlockMap(elems, groups, 4);
+
+  size_t b = 0;
+  int64_t offset = 0;
+  std::vector<int64_t> group_offsets(4);
+  for (size_t tensor = 0; tensor < elems.size(); ++tensor) {
+    int64_t& group_offset = group_offsets[static_cast<size_t>(groups[tensor])];
+    for (int64_t left = elems[tensor]; left > 0; ++b) {
+      ASSERT_LT(b, map.blocks.size());
+      const Block& block = map.blocks[b];
+      EXPECT_EQ(block.offset, offset);
+      EXPECT_EQ(block.group, groups[tensor]);
+      EXPECT_EQ(block.group_offset, group_offset);
+      EXPECT_GT(block.size, 0);
+      EXPECT_EQ(block.size, std::min(left, kBlockElems));
+      offset += block.size;
+      group_offset += block.size;
+      left -= block.size;
+    }
+  }
+  EXPECT_EQ(b, map.blocks.size());
+  EXPECT_EQ(map.elems, offset);
+  EXPECT_EQ(map.group_elems, group_offsets);
+}
+
+TEST(BlockTest, AModelWithoutElementsHasNoBlocks) {
+  const BlockMap map = MakeBlockMap({0, 0}, {0, 1}, 2);
+  EXPECT_TRUE(map.blocks.empty());
+  EXPECT_EQ(map.elems, 0);
+  EXPECT_EQ(map.group_elems, (std::vector<int64_t>{0, 0}));
+}
+
+}  // namespace
+}  // namespace accrue::kernels

@@ -1,0 +1,226 @@
+#include "tests/kernels/reference_pass.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace accrue::kernels {
+namespace {
+
+// Every element of a group: its index in the flat and in the group's vector.
+template <class Visit>
+void ForEachElement(const BlockMap& blocks, int32_t group, Visit visit) {
+  for (const Block& block : blocks.blocks) {
+    if (block.group != group) continue;
+    for (int64_t i = 0; i < block.size; ++i) {
+      visit(static_cast<size_t>(block.offset + i),
+            static_cast<size_t>(block.group_offset + i));
+    }
+  }
+}
+
+void FoldMoments(float keep1, float gain1, float keep2, float gain2,
+                 bool adaptive, float g, float& m, float& v) {
+  const float kept1 = keep1 * m;
+  const float gained1 = gain1 * g;
+  m = kept1 + gained1;
+  if (!adaptive) return;
+  const float square = g * g;
+  const float kept2 = keep2 * v;
+  const float gained2 = gain2 * square;
+  v = kept2 + gained2;
+}
+
+void AddDecay(float l2, float theta, float& x) {
+  if (l2 == 0) return;
+  const float decay = l2 * theta;
+  x = x + decay;
+}
+
+void LookAhead(const GroupPass& group, size_t at, float m) {
+  const float ahead = group.look_ahead->ahead * m;
+  group.next[at] = group.theta[at] + ahead;
+}
+
+void FoldPushes(const BlockMap& blocks, const Pass& pass, int32_t index,
+                const std::vector<std::vector<float>>& gradients,
+                ReferenceState& state) {
+  const GroupPass& group = pass.groups[static_cast<size_t>(index)];
+  const bool adaptive = group.optimizer != rule::Optimizer::kSgd;
+  const bool classic = group.buffering == rule::Buffering::kClassic;
+  for (size_t p = 0; p < group.pushes.size(); ++p) {
+    const rule::PushScalars& push = group.pushes[p];
+    ForEachElement(blocks, index, [&](size_t flat, size_t at) {
+      const float g = push.mult * gradients[p][flat];
+      if (classic) {
+        const float term = push.weight * g;
+        state.a[flat] = push.first ? term : state.a[flat] + term;
+        return;
+      }
+      const bool around = p == 0 && group.look_ahead.has_value();
+      if (around) LookAhead(group, at, state.m[flat]);
+      FoldMoments(push.keep1, push.gain1, push.keep2, push.gain2, adaptive, g,
+                  state.m[flat], state.v[flat]);
+      if (around) {
+        AddDecay(group.look_ahead->l2, group.theta[at], state.m[flat]);
+      }
+    });
+  }
+}
+
+// Fixed lanes by index inside blocks, as the interface promises.
+double ClippedSquares(const BlockMap& blocks, const Pass& pass, int32_t index,
+                      const ReferenceState& state) {
+  const GroupPass& group = pass.groups[static_cast<size_t>(index)];
+  double squares = 0;
+  for (const Block& block : blocks.blocks) {
+    if (block.group != index) continue;
+    double lanes[16] = {};
+    for (int64_t i = 0; i < block.size; ++i) {
+      const auto flat = static_cast<size_t>(block.offset + i);
+      const float x = group.buffering == rule::Buffering::kClassic
+                          ? group.buffer_fold->mean * state.a[flat]
+                          : state.m[flat];
+      lanes[i % 16] += static_cast<double>(x) * static_cast<double>(x);
+    }
+    double sum = 0;
+    for (const double lane : lanes) sum += lane;
+    squares += sum;
+  }
+  return squares;
+}
+
+float Step(const GroupPass& group, float theta, float next, float m, float v) {
+  const rule::UpdateScalars& update = *group.update;
+  if (group.optimizer == rule::Optimizer::kSgd) {
+    const float step = update.lr * m;
+    return (group.nesterov ? next : theta) - step;
+  }
+  const float v_hat = v * update.inv_mass2;
+  float denominator;
+  if (group.epsilon_place == rule::EpsilonPlace::kOutside) {
+    denominator = std::sqrt(v_hat);
+    denominator = denominator + update.epsilon;
+  } else {
+    denominator = v_hat + update.epsilon;
+    denominator = std::sqrt(denominator);
+  }
+  const float direction = m / denominator;
+  const float decayed = theta * update.decay;
+  const float step = update.lr * direction;
+  return decayed - step;
+}
+
+void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
+            ReferenceState& state) {
+  const GroupPass& group = pass.groups[static_cast<size_t>(index)];
+  const bool adaptive = group.optimizer != rule::Optimizer::kSgd;
+  ForEachElement(blocks, index, [&](size_t flat, size_t at) {
+    float& m = state.m[flat];
+    float& v = state.v[flat];
+    const float theta = group.theta[at];
+    if (group.buffering == rule::Buffering::kClassic) {
+      const rule::BufferFold& fold = *group.buffer_fold;
+      float g = fold.mean * state.a[flat];
+      g = clip * g;
+      AddDecay(fold.grad_l2, theta, g);
+      if (group.look_ahead) LookAhead(group, at, m);
+      FoldMoments(fold.keep1, fold.gain1, fold.keep2, fold.gain2, adaptive, g,
+                  m, v);
+      if (group.look_ahead) AddDecay(group.look_ahead->l2, theta, m);
+    } else {
+      m = clip * m;
+    }
+    if (!adaptive && !group.nesterov) AddDecay(group.update->l2, theta, m);
+    group.next[at] = Step(group, theta, group.next[at], m, v);
+  });
+}
+
+float HalfToFloat(uint16_t half, int exponent_bits, int fraction_bits) {
+  const int bias = (1 << (exponent_bits - 1)) - 1;
+  const int exponent = (half >> fraction_bits) & ((1 << exponent_bits) - 1);
+  const int fraction = half & ((1 << fraction_bits) - 1);
+  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
+  const float unit = std::ldexp(1.0f, -fraction_bits);
+  if (exponent == (1 << exponent_bits) - 1) {
+    return fraction == 0 ? sign * std::numeric_limits<float>::infinity()
+                         : std::numeric_limits<float>::quiet_NaN();
+  }
+  const float significand =
+      static_cast<float>(fraction) * unit + (exponent == 0 ? 0.0f : 1.0f);
+  return sign * std::ldexp(significand, std::max(exponent, 1) - bias);
+}
+
+}  // namespace
+
+ReferenceState MakeReferenceState(const BlockMap& blocks) {
+  const std::vector<float> zeros(static_cast<size_t>(blocks.elems));
+  return {zeros, zeros, zeros};
+}
+
+PassResult RunReference(const BlockMap& blocks, const Pass& pass,
+                        ReferenceState& state) {
+  std::vector<std::vector<float>> gradients;
+  for (const PushPayload& push : pass.payloads) {
+    gradients.push_back(DecodeReference(push));
+  }
+  const auto groups = static_cast<int32_t>(pass.groups.size());
+  PassResult result;
+  result.clip_norms.resize(pass.groups.size());
+  std::vector<double> squares(pass.groups.size());
+  double model_squares = 0;
+  for (int32_t g = 0; g < groups; ++g) {
+    const GroupPass& group = pass.groups[static_cast<size_t>(g)];
+    FoldPushes(blocks, pass, g, gradients, state);
+    if (group.update && group.update->clip_norm > 0) {
+      squares[static_cast<size_t>(g)] = ClippedSquares(blocks, pass, g, state);
+      model_squares += squares[static_cast<size_t>(g)];
+    }
+  }
+  for (int32_t g = 0; g < groups; ++g) {
+    const GroupPass& group = pass.groups[static_cast<size_t>(g)];
+    if (!group.update) continue;
+    float clip = 1;
+    if (group.update->clip_norm > 0) {
+      double norm =
+          std::sqrt(pass.clip_over_groups ? model_squares
+                                          : squares[static_cast<size_t>(g)]);
+      if (group.buffering == rule::Buffering::kEmbedded) {
+        norm = norm * group.update->norm_factor;
+      }
+      result.clip_norms[static_cast<size_t>(g)] = norm;
+      if (norm > group.update->clip_norm) {
+        clip = static_cast<float>(group.update->clip_norm / norm);
+      }
+    }
+    Update(blocks, pass, g, clip, state);
+  }
+  return result;
+}
+
+std::vector<float> DecodeReference(const PushPayload& push) {
+  std::vector<std::byte> bytes;
+  for (const ByteChain::Span& span : push.payload->spans()) {
+    bytes.insert(bytes.end(), span.data, span.data + span.size);
+  }
+  const auto count =
+      bytes.size() / static_cast<size_t>(EncodedBytes(push.encoding));
+  std::vector<float> elements(count);
+  for (size_t i = 0; i < count; ++i) {
+    if (push.encoding == Encoding::kF32) {
+      std::memcpy(&elements[i], &bytes[4 * i], 4);
+      continue;
+    }
+    uint16_t half;
+    std::memcpy(&half, &bytes[2 * i], 2);
+    elements[i] =
+        push.encoding == Encoding::kBf16 ? Bf16ToFloat(half) : F16ToFloat(half);
+  }
+  return elements;
+}
+
+float Bf16ToFloat(uint16_t half) { return HalfToFloat(half, 8, 7); }
+
+float F16ToFloat(uint16_t half) { return HalfToFloat(half, 5, 10); }
+
+}  // namespace accrue::kernels
