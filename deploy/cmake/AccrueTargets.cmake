@@ -89,7 +89,8 @@ endfunction()
 #
 # One GoogleTest binary, one ctest entry. LABELS default to `unit`; tests of the
 # folders below service/ get `below_service` as well. PROGRAMS are the targets
-# that the test starts; it finds them in $ACCRUE_BIN_DIR.
+# that the test starts; it finds them in $ACCRUE_BIN_DIR. $ACCRUE_PYTHON is the
+# interpreter with the packages of deploy/dependencies/python.txt.
 function(accrue_test)
   cmake_parse_arguments(arg "" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;PROGRAMS;ENV"
     ${ARGN})
@@ -133,8 +134,14 @@ function(accrue_test_properties name)
   if(folder IN_LIST ACCRUE_BELOW_SERVICE)
     list(APPEND arg_LABELS below_service)
   endif()
+  set(environment
+    ACCRUE_BIN_DIR=${ACCRUE_BIN_DIR}
+    ACCRUE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+    ACCRUE_PYTHON=${PROJECT_SOURCE_DIR}/build/python/bin/python3
+    UBSAN_OPTIONS=print_stacktrace=1
+    ${arg_ENV})
   set_tests_properties(${name} PROPERTIES
     LABELS "${arg_LABELS}"
     TIMEOUT ${arg_TIMEOUT}
-    ENVIRONMENT "ACCRUE_BIN_DIR=${ACCRUE_BIN_DIR};ACCRUE_SOURCE_DIR=${PROJECT_SOURCE_DIR};UBSAN_OPTIONS=print_stacktrace=1;${arg_ENV}")
+    ENVIRONMENT "${environment}")
 endfunction()
