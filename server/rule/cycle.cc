@@ -55,9 +55,9 @@ void FoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state,
 }
 
 void BufferPush(const PushFacts& facts, CycleState& state, PushScalars& push) {
-  push.weight =
-      static_cast<float>(static_cast<double>(facts.micro_steps) * facts.weight);
-  state.weight_sum += static_cast<double>(push.weight);
+  const double weight = static_cast<double>(facts.micro_steps) * facts.weight;
+  push.weight = static_cast<float>(weight * facts.gain_factor);
+  state.weight_sum += static_cast<double>(static_cast<float>(weight));
 }
 
 // The single fold of the buffer's mean: as a push at k = 1 with weight 1.

@@ -47,7 +47,7 @@ struct PushScalars {
   float mult = 1;  // 1/scale, times the per-push clip's factor
   float keep1 = 1, gain1 = 0;
   float keep2 = 1, gain2 = 0;
-  float weight = 1;    // kClassic: n*w
+  float weight = 1;    // kClassic: n*w, damped; the mean's divisor is not
   bool first = false;  // i == 0
 };
 

@@ -1,0 +1,248 @@
+#include "tests/oracle/oracle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+namespace accrue::oracle {
+namespace {
+
+using rule::Buffering;
+using rule::Optimizer;
+
+Bounded Number(float x) { return Bounded::Exact(x); }
+
+bool IsAdaptive(const rule::RuleSpec& spec) {
+  return spec.optimizer != Optimizer::kSgd;
+}
+bool IsClassic(const rule::RuleSpec& spec) {
+  return spec.buffering == Buffering::kClassic;
+}
+
+// m <- keep1*m + gain1*g, v <- keep2*v + gain2*g^2 of one element. `S` has
+// keeps and gains: PushScalars or BufferFold.
+template <class S>
+void FoldElement(const rule::RuleSpec& spec, const S& s, const Bounded& g,
+                 Bounded& m, Bounded& v) {
+  m = Number(s.keep1) * m + Number(s.gain1) * g;
+  if (!IsAdaptive(spec)) return;
+  v = Number(s.keep2) * v + Number(s.gain2) * (g * g);
+}
+
+// Known to within the bounds of its elements (triangle inequality), and to
+// 2^-40 of itself however its squares are summed.
+Bounded Norm(const std::vector<Bounded>& x) {
+  double squares = 0, errors = 0;
+  for (const Bounded& element : x) {
+    squares += element.value * element.value;
+    errors += element.error * element.error;
+  }
+  const double norm = std::sqrt(squares);
+  return {norm, std::sqrt(errors) + 0x1p-40 * norm};
+}
+
+double Shrink(double bound, double norm) {
+  return norm <= bound ? 1.0 : bound / norm;
+}
+
+// The float nearest to min(1, bound/norm).
+Bounded ClipFactor(double bound, const Bounded& norm) {
+  const double factor = Shrink(bound, norm.value);
+  const double high = Shrink(bound, std::max(norm.value - norm.error, 0.0));
+  const double low = Shrink(bound, norm.value + norm.error);
+  return Bounded::Narrowed(factor, std::max(high - factor, factor - low));
+}
+
+}  // namespace
+
+Oracle::Oracle(const std::vector<Group>& groups) {
+  for (const Group& group : groups) {
+    State state;
+    state.spec = group.spec;
+    for (const float x : group.theta) state.theta.push_back(Number(x));
+    state.next = state.theta;
+    state.m.resize(group.theta.size());
+    state.v.resize(group.theta.size());
+    state.a.resize(group.theta.size());
+    at_.push_back(std::move(state));
+  }
+}
+
+void Oracle::Push(const Payload& payload, const rule::PushFacts& facts) {
+  std::vector<Ending> endings;
+  for (size_t g = 0; g < at_.size(); ++g) {
+    rule::PushPlan plan;
+    Fold(payload[g], facts, at_[g], plan);
+    if (!plan.update.has_value()) continue;
+    rule::ClosePlan end;
+    if (IsClassic(at_[g].spec)) end.look_ahead = plan.look_ahead;
+    end.buffer_fold = plan.buffer_fold;
+    end.update = *plan.update;
+    endings.push_back({g, end});
+  }
+  End(endings);
+}
+
+void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
+                  State& state, rule::PushPlan& plan) {
+  double squares = 0;
+  for (const float element : x) {
+    squares += static_cast<double>(element) * static_cast<double>(element);
+  }
+  facts.norm = std::sqrt(squares) / facts.scale;
+  plan = rule::PlanPush(state.spec, facts, state.cycle);
+
+  // The last bit of a norm, and with it of the float made from it, depends on
+  // the order of its sum.
+  Bounded mult = Number(plan.push.mult);
+  const double bound = state.cycle.active.clip_push_norm;
+  if (bound > 0 && facts.norm > bound * (1 - 0x1p-40)) {
+    mult.error = 0x1p-23 * std::abs(mult.value);
+    ++clipped_pushes_;
+  }
+  for (size_t e = 0; e < x.size(); ++e) {
+    const Bounded g = mult * Number(x[e]);
+    if (IsClassic(state.spec)) {
+      const Bounded term = Number(plan.push.weight) * g;
+      state.a[e] = plan.push.first ? term : state.a[e] + term;
+      continue;
+    }
+    if (plan.look_ahead.has_value()) {
+      state.next[e] =
+          state.theta[e] + Number(plan.look_ahead->ahead) * state.m[e];
+    }
+    FoldElement(state.spec, plan.push, g, state.m[e], state.v[e]);
+    if (plan.look_ahead.has_value() && plan.look_ahead->l2 != 0) {
+      state.m[e] = state.m[e] + Number(plan.look_ahead->l2) * state.theta[e];
+    }
+  }
+}
+
+void Oracle::End(const std::vector<Ending>& endings) {
+  // What each group's clip measures: the mean gradient, or the moment.
+  std::vector<Bounded> norms;
+  std::vector<Bounded> all;
+  for (const Ending& ending : endings) {
+    const State& state = at_[ending.group];
+    std::vector<Bounded> measured = state.m;
+    double factor = ending.plan.update.norm_factor;
+    if (IsClassic(state.spec)) {
+      const Bounded mean = Number(ending.plan.buffer_fold->mean);
+      for (size_t e = 0; e < state.a.size(); ++e) {
+        measured[e] = mean * state.a[e];
+      }
+      factor = 1;
+    }
+    const Bounded norm = Norm(measured);
+    norms.push_back({norm.value * factor, norm.error * factor});
+    all.insert(all.end(), measured.begin(), measured.end());
+  }
+  for (size_t i = 0; i < endings.size(); ++i) {
+    State& state = at_[endings[i].group];
+    const rule::ClosePlan& plan = endings[i].plan;
+    Bounded clip = Number(1);
+    if (plan.update.clip_norm > 0) {
+      const bool over_groups = state.spec.clip_scope == rule::ClipScope::kModel;
+      clip =
+          ClipFactor(plan.update.clip_norm, over_groups ? Norm(all) : norms[i]);
+      if (clip.value < 1) ++clipped_updates_;
+    }
+    Update(plan, clip, state);
+  }
+}
+
+void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
+                    State& state) {
+  const rule::UpdateScalars& u = plan.update;
+  const bool clips = u.clip_norm > 0;
+  for (size_t e = 0; e < state.theta.size(); ++e) {
+    Bounded& theta = state.theta[e];
+    Bounded& next = state.next[e];
+    Bounded& m = state.m[e];
+    Bounded& v = state.v[e];
+    if (plan.buffer_fold.has_value()) {
+      Bounded g = Number(plan.buffer_fold->mean) * state.a[e];
+      if (clips) g = clip * g;
+      if (plan.buffer_fold->grad_l2 != 0) {
+        g = g + Number(plan.buffer_fold->grad_l2) * theta;
+      }
+      if (plan.look_ahead.has_value()) {
+        next = theta + Number(plan.look_ahead->ahead) * m;
+      }
+      FoldElement(state.spec, *plan.buffer_fold, g, m, v);
+      if (plan.look_ahead.has_value() && plan.look_ahead->l2 != 0) {
+        m = m + Number(plan.look_ahead->l2) * theta;
+      }
+    } else if (clips) {
+      m = clip * m;
+    }
+    if (IsAdaptive(state.spec)) {
+      const Bounded v_hat = v * Number(u.inv_mass2);
+      const Bounded epsilon = Number(u.epsilon);
+      const Bounded den =
+          state.spec.epsilon_place == rule::EpsilonPlace::kInside
+              ? Sqrt(v_hat + epsilon)
+              : Sqrt(v_hat) + epsilon;
+      next = theta * Number(u.decay) - Number(u.lr) * (m / den);
+    } else if (state.spec.nesterov) {
+      next = next - Number(u.lr) * m;
+    } else {
+      if (u.l2 != 0) m = m + Number(u.l2) * theta;
+      next = theta - Number(u.lr) * m;
+    }
+    theta = next;
+  }
+}
+
+void Oracle::Close() {
+  std::vector<Ending> endings;
+  for (size_t g = 0; g < at_.size(); ++g) {
+    if (at_[g].cycle.position == 0) continue;
+    endings.push_back({g, rule::PlanClose(at_[g].spec, at_[g].cycle)});
+  }
+  End(endings);
+}
+
+void Oracle::CloseNearest() {
+  int64_t nearest = std::numeric_limits<int64_t>::max();
+  for (const State& state : at_) {
+    if (state.cycle.position == 0) continue;
+    nearest = std::min(nearest, state.spec.update_every - state.cycle.position);
+  }
+  std::vector<Ending> endings;
+  for (size_t g = 0; g < at_.size(); ++g) {
+    State& state = at_[g];
+    if (state.cycle.position == 0) continue;
+    if (state.spec.update_every - state.cycle.position == nearest) {
+      endings.push_back({g, rule::PlanClose(state.spec, state.cycle)});
+    } else {
+      rule::SkipPushes(nearest, state.cycle);
+    }
+  }
+  End(endings);
+}
+
+void Oracle::SetHyperparameters(size_t group,
+                                const rule::Hyperparameters& hyper) {
+  at_[group].spec.hyper = hyper;
+}
+
+std::string Mismatch(const char* what, const std::vector<Bounded>& want,
+                     const float* got, size_t count) {
+  std::ostringstream out;
+  out.precision(9);
+  if (count != want.size()) {
+    out << what << ": got " << count << " elements, want " << want.size();
+    return out.str();
+  }
+  for (size_t e = 0; e < count; ++e) {
+    if (want[e].Contains(got[e])) continue;
+    out << what << "[" << e << "]: got " << got[e] << ", want " << want[e].value
+        << " within " << want[e].error;
+    return out.str();
+  }
+  return "";
+}
+
+}  // namespace accrue::oracle
