@@ -93,11 +93,13 @@ absl::StatusOr<Admission::Answer> Admission::Ask(const void* model,
 }
 
 void Admission::Cancel(const Ticket& ticket) {
+  Granted dropped;  // outside the lock, with all that it holds
   std::vector<Grant> grants;
   {
     MutexLock lock(&mu_);
     if (!ticket->place.has_value()) return;
     Remove(ticket);
+    dropped = std::move(ticket->granted);
     // It may have been the one for which memory was saved up.
     grants = GrantWhatFits();
   }
