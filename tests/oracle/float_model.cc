@@ -1,0 +1,118 @@
+#include "tests/oracle/float_model.h"
+
+#include <cmath>
+
+namespace accrue::oracle {
+namespace {
+
+double Norm(const std::vector<float>& x) {
+  double squares = 0;
+  for (const float e : x) {
+    squares += static_cast<double>(e) * static_cast<double>(e);
+  }
+  return std::sqrt(squares);
+}
+
+}  // namespace
+
+FloatModel::FloatModel(const rule::RuleSpec& spec,
+                       const std::vector<float>& theta)
+    : spec(spec),
+      theta(theta),
+      next(theta),
+      m(theta.size()),
+      v(theta.size()),
+      a(theta.size()) {}
+
+rule::PushPlan FloatModel::Push(const std::vector<float>& x,
+                                rule::PushFacts facts) {
+  facts.norm = Norm(x) / facts.scale;
+  const rule::PushPlan plan = rule::PlanPush(spec, facts, cycle);
+  std::vector<float> g(x.size());
+  for (size_t e = 0; e < x.size(); ++e) g[e] = plan.push.mult * x[e];
+  if (spec.buffering == rule::Buffering::kClassic) {
+    for (size_t e = 0; e < x.size(); ++e) {
+      const float term = plan.push.weight * g[e];
+      a[e] = plan.push.first ? term : a[e] + term;
+    }
+  } else {
+    if (plan.look_ahead) LookAheadOf(*plan.look_ahead);
+    Fold(g, plan.push.keep1, plan.push.gain1, plan.push.keep2, plan.push.gain2);
+    if (plan.look_ahead) AddL2(plan.look_ahead->l2);
+  }
+  if (plan.update) {
+    rule::ClosePlan end;
+    if (plan.buffer_fold) end.look_ahead = plan.look_ahead;
+    end.buffer_fold = plan.buffer_fold;
+    end.update = *plan.update;
+    End(end);
+  }
+  return plan;
+}
+
+rule::ClosePlan FloatModel::Close() {
+  const rule::ClosePlan plan = rule::PlanClose(spec, cycle);
+  End(plan);
+  return plan;
+}
+
+void FloatModel::LookAheadOf(const rule::LookAhead& look_ahead) {
+  for (size_t e = 0; e < m.size(); ++e) {
+    next[e] = theta[e] + look_ahead.ahead * m[e];
+  }
+}
+
+void FloatModel::AddL2(float l2) {
+  if (l2 == 0) return;
+  for (size_t e = 0; e < m.size(); ++e) m[e] = m[e] + l2 * theta[e];
+}
+
+void FloatModel::Fold(const std::vector<float>& g, float keep1, float gain1,
+                      float keep2, float gain2) {
+  for (size_t e = 0; e < m.size(); ++e) {
+    m[e] = keep1 * m[e] + gain1 * g[e];
+    v[e] = keep2 * v[e] + gain2 * (g[e] * g[e]);
+  }
+}
+
+float FloatModel::Clip(const rule::UpdateScalars& update,
+                       const std::vector<float>& x) const {
+  const double norm = Norm(x) * update.norm_factor;
+  if (update.clip_norm == 0 || norm <= update.clip_norm) return 1.0f;
+  return static_cast<float>(update.clip_norm / norm);
+}
+
+void FloatModel::End(const rule::ClosePlan& plan) {
+  const rule::UpdateScalars& u = plan.update;
+  if (plan.buffer_fold) {
+    const rule::BufferFold& fold = *plan.buffer_fold;
+    std::vector<float> g(a.size());
+    for (size_t e = 0; e < a.size(); ++e) g[e] = fold.mean * a[e];
+    const float clip = Clip(u, g);
+    for (size_t e = 0; e < a.size(); ++e) {
+      g[e] = clip * g[e];
+      if (fold.grad_l2 != 0) g[e] = g[e] + fold.grad_l2 * theta[e];
+    }
+    if (plan.look_ahead) LookAheadOf(*plan.look_ahead);
+    Fold(g, fold.keep1, fold.gain1, fold.keep2, fold.gain2);
+    if (plan.look_ahead) AddL2(plan.look_ahead->l2);
+  } else {
+    const float clip = Clip(u, m);
+    for (float& x : m) x = clip * x;
+  }
+  if (spec.optimizer == rule::Optimizer::kSgd && !spec.nesterov) AddL2(u.l2);
+  for (size_t e = 0; e < m.size(); ++e) {
+    if (spec.optimizer == rule::Optimizer::kSgd) {
+      next[e] = (spec.nesterov ? next[e] : theta[e]) - u.lr * m[e];
+      continue;
+    }
+    const float v_hat = v[e] * u.inv_mass2;
+    const float den = spec.epsilon_place == rule::EpsilonPlace::kInside
+                          ? std::sqrt(v_hat + u.epsilon)
+                          : std::sqrt(v_hat) + u.epsilon;
+    next[e] = theta[e] * u.decay - u.lr * (m[e] / den);
+  }
+  theta = next;
+}
+
+}  // namespace accrue::oracle
