@@ -66,8 +66,9 @@ TEST(OracleTest, PlainFloatsStayWithinItsBounds) {
 }
 
 // And of their worth: a bound that lets anything pass would show nothing.
-// After hundreds of pushes it is below a thousandth of the way walked, and what
-// every update's own rounding of theta (two, under adamw) may add to it.
+// After hundreds of pushes it is below a hundredth of the way walked, even
+// where a schedule has made the steps so small that the rounding of theta
+// itself, 2^-24*|theta| an update, is the most of it.
 TEST(OracleTest, BoundsAreSmallBesideTheWayWalked) {
   std::mt19937 random(kSeed);
   double largest = 0;
@@ -84,16 +85,11 @@ TEST(OracleTest, BoundsAreSmallBesideTheWayWalked) {
       last = oracle.theta(0);
     }
     for (size_t e = 0; e < way.size(); ++e) {
-      const double size = std::max(std::abs(static_cast<double>(theta[e])),
-                                   std::abs(last[e].value)) +
-                          way[e];
-      const double roundings =
-          2 * 0x1p-24 * size * static_cast<double>(oracle.cycle(0).updates);
-      largest = std::max(largest, (last[e].error - roundings) / way[e]);
+      largest = std::max(largest, last[e].error / way[e]);
     }
   }
   std::cout << "largest bound, of the way walked: " << largest << "\n";
-  EXPECT_LT(largest, 1e-3);
+  EXPECT_LT(largest, 0.01);
 }
 
 TEST(OracleTest, FindsOneLostOrDoubledOrReorderedPush) {
