@@ -23,13 +23,18 @@ SteadyClock::time_point ToSteady(absl::Time time) {
 
 TimerQueue::TimerQueue() : thread_([this] { ThreadLoop(); }) {}
 
-TimerQueue::~TimerQueue() {
+TimerQueue::~TimerQueue() { Stop(); }
+
+void TimerQueue::Stop() {
+  // Destroyed after the lock is gone: a callback may hold what locks again.
+  decltype(timers_) dropped;
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
+    dropped.swap(timers_);
   }
   changed_.Signal();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 TimerId TimerQueue::At(absl::Time time, absl::AnyInvocable<void()> callback) {
@@ -38,6 +43,7 @@ TimerId TimerQueue::At(absl::Time time, absl::AnyInvocable<void()> callback) {
   TimerId id;
   {
     MutexLock lock(&mutex_);
+    if (stopping_) return id;
     id = TimerId(steady, ++last_number_);
     const auto at = timers_.emplace(id, std::move(callback)).first;
     first = at == timers_.begin();

@@ -49,6 +49,10 @@ class TimerQueue {
   TimerQueue(const TimerQueue&) = delete;
   TimerQueue& operator=(const TimerQueue&) = delete;
 
+  // Stops: waits for a callback that runs, drops what is not due. Later At()s
+  // are dropped too. For a shutdown in which others may still set timers.
+  void Stop() ACCRUE_EXCLUDES(mutex_);
+
   // Calls `callback` at `time`, at once where that has passed.
   TimerId At(absl::Time time, absl::AnyInvocable<void()> callback)
       ACCRUE_EXCLUDES(mutex_);

@@ -93,12 +93,6 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       clip_norms_(spec.groups.size(), 0.0),
       sessions_(spec.name, environment.max_sessions) {}
 
-ModelImpl::~ModelImpl() {
-  MutexLock lock(&mu_);
-  environment_.timers->Cancel(window_timer_);
-  environment_.timers->Cancel(expiry_timer_);
-}
-
 absl::Status ModelImpl::Allocate() {
   kernels::ShardOptions options;
   options.blocks = layout_->blocks();
@@ -553,6 +547,8 @@ void ModelImpl::Delete() {
   {
     MutexLock lock(&mu_);
     deleted_ = true;
+    environment_.timers->Cancel(window_timer_);
+    environment_.timers->Cancel(expiry_timer_);
     gone = Usable();
     AbortArrivals([&gone](const Incoming&) { return gone; });
     parked = std::move(parked_);

@@ -36,7 +36,6 @@ namespace accrue {
 class ModelImpl final : public Model {
  public:
   ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment);
-  ~ModelImpl() override;
   absl::Status Allocate();
 
   const std::string& name() const override { return spec_.name; }

@@ -107,6 +107,17 @@ TEST(TimerQueueTest, DestructionDropsWhatIsNotDue) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
+TEST(TimerQueueTest, AStoppedQueueTakesNothingMore) {
+  TimerQueue timers;
+  bool ran = false;
+  timers.At(absl::Now() + absl::Hours(1), [&] { ran = true; });
+  timers.Stop();
+  const TimerId late = timers.At(absl::Now(), [&] { ran = true; });
+  EXPECT_FALSE(timers.Cancel(late));
+  timers.Stop();
+  EXPECT_FALSE(ran);
+}
+
 TEST(TimerQueueTest, WhatACancelledCallbackHeldMayUseTheQueue) {
   TimerQueue timers;
   const TimerId other = timers.At(absl::Now() + absl::Hours(1), [] { FAIL(); });

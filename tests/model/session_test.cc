@@ -1,0 +1,118 @@
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "tests/model/harness.h"
+
+namespace accrue {
+namespace {
+
+Reason ReasonOf(const absl::Status& status) {
+  return GetErrorInfo(status).reason;
+}
+
+TEST(SessionTest, ANewSessionOfANameFencesTheOlderOne) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(1, 4));
+  const std::string old = harness.Open(*model, "a")->id;
+  ASSERT_TRUE(harness.PushNow(*model, old, 1, {1}).ok());
+  auto half = std::make_shared<NotedArrival>();
+  ASSERT_TRUE(
+      model->Begin(harness.NewPush(*model, old, 2, {1})->header, half).ok());
+
+  auto taken = harness.Open(*model, "a");
+  ASSERT_TRUE(taken.ok());
+  EXPECT_NE(taken->id, old);
+  EXPECT_EQ(taken->last_sequence, 0);
+  EXPECT_EQ(ReasonOf(half->Why()), Reason::kSessionFenced);
+  model->Leave(half.get());
+  const auto refused = harness.PushNow(*model, old, 2, {1});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(ReasonOf(refused.status()), Reason::kSessionFenced);
+  EXPECT_EQ(ReasonOf(harness.Open(*model, "a", old).status()),
+            Reason::kSessionFenced);
+  EXPECT_TRUE(harness.PushNow(*model, taken->id, 1, {1}).ok());
+}
+
+TEST(SessionTest, QueuedPushesOfAFencedSessionFoldFirst) {
+  Harness harness(1);
+  // Large enough to go through the pool, where a step can be held up.
+  auto model = harness.Make(SimpleSpec(2 * kernels::kBlockElems, 4));
+  const std::string old = harness.Open(*model, "a")->id;
+  std::promise<void> entered, release;
+  model->Inspect([&](auto&, auto&) {
+    entered.set_value();
+    release.get_future().wait();
+  });
+  entered.get_future().wait();
+  const std::vector<float> ones(2 * kernels::kBlockElems, 1.0f);
+  auto queued = harness.Send(*model, harness.NewPush(*model, old, 1, ones));
+  std::promise<absl::StatusOr<OpenedSession>> opened;
+  model->OpenSession(
+      "a", "", [&](auto session) { opened.set_value(std::move(session)); });
+  auto behind = std::make_shared<NotedArrival>();
+  release.set_value();
+  EXPECT_TRUE(queued.get().ok());
+  ASSERT_TRUE(opened.get_future().get().ok());
+  EXPECT_EQ(model->Describe().folded_pushes, 1);
+}
+
+TEST(SessionTest, ResumingTellsAPushsFate) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(1, 2));
+  const std::string id = harness.Open(*model, "a")->id;
+  auto first = harness.PushNow(*model, id, 1, {1});
+  auto resumed = harness.Open(*model, "a", id);
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  EXPECT_EQ(resumed->id, id);
+  EXPECT_EQ(resumed->last_sequence, 1);
+  ASSERT_TRUE(resumed->last_outcome.has_value());
+  EXPECT_EQ(resumed->last_outcome->folded_pushes, first->folded_pushes);
+  // Another worker cannot resume it, nor can anyone an unknown one.
+  EXPECT_EQ(harness.Open(*model, "b", id).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonOf(harness.Open(*model, "a", std::string(32, '0')).status()),
+            Reason::kSessionUnknown);
+}
+
+TEST(SessionTest, AClosedSessionIsUnknownAndClosingTwiceIsNoError) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(1, 2));
+  const std::string id = harness.Open(*model, "a")->id;
+  EXPECT_TRUE(harness.CloseSession(*model, id).ok());
+  EXPECT_TRUE(harness.CloseSession(*model, id).ok());
+  EXPECT_EQ(ReasonOf(harness.PushNow(*model, id, 1, {1}).status()),
+            Reason::kSessionUnknown);
+}
+
+TEST(SessionTest, SessionsAreBounded) {
+  Harness harness;
+  harness.environment().max_sessions = 2;
+  auto model = harness.Make(SimpleSpec(1, 2));
+  ASSERT_TRUE(harness.Open(*model, "a").ok());
+  ASSERT_TRUE(harness.Open(*model, "b").ok());
+  const auto third = harness.Open(*model, "c");
+  EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(third.status()), Reason::kLimit);
+  EXPECT_TRUE(harness.Open(*model, "a").ok());  // takes its own place
+  EXPECT_EQ(harness.Open(*model, "").status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(SessionTest, IdleSessionsEnd) {
+  Harness harness;
+  harness.environment().session_ttl = absl::Milliseconds(20);
+  auto model = harness.Make(SimpleSpec(1, 2));
+  const std::string id = harness.Open(*model, "a")->id;
+  const absl::Time limit = absl::Now() + absl::Seconds(30);
+  while (!model->Sessions().empty() && absl::Now() < limit) {
+    harness.Image(*model);  // a turn of the executor
+  }
+  EXPECT_TRUE(model->Sessions().empty());
+  EXPECT_EQ(ReasonOf(harness.PushNow(*model, id, 1, {1}).status()),
+            Reason::kSessionUnknown);
+}
+
+}  // namespace
+}  // namespace accrue
