@@ -112,7 +112,8 @@ class Client {
   // All models, by name.
   absl::StatusOr<std::vector<ModelDescription>> ListModels() const;
 
-  // Deletes a model with its state and sessions. NOT_FOUND (kModelUnknown).
+  // Deletes a model with its state and sessions. NOT_FOUND (kModelUnknown);
+  // after a lost answer and a retry that may be this call's own doing.
   absl::Status DeleteModel(absl::string_view name) const;
 
   absl::StatusOr<ServerInfo> GetServerInfo() const;

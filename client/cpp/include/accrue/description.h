@@ -18,7 +18,7 @@ namespace accrue::client {
 
 // A group's place in its cycle.
 struct GroupPosition {
-  std::string group;
+  std::string group = {};
   int64_t updates = 0;       // u: updates so far
   int64_t position = 0;      // pushes in the open cycle
   int64_t k = 0;             // k in force
@@ -31,14 +31,14 @@ struct GroupPosition {
 
 // Live bytes under one tag.
 struct MemoryItem {
-  std::string tag;         // "parameters", "momentum", "accumulation", ...
+  std::string tag = {};    // "parameters", "momentum", "accumulation", ...
   int64_t live_bytes = 0;  // allocated now
   int64_t peak_bytes = 0;  // the most that were allocated at once
 };
 
 // Where a model's memory is: the sum of live allocations, not an estimate.
 struct MemoryReport {
-  std::vector<MemoryItem> items;
+  std::vector<MemoryItem> items = {};
   // Bytes that serve as a gradient accumulation buffer.
   int64_t accumulation_buffer_bytes = 0;
   int64_t published_bytes = 0;  // of all publications
@@ -56,26 +56,26 @@ struct ModelDescription {
   };
 
   // As created, defaults filled in, hyperparameters as last updated.
-  ModelSpec spec;
+  ModelSpec spec = {};
   State state = State::kUnknown;
   // The newest publication; unset while uninitialized.
-  std::optional<Version> version;
-  int64_t folded_pushes = 0;          // t: pushes folded, micro-steps counted
-  std::vector<GroupPosition> groups;  // in the spec's order
-  MemoryReport memory;
+  std::optional<Version> version = {};
+  int64_t folded_pushes = 0;  // t: pushes folded, micro-steps counted
+  std::vector<GroupPosition> groups = {};  // in the spec's order
+  MemoryReport memory = {};
   // Workers with an open session that have not / have pushed toward the next
   // version.
-  std::vector<std::string> missing_workers;
-  std::vector<std::string> pushed_workers;
+  std::vector<std::string> missing_workers = {};
+  std::vector<std::string> pushed_workers = {};
   int64_t short_cycles = 0;  // closed before all pushes were in
   // The mean of the losses that came with the pushes of the last closed cycle;
   // unset if none did.
-  std::optional<double> last_loss;
-  int64_t parameter_count = 0;  // elements over all tensors
-  int64_t payload_bytes = 0;    // of a push in F32
-  std::string poison_reason;    // why it is poisoned
-  int64_t received_bytes = 0;   // payload bytes of pushes folded so far
-  int64_t sent_bytes = 0;       // parameter bytes sent to readers so far
+  std::optional<double> last_loss = {};
+  int64_t parameter_count = 0;     // elements over all tensors
+  int64_t payload_bytes = 0;       // of a push in F32
+  std::string poison_reason = {};  // why it is poisoned
+  int64_t received_bytes = 0;      // payload bytes of pushes folded so far
+  int64_t sent_bytes = 0;          // parameter bytes sent to readers so far
 };
 
 // "uninitialized", "ready", "poisoned", "unknown".
@@ -83,23 +83,23 @@ absl::string_view Name(ModelDescription::State state);
 
 // A worker's session as an operator sees it.
 struct SessionDescription {
-  std::string worker;
-  std::string id_prefix;      // first eight digits of the session's id
-  int64_t last_sequence = 0;  // the last one folded; 0 before the first
+  std::string worker = {};
+  std::string id_prefix = {};  // first eight digits of the session's id
+  int64_t last_sequence = 0;   // the last one folded; 0 before the first
   // Pushes (micro-steps counted) toward the next version.
   int64_t pushes_this_version = 0;
-  absl::Time last_active_time;  // when it last pushed or was opened
+  absl::Time last_active_time = {};  // when it last pushed or was opened
 };
 
 struct ServerInfo {
-  std::string version;
-  std::vector<std::string> devices;  // that hold models
-  std::vector<Encoding> encodings;   // that pushes and pulls may use
+  std::string version = {};
+  std::vector<std::string> devices = {};  // that hold models
+  std::vector<Encoding> encodings = {};   // that pushes and pulls may use
   int64_t max_chunk_bytes = 0;
   int64_t ingest_memory_bytes = 0;
   int64_t max_push_streams = 0;
   int64_t max_sessions = 0;  // a model
-  absl::Duration push_idle_timeout;
+  absl::Duration push_idle_timeout = {};
   bool draining = false;
   int64_t memory_ceiling_bytes = 0;
   int64_t ingest_reserved_bytes = 0;

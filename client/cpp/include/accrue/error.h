@@ -60,11 +60,11 @@ struct ErrorDetail {
   // The model's newest version and lineage when it was refused; 0 and empty
   // where there is none.
   int64_t current_version = 0;
-  std::string lineage;
+  std::string lineage = {};
   // How long the daemon asks to wait before a retry; zero: it does not say.
-  absl::Duration retry_after;
+  absl::Duration retry_after = {};
   // What the error is about: a model, tensor, group, worker or flag.
-  std::string subject;
+  std::string subject = {};
 };
 
 // The detail that a status carries, if it has one.

@@ -30,26 +30,33 @@ namespace internal {
 class Channel;
 }  // namespace internal
 
-// How one tensor gets its first values, without sending them.
+// The same value everywhere.
+struct ConstantInitializer {
+  double value = 0;
+};
+// Uniform in [low, high).
+struct UniformInitializer {
+  double low = 0;
+  double high = 1;
+};
+struct NormalInitializer {
+  double mean = 0;
+  double stddev = 1;
+};
+
+// How one tensor gets its first values, without sending them. Unsaid: zeros.
 struct Initializer {
-  struct Constant {
-    double value = 0;
-  };
-  struct Uniform {  // in [low, high)
-    double low = 0;
-    double high = 1;
-  };
-  struct Normal {
-    double mean = 0;
-    double stddev = 1;
-  };
-  std::string tensor;
-  std::variant<Constant, Uniform, Normal> kind;
+  using Constant = ConstantInitializer;
+  using Uniform = UniformInitializer;
+  using Normal = NormalInitializer;
+
+  std::string tensor = {};
+  std::variant<Constant, Uniform, Normal> kind = {};
 };
 
 struct InitializeResult {
   // The first version; where another was first, the newest.
-  Version version;
+  Version version = {};
   // False: the model had its parameters already, and they stay. (After a lost
   // answer and a retry they may be this call's own.)
   bool initialized = false;
@@ -58,17 +65,17 @@ struct InitializeResult {
 // New hyperparameters of one group: fields that are set replace the old ones.
 struct GroupUpdate {
   // The group's name. Empty: every group.
-  std::string group;
-  Hyperparameters hyperparameters;
+  std::string group = {};
+  Hyperparameters hyperparameters = {};
 };
 
 struct EndCycleResult {
   // The newest version after it.
-  Version version;
+  Version version = {};
   // Groups that it closed; empty: none was open, or the version had moved on.
-  std::vector<std::string> closed_groups;
+  std::vector<std::string> closed_groups = {};
   // Pushes that were missing, by closed group.
-  std::vector<int64_t> missing_pushes;
+  std::vector<int64_t> missing_pushes = {};
 };
 
 class Model {

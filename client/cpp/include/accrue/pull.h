@@ -14,6 +14,7 @@
 #define ACCRUE_CLIENT_PULL_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,20 +26,23 @@ namespace accrue::client {
 
 struct PullOptions {
   // The version that the caller has already; unset: none.
-  std::optional<Version> have;
+  std::optional<Version> have = {};
   // While `have` is the newest: wait this long for a newer one, then answer
-  // "unchanged".
+  // "unchanged". At most a day.
   absl::Duration wait = absl::ZeroDuration();
   // Only these tensors, in the spec's order whatever the order here; empty:
   // all.
-  std::vector<std::string> tensors;
+  std::vector<std::string> tensors = {};
   // Bound on the call, beyond `wait`. Unset: ClientOptions.transfer_timeout.
-  std::optional<absl::Duration> timeout;
+  std::optional<absl::Duration> timeout = {};
+  // Called on the caller's thread as bytes arrive, with how many are there; a
+  // retry begins again at 0. Unset: never.
+  std::function<void(int64_t received_bytes)> progress = {};
 };
 
 struct PullResult {
   // The version in the destination now.
-  Version version;
+  Version version = {};
   // It is the one that the caller had: nothing was sent.
   bool unchanged = false;
   // t when this version was published.

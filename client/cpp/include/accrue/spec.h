@@ -94,11 +94,11 @@ constexpr int64_t ElementBytes(Encoding encoding) {
 
 struct TensorSpec {
   // Unique in the model; 1 to 255 bytes of [A-Za-z0-9._/-].
-  std::string name;
+  std::string name = {};
   // Extents, each at least 1, at most 8 of them; empty: a scalar.
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape = {};
   // The name of its group. Empty: the model's first group.
-  std::string group;
+  std::string group = {};
 };
 
 // The learning rate's factor as a function of the group's updates u.
@@ -128,35 +128,35 @@ struct Schedule {
 // takes effect at the group's next cycle.
 struct Hyperparameters {
   // At least 0. Required in a spec.
-  std::optional<double> learning_rate;
+  std::optional<double> learning_rate = {};
   // Adam: beta1, in [0, 1), 0.9 if unset. SGD: the momentum, 0 if unset.
-  std::optional<double> beta1;
+  std::optional<double> beta1 = {};
   // Adam: in [0, 1), 0.999 if unset.
-  std::optional<double> beta2;
+  std::optional<double> beta2 = {};
   // Adam: above 0 in single precision too, 1e-8 if unset.
-  std::optional<double> epsilon;
+  std::optional<double> epsilon = {};
   // SGD: in [0, 1), 0 if unset (PyTorch's default).
-  std::optional<double> dampening;
+  std::optional<double> dampening = {};
   // At least 0, 0 if unset. AdamW: decoupled. SGD, Adam: coupled L2.
-  std::optional<double> weight_decay;
+  std::optional<double> weight_decay = {};
   // Bound on the norm of what the update applies; 0 or unset: none.
-  std::optional<double> clip_norm;
+  std::optional<double> clip_norm = {};
   // Bound on the norm of each push before it is folded; 0 or unset: none.
-  std::optional<double> clip_push_norm;
+  std::optional<double> clip_push_norm = {};
   // Unset: constant.
-  std::optional<Schedule> schedule;
+  std::optional<Schedule> schedule = {};
 };
 
 // Tensors that share hyperparameters and one k.
 struct GroupSpec {
   // Unique in the model; same alphabet as a tensor's name.
-  std::string name;
+  std::string name = {};
   // Pushes that one update averages, 1 to 1048576.
   int64_t k = 1;
   // Pushes between two updates; k if unset. Other than k only with
   // Decay::kPerPush and the sliding decays.
-  std::optional<int64_t> update_every;
-  Hyperparameters hyperparameters;
+  std::optional<int64_t> update_every = {};
+  Hyperparameters hyperparameters = {};
 };
 
 // The optimizer and its conventions, shared by all groups.
@@ -172,18 +172,18 @@ struct OptimizerSpec {
   // SGD: Nesterov's momentum.
   bool nesterov = false;
   // Sliding decays: whether beta2 slides too; true if unset.
-  std::optional<bool> slide_beta2;
+  std::optional<bool> slide_beta2 = {};
 };
 
 struct ModelSpec {
   // Unique on the server; 1 to 128 bytes of [A-Za-z0-9._-], not beginning with
   // a dot.
-  std::string name;
+  std::string name = {};
   // In payload order, at least one.
-  std::vector<TensorSpec> tensors;
+  std::vector<TensorSpec> tensors = {};
   // At least one.
-  std::vector<GroupSpec> groups;
-  OptimizerSpec optimizer;
+  std::vector<GroupSpec> groups = {};
+  OptimizerSpec optimizer = {};
   // Versions that a push may be behind: 0 synchronous, -1 no limit.
   int64_t max_staleness = 0;
   // What happens to a push beyond max_staleness.
@@ -191,14 +191,14 @@ struct ModelSpec {
   // Pushes (micro-steps counted) of one worker toward one version; 0: no limit.
   int64_t max_pushes_per_worker = 0;
   // A cycle ends by itself this long after its first push; unset: never.
-  std::optional<absl::Duration> cycle_timeout;
+  std::optional<absl::Duration> cycle_timeout = {};
   // cycle_timeout ends a cycle only once this many pushes are in; 1 if unset.
-  std::optional<int64_t> min_pushes;
+  std::optional<int64_t> min_pushes = {};
   // The weight that counts as 1; 1 if unset. Above 0.
-  std::optional<double> nominal_weight;
+  std::optional<double> nominal_weight = {};
   // Publications that may exist at once, readers' included; 4 if unset, 2 to
   // 64.
-  std::optional<int64_t> max_publications;
+  std::optional<int64_t> max_publications = {};
 };
 
 // Elements of one tensor / of all of them. Shapes that are not valid give

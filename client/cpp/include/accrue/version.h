@@ -14,7 +14,7 @@ namespace accrue::client {
 
 struct Version {
   // The history's id: 32 hexadecimal digits.
-  std::string lineage;
+  std::string lineage = {};
   // 0 at initialization, one more with each publication.
   int64_t number = 0;
 

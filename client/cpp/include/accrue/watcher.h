@@ -35,15 +35,15 @@ class WatchLoop;
 
 // A version was published.
 struct Notice {
-  Version version;
+  Version version = {};
   // Groups whose parameters it changed, and the bytes of those in F32. Of
   // versions that were skipped nothing is said: compare numbers.
-  std::vector<std::string> changed_groups;
+  std::vector<std::string> changed_groups = {};
   int64_t changed_bytes = 0;
   // t when it was published.
   int64_t folded_pushes = 0;
   // The mean loss of the pushes behind it; unset if none came.
-  std::optional<double> loss;
+  std::optional<double> loss = {};
   // Pushes that were missing when a short cycle was closed; 0 for a full one.
   int64_t missing_pushes = 0;
 };

@@ -52,28 +52,28 @@ class WorkerSession;
 
 struct WorkerOptions {
   // Unique among the model's workers, 1 to 255 bytes. Empty: host-pid-random.
-  std::string name;
+  std::string name = {};
   // Resume this session (Worker::session_id(), kept over a restart of the
   // process) instead of opening a new one. Needs its name.
-  std::string session_id;
+  std::string session_id = {};
 };
 
 struct PushOptions {
   // The version that the gradient was computed from. Unset: the one that this
   // worker pulled last.
-  std::optional<Version> version;
+  std::optional<Version> version = {};
   // The gradient is the mean over this many micro-batches and counts as as many
   // pushes.
   int64_t micro_steps = 1;
   // Samples, tokens, ...: relative to the model's nominal_weight, which is also
   // what an unset one means.
-  std::optional<double> weight;
+  std::optional<double> weight = {};
   // What is sent is this times the gradient (loss scaling).
   double scale = 1;
   // The loss, for whoever watches.
-  std::optional<double> loss;
+  std::optional<double> loss = {};
   // Bound on all attempts. Unset: ClientOptions.transfer_timeout.
-  std::optional<absl::Duration> timeout;
+  std::optional<absl::Duration> timeout = {};
 };
 
 // The place of a group after a push.
@@ -94,10 +94,10 @@ struct PushResult {
   bool accepted = false;
   Reason reason = Reason::kUnspecified;
   // Why, in words, where it was not accepted.
-  std::string message;
+  std::string message = {};
 
   // The newest version after this push, or when it was refused.
-  Version version;
+  Version version = {};
   // This push ended a cycle: `version` is its work.
   bool published = false;
   // It had been folded by an attempt whose answer was lost; this is its first
@@ -106,7 +106,7 @@ struct PushResult {
   // t: pushes folded into the model so far, this one included.
   int64_t folded_pushes = 0;
   // In the spec's order.
-  std::vector<PushedGroup> groups;
+  std::vector<PushedGroup> groups = {};
 };
 
 // A push that goes on by itself. Wait for it before the gradient's memory is

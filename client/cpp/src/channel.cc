@@ -1,0 +1,70 @@
+#include "client/cpp/src/channel.h"
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/slice.h>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/src/raw_call.h"
+#include "client/cpp/src/retry.h"
+#include "server/base/status_macros.h"
+
+namespace accrue::client::internal {
+
+absl::StatusOr<std::shared_ptr<Connection>> Channel::GetConnection(
+    absl::Time deadline) {
+  {
+    MutexLock lock(&mutex_);
+    while (connecting_) {
+      if (connected_.WaitWithDeadline(&mutex_, deadline) && connecting_) {
+        return absl::UnavailableError(
+            absl::StrCat("no daemon at ", target_.text(), ": still trying"));
+      }
+    }
+    if (connection_ != nullptr && connection_->usable()) return connection_;
+    connecting_ = true;
+  }
+  auto connection = Connection::Open(target_, options_, deadline);
+  // Ends outside of the lock.
+  std::shared_ptr<Connection> old;
+  MutexLock lock(&mutex_);
+  connecting_ = false;
+  connected_.SignalAll();
+  old = std::move(connection_);
+  if (connection.ok()) connection_ = *connection;
+  return connection;
+}
+
+absl::Status Channel::Call(const std::string& method,
+                           const google::protobuf::Message& request,
+                           google::protobuf::Message* response,
+                           absl::Time deadline, MayRetry may_retry) {
+  Retry retry(options_, deadline);
+  absl::Status status;
+  do {
+    status = Attempt(method, request, response, deadline);
+  } while (!status.ok() && may_retry(status) && retry.Wait(status));
+  return status;
+}
+
+absl::Status Channel::Attempt(const std::string& method,
+                              const google::protobuf::Message& request,
+                              google::protobuf::Message* response,
+                              absl::Time deadline) {
+  ACCRUE_ASSIGN_OR_RETURN(const auto connection, GetConnection(deadline));
+  RawCall call(connection, method, deadline);
+  const grpc::Slice slice(request.SerializeAsString());
+  call.Write(grpc::ByteBuffer(&slice, 1), /*last=*/true);
+  grpc::ByteBuffer message;
+  const bool answered = call.Read(&message);
+  ACCRUE_RETURN_IF_ERROR(call.Finish());
+  if (!answered) return CutShort();
+  grpc::ProtoBufferReader reader(&message);
+  if (!response->ParseFromZeroCopyStream(&reader)) {
+    return absl::InternalError(
+        absl::StrCat(method, ": the answer is not what the API says"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace accrue::client::internal

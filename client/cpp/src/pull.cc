@@ -1,0 +1,184 @@
+#include "client/cpp/src/pull.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/slice.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "accrue/v1/worker_service.pb.h"
+#include "client/cpp/src/convert.h"
+#include "client/cpp/src/raw_call.h"
+#include "client/cpp/src/retry.h"
+#include "server/base/status_macros.h"
+
+namespace accrue::client::internal {
+namespace {
+
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+
+// What the wire's duration can say, and more than anybody needs.
+constexpr absl::Duration kLongestWait = absl::Hours(24);
+
+constexpr char kPullMethod[] = "/accrue.v1.WorkerService/Pull";
+
+absl::Status Malformed(const char* what) {
+  return absl::InternalError(absl::StrCat("pull: the daemon sent ", what));
+}
+
+// Takes one answer's messages apart. The chunks are not parsed by protobuf,
+// which would copy them to a string first.
+class PullReceiver {
+ public:
+  explicit PullReceiver(const PayloadBuffer& into) : into_(into) {}
+
+  absl::Status Receive(grpc::ByteBuffer* message) {
+    grpc::ProtoBufferReader slices(message);
+    CodedInputStream input(&slices);
+    while (const uint32_t tag = input.ReadTag()) {
+      uint32_t size = 0;
+      switch (tag) {
+        case kHeaderTag:
+          ACCRUE_RETURN_IF_ERROR(ReceiveHeader(&input));
+          break;
+        case kChunkTag:
+          if (!input.ReadVarint32(&size)) return Malformed("half a chunk");
+          ACCRUE_RETURN_IF_ERROR(ReceiveChunk(&input, size));
+          break;
+        default:
+          if (!WireFormatLite::SkipField(&input, tag)) {
+            return Malformed("something that is no message");
+          }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  int64_t received_bytes() const { return received_bytes_; }
+
+  // After the last message of an answer that ended well.
+  absl::StatusOr<PullResult> Result() const {
+    if (!header_.has_value()) return CutShort();
+    if (received_bytes_ != header_->payload_bytes()) return CutShort();
+    return PullResult{.version = FromProto(header_->version()),
+                      .unchanged = header_->unchanged(),
+                      .folded_pushes = header_->folded_pushes()};
+  }
+
+ private:
+  static constexpr uint32_t kHeaderTag =
+      WireFormatLite::MakeTag(v1::PullResponse::kHeaderFieldNumber,
+                              WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+  static constexpr uint32_t kChunkTag =
+      WireFormatLite::MakeTag(v1::PullResponse::kChunkFieldNumber,
+                              WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+
+  absl::Status ReceiveHeader(CodedInputStream* input) {
+    uint32_t size = 0;
+    std::string bytes;
+    v1::PullHeader header;
+    if (!input->ReadVarint32(&size) || !input->ReadString(&bytes, size) ||
+        !header.ParseFromString(bytes)) {
+      return Malformed("half a header");
+    }
+    if (!header.unchanged() && header.payload_bytes() != into_.size_bytes()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "pull: the destination has ", into_.size_bytes(),
+          " bytes, the parameters asked for have ", header.payload_bytes()));
+    }
+    header_ = std::move(header);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReceiveChunk(CodedInputStream* input, int64_t size) {
+    if (size > 0 && !header_.has_value()) {
+      return Malformed("a chunk before the header");
+    }
+    while (size > 0) {
+      if (part_ == into_.parts().size()) {
+        return Malformed("more bytes than it announced");
+      }
+      const PayloadBuffer::Part part = into_.parts()[part_];
+      const int64_t part_left = static_cast<int64_t>(part.size()) - part_start_;
+      const int64_t copied = std::min(size, part_left);
+      if (!input->ReadRaw(part.data() + part_start_,
+                          static_cast<int>(copied))) {
+        return Malformed("half a chunk");
+      }
+      size -= copied;
+      part_start_ += copied;
+      received_bytes_ += copied;
+      if (copied == part_left) {
+        ++part_;
+        part_start_ = 0;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const PayloadBuffer& into_;
+  std::optional<v1::PullHeader> header_;
+  int64_t received_bytes_ = 0;
+  size_t part_ = 0;         // where the next byte goes
+  int64_t part_start_ = 0;  // in that part
+};
+
+absl::StatusOr<PullResult> Attempt(Channel& channel,
+                                   const v1::PullRequest& request,
+                                   const PayloadBuffer& into,
+                                   const PullOptions& options,
+                                   absl::Time deadline) {
+  ACCRUE_ASSIGN_OR_RETURN(const auto connection,
+                          channel.GetConnection(deadline));
+  RawCall call(connection, kPullMethod, deadline);
+  const grpc::Slice slice(request.SerializeAsString());
+  call.Write(grpc::ByteBuffer(&slice, 1), /*last=*/true);
+  PullReceiver receiver(into);
+  grpc::ByteBuffer message;
+  while (call.Read(&message)) {
+    // On an error the call is cancelled as it goes out of scope.
+    ACCRUE_RETURN_IF_ERROR(receiver.Receive(&message));
+    message.Clear();
+    if (options.progress) options.progress(receiver.received_bytes());
+  }
+  ACCRUE_RETURN_IF_ERROR(call.Finish());
+  return receiver.Result();
+}
+
+}  // namespace
+
+absl::StatusOr<PullResult> PullInto(Channel& channel, const std::string& model,
+                                    const PayloadBuffer& into,
+                                    const PullOptions& options) {
+  const absl::Time wait_until =
+      absl::Now() + std::min(options.wait, kLongestWait);
+  const absl::Time deadline =
+      wait_until + options.timeout.value_or(channel.options().transfer_timeout);
+  v1::PullRequest request;
+  request.set_model(model);
+  if (options.have.has_value()) {
+    *request.mutable_have() = ToProto(*options.have);
+  }
+  request.set_encoding(ToProto(into.encoding()));
+  for (const std::string& tensor : options.tensors) request.add_tensors(tensor);
+
+  Retry retry(channel.options(), deadline);
+  absl::StatusOr<PullResult> result;
+  do {
+    const absl::Duration wait =
+        std::max(wait_until - absl::Now(), absl::ZeroDuration());
+    *request.mutable_wait() = ToProto(wait);
+    result = Attempt(channel, request, into, options, deadline);
+  } while (!result.ok() && Retryable(result.status()) &&
+           retry.Wait(result.status()));
+  return result;
+}
+
+}  // namespace accrue::client::internal

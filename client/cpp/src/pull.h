@@ -1,0 +1,22 @@
+// PullInto: the Pull RPC, straight from the received slices into the caller's
+// memory, with its retries.
+
+#ifndef ACCRUE_CLIENT_CPP_SRC_PULL_H_
+#define ACCRUE_CLIENT_CPP_SRC_PULL_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "accrue/payload.h"
+#include "accrue/pull.h"
+#include "client/cpp/src/channel.h"
+
+namespace accrue::client::internal {
+
+absl::StatusOr<PullResult> PullInto(Channel& channel, const std::string& model,
+                                    const PayloadBuffer& into,
+                                    const PullOptions& options);
+
+}  // namespace accrue::client::internal
+
+#endif  // ACCRUE_CLIENT_CPP_SRC_PULL_H_

@@ -1,0 +1,31 @@
+// StatusFromGrpc: what a call ended with, with the daemon's ErrorDetail.
+// Judge: what that means for the caller of a call that can be repeated.
+
+#ifndef ACCRUE_CLIENT_CPP_SRC_STATUS_FROM_GRPC_H_
+#define ACCRUE_CLIENT_CPP_SRC_STATUS_FROM_GRPC_H_
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+
+namespace accrue::client::internal {
+
+// The detail becomes a payload that GetErrorDetail() reads. `context` is that
+// of a call that has finished.
+absl::Status StatusFromGrpc(const grpc::Status& status,
+                            const grpc::ClientContext& context);
+
+// A status of this library's own that says the same as a daemon's would, for
+// what only a client can see: the answer was cut short, say.
+absl::Status CutShort();
+
+// The daemon has not said how the call ended: it may or may not have acted.
+bool OutcomeUnknown(const absl::Status& status);
+
+// The same request may succeed later, unchanged.
+bool Retryable(const absl::Status& status);
+
+}  // namespace accrue::client::internal
+
+#endif  // ACCRUE_CLIENT_CPP_SRC_STATUS_FROM_GRPC_H_

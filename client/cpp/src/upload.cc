@@ -1,0 +1,42 @@
+#include "client/cpp/src/upload.h"
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+
+#include "client/cpp/src/chunk_stream.h"
+#include "client/cpp/src/raw_call.h"
+#include "client/cpp/src/status_from_grpc.h"
+
+namespace accrue::client::internal {
+
+UploadResult Upload(Channel& channel, const std::string& method,
+                    const google::protobuf::Message& header,
+                    const Payload& payload, absl::Time deadline,
+                    google::protobuf::Message* response) {
+  const auto connection = channel.GetConnection(deadline);
+  if (!connection.ok()) return {.status = connection.status()};
+  ChunkStream chunks(payload, header.SerializeAsString(),
+                     channel.options().chunk_bytes);
+  RawCall call(*connection, method, deadline);
+  bool taken = true;
+  while (taken && !chunks.done()) {
+    const grpc::ByteBuffer message = chunks.Next();
+    taken = call.Write(message, chunks.done());
+  }
+  // Even where the last write has failed, its bytes may have left.
+  UploadResult result;
+  result.all_sent = chunks.done();
+  grpc::ByteBuffer answer;
+  const bool answered = call.Read(&answer);
+  result.status = call.Finish();
+  call.AwaitRelease(chunks.held());
+  if (result.status.ok()) {
+    grpc::ProtoBufferReader reader(&answer);
+    if (!answered || !response->ParseFromZeroCopyStream(&reader)) {
+      result.status = CutShort();
+    }
+  }
+  return result;
+}
+
+}  // namespace accrue::client::internal

@@ -1,0 +1,117 @@
+// WorkerSession: a worker's session: its id and sequences, the push in flight,
+// the push in doubt.
+//
+// The cycle of a push: open a session, if there is none; settle the push in
+// doubt, if there is one, by asking the daemon for the session's last sequence;
+// send the next sequence; then by the outcome
+//   folded, refused       done
+//   unknown, all sent     in doubt: settle, and send again if it was not folded
+//   unknown, not all sent send again: half a push is never folded
+//   session unknown       open anew, send again
+//   try again later       back off, send again
+// until the deadline, which may leave the push in doubt.
+//
+// Threading. safe
+
+#ifndef ACCRUE_CLIENT_CPP_SRC_WORKER_SESSION_H_
+#define ACCRUE_CLIENT_CPP_SRC_WORKER_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "accrue/payload.h"
+#include "accrue/pull.h"
+#include "accrue/v1/worker_service.pb.h"
+#include "accrue/version.h"
+#include "accrue/worker.h"
+#include "client/cpp/src/channel.h"
+#include "server/base/mutex.h"
+
+namespace accrue::client::internal {
+
+class WorkerSession {
+ public:
+  WorkerSession(std::shared_ptr<Channel> channel, std::string model,
+                std::string worker, std::string session_id);
+
+  // Opens the session, or resumes the one given.
+  absl::Status Open();
+
+  // The right to push: one at a time.
+  // DEADLINE_EXCEEDED: another push has it. FAILED_PRECONDITION, ABORTED: the
+  // session was closed, or lost to another process.
+  absl::Status TakeTurn(absl::Time deadline);
+  void EndTurn();
+
+  // These need the turn. Its caller ends it.
+  absl::StatusOr<PushResult> Push(const Payload& gradient,
+                                  const PushOptions& options,
+                                  absl::Time deadline);
+  absl::StatusOr<std::optional<PushResult>> Settle(absl::Time deadline);
+  absl::Status Close(absl::Time deadline);
+
+  absl::StatusOr<PullResult> Pull(const PayloadBuffer& into,
+                                  const PullOptions& options);
+
+  absl::Time PushDeadline(const PushOptions& options) const;
+  absl::Time CallDeadline() const;
+
+  const std::string& worker() const { return worker_; }
+  bool in_doubt() const;
+  std::optional<Version> version() const;
+  std::string session_id() const;
+  int64_t last_sequence() const;
+
+ private:
+  // As the daemon has it: changed by the thread whose turn it is, but read by
+  // any.
+  struct State {
+    std::string session_id = {};  // empty: to be opened
+    int64_t last_sequence = 0;
+    // The next sequence was sent, whole, and its outcome is unknown.
+    bool in_doubt = false;
+  };
+
+  // OpenSession, with this id or none.
+  absl::StatusOr<v1::OpenSessionResponse> OpenSession(
+      const std::string& session_id, absl::Time deadline,
+      Channel::MayRetry may_retry);
+
+  // Opens or resumes the session. Afterwards nothing is in doubt: the response
+  // to the push that was, if it was folded.
+  absl::StatusOr<std::optional<v1::PushResponse>> Synchronize(
+      absl::Time deadline, Channel::MayRetry may_retry);
+
+  absl::StatusOr<PushResult> PushUntil(const Payload& gradient,
+                                       v1::PushHeader* header,
+                                       absl::Time deadline);
+
+  absl::StatusOr<v1::PushHeader> MakeHeader(const Payload& gradient,
+                                            const PushOptions& options) const;
+
+  // Remembers a session that another process has taken over: asking the daemon
+  // again might, once it has forgotten, take it back from there.
+  void NoteFencing(const absl::Status& status);
+
+  State state() const;
+
+  const std::shared_ptr<Channel> channel_;
+  const std::string model_;
+  const std::string worker_;
+
+  mutable Mutex mutex_;
+  CondVar turn_ended_;
+  bool turn_taken_ ACCRUE_GUARDED_BY(mutex_) = false;
+  absl::Status over_ ACCRUE_GUARDED_BY(mutex_);  // why there are no more turns
+  State state_ ACCRUE_GUARDED_BY(mutex_);
+  std::optional<Version> version_ ACCRUE_GUARDED_BY(mutex_);
+};
+
+}  // namespace accrue::client::internal
+
+#endif  // ACCRUE_CLIENT_CPP_SRC_WORKER_SESSION_H_
