@@ -168,6 +168,9 @@ TEST(CoefficientsTest, EveryDecayIsPerCycleWhereACycleIsOnePush) {
     RuleSpec only_beta = SgdSpec(decay, 4);
     only_beta.update_every = 1;
     EXPECT_EQ(EffectiveDecay(only_beta), decay);
+    RuleSpec sparse = SgdSpec(decay, 1);
+    sparse.update_every = 4;
+    EXPECT_EQ(EffectiveDecay(sparse), decay);
   }
 }
 

@@ -155,6 +155,8 @@ TEST(CycleTest, ClipPushNormShrinksOnlyLongerPushes) {
   facts.norm = 8.0;
   facts.scale = 4.0;
   EXPECT_EQ(PlanPush(spec, facts, state).push.mult, 0x1p-4f);
+  facts.norm = 2.5;
+  EXPECT_EQ(PlanPush(spec, facts, state).push.mult, 0.2f);
   facts.norm = 2.0;
   EXPECT_EQ(PlanPush(spec, facts, state).push.mult, 0.25f);
   facts.norm = 0.0;
@@ -358,6 +360,10 @@ TEST(CycleTest, L2CountsThePushesThatWereFolded) {
     plan = PlanPush(spec, PushFacts{}, state);
   }
   EXPECT_EQ(plan.update->l2, 1.875f);  // 1 + 1/2 + 1/4 + 1/8
+  PushFacts two;
+  two.micro_steps = 2;
+  PlanPush(spec, two, state);
+  EXPECT_EQ(PlanPush(spec, two, state).update->l2, 1.875f);
   PlanPush(spec, PushFacts{}, state);
   SkipPushes(1, state);
   PlanPush(spec, PushFacts{}, state);

@@ -33,6 +33,11 @@ TEST(GroupsTest, NestingIsAboutCyclesNotK) {
   only_beta.decay = Decay::kSliding;
   only_beta.update_every = 1;
   EXPECT_EQ(ValidateGroups({only_beta, Of(4)}, true), "");
+  RuleSpec longer = Of(8);
+  longer.decay = Decay::kSliding;
+  longer.update_every = 6;
+  EXPECT_THAT(ValidateGroups({longer, Of(4)}, true),
+              HasSubstr("update_every: 6"));
 }
 
 TEST(GroupsTest, OneNormOverAllGroupsNeedsOneCycleAndOneBound) {
