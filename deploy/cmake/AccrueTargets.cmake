@@ -78,9 +78,10 @@ function(accrue_executable)
     RUNTIME_OUTPUT_DIRECTORY ${ACCRUE_BIN_DIR})
   target_link_libraries(${arg_NAME} PRIVATE ${arg_DEPS})
   if(arg_TCMALLOC AND NOT ACCRUE_SANITIZE)
-    # No symbol of it is named, so the linker must be told to keep it.
+    # No symbol of it is named, so the linker must be told to keep it: in one
+    # argument, since CMake drops what stands on a line twice.
     target_link_libraries(${arg_NAME} PRIVATE
-      -Wl,--push-state,--no-as-needed PkgConfig::tcmalloc -Wl,--pop-state)
+      -Wl,--push-state,--no-as-needed,${tcmalloc_LINK_LIBRARIES},--pop-state)
   endif()
 endfunction()
 
