@@ -1,0 +1,193 @@
+#include "server/flags.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <unistd.h>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "server/yaml_config.h"
+
+namespace accrue {
+namespace {
+
+constexpr char kPrefix[] = "ACCRUED_";
+constexpr double kLargest = static_cast<double>(int64_t{1} << 62);
+
+// Four fifths of the memory that this process may use.
+int64_t DefaultStateMemory() {
+  int64_t bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  int64_t container_bytes = 0;  // "max" where there is no limit
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> container_bytes &&
+      container_bytes > 0) {
+    bytes = std::min(bytes, container_bytes);
+  }
+  return bytes / 5 * 4;
+}
+
+// Adds flags that are environment variables as well.
+class FlagSet {
+ public:
+  explicit FlagSet(CLI::App& app) : app_(app) {}
+
+  template <typename T>
+  CLI::Option* Value(const std::string& name, T& target,
+                     const std::string& description) {
+    return Named(name, app_.add_option("--" + name, target, description))
+        ->capture_default_str();
+  }
+
+  void Flag(const std::string& name, bool& target,
+            const std::string& description) {
+    Named(name, app_.add_flag("--" + name, target, description));
+  }
+
+  void Count(const std::string& name, int64_t& target,
+             const std::string& description) {
+    Value(name, target, description)->check(CLI::Range(1.0, kLargest));
+  }
+
+  void Size(const std::string& name, int64_t& target, int64_t least,
+            const std::string& description) {
+    Value(name, target, description)
+        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true) &
+                    CLI::Range(static_cast<double>(least), kLargest))
+        ->type_name("SIZE");
+  }
+
+  void Duration(const std::string& name, absl::Duration& target,
+                const std::string& description) {
+    auto* option = app_.add_option_function<std::string>(
+        "--" + name,
+        [name, &target](const std::string& text) {
+          absl::Duration parsed;
+          if (!absl::ParseDuration(text, &parsed) ||
+              parsed <= absl::ZeroDuration()) {
+            throw CLI::ValidationError(
+                "--" + name, "\"" + text + "\", want a duration like 1.5s");
+          }
+          target = parsed;
+        },
+        description);
+    Named(name, option)
+        ->default_str(absl::FormatDuration(target))
+        ->type_name("DURATION");
+  }
+
+ private:
+  static CLI::Option* Named(const std::string& name, CLI::Option* option) {
+    return option->envname(EnvironmentName(kPrefix, name));
+  }
+
+  CLI::App& app_;
+};
+
+void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
+  flags
+      .Value("listen", options.tcp,
+             "HOST:PORT to listen on, several after commas or by repeating the "
+             "flag; port 0: any; none: no TCP")
+      ->delimiter(',');
+  flags.Value("listen_uds", options.unix_path, "path of a Unix socket");
+  flags
+      .Value("listen_uds_mode", options.unix_mode,
+             "its permissions, octal (0600 is 384 in decimal)")
+      ->default_str("0600");
+  flags.Flag("insecure", insecure,
+             "listen on addresses that other machines can reach, without TLS "
+             "or authentication");
+}
+
+void AddLimits(FlagSet& flags, ServerOptions& options) {
+  flags.Size("ingest_memory", options.ingest.ingest_memory_bytes, 1 << 20,
+             "memory for pushes on their way in; a model whose push cannot fit "
+             "is refused");
+  flags.Size("state_memory", options.state_memory_bytes, 1 << 20,
+             "memory for all models' moments, buffers and publications; "
+             "default: four fifths of the machine's or container's");
+  flags.Size("stream_window", options.stream_window_bytes, 65'535,
+             "what a peer may send on a stream before it is read; bounds a "
+             "push's rate to this over the round-trip time");
+  flags.Count("max_push_streams", options.ingest.max_push_streams,
+              "pushes in progress at once");
+  flags.Count("max_sessions", options.max_sessions, "sessions of one model");
+  flags.Count("max_models", options.max_models, "models");
+}
+
+void AddTimeouts(FlagSet& flags, DaemonOptions& options) {
+  ServerOptions& server = options.server;
+  flags.Duration("push_idle_timeout", server.ingest.push_idle_timeout,
+                 "a push that makes no progress for this long is refused");
+  flags.Size("push_min_rate", server.ingest.push_min_rate, 1,
+             "a push must end within 30 s and its bytes over this rate, bytes "
+             "a second");
+  flags.Duration("admission_timeout", server.ingest.admission_timeout,
+                 "a push waits at most this long for ingest memory");
+  flags.Duration("reader_idle_timeout", server.reader_idle_timeout,
+                 "a pull that takes nothing for this long is ended");
+  flags.Duration("session_ttl", server.session_ttl,
+                 "sessions idle for this long end");
+  flags.Duration("drain_timeout", options.drain_timeout,
+                 "on SIGTERM, what is in progress has this long to finish");
+}
+
+void AddOthers(FlagSet& flags, DaemonOptions& options) {
+  flags.Value("device", options.server.device, "where models live")
+      ->check(CLI::IsMember({"auto", "cpu"}));
+  flags
+      .Value("threads", options.server.threads,
+             "threads that compute; 0: one a processor")
+      ->check(CLI::Range(0, 1024));
+  flags.Flag("reflection", options.server.reflection,
+             "serve gRPC reflection, for grpcurl and the like");
+  flags.Value("log_level", options.log_level, "least severe level shown")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  flags.Flag("log_json", options.log_json, "log lines are JSON objects");
+  flags.Value("port_file", options.port_file,
+              "write the addresses listened on to this file, one a line");
+}
+
+}  // namespace
+
+ParsedFlags ParseFlags(int argc, const char* const* argv) {
+  ParsedFlags parsed;
+  DaemonOptions& options = parsed.options;
+  options.server.state_memory_bytes = DefaultStateMemory();
+  bool insecure = false;
+
+  CLI::App app(
+      "accrued: an optimizer as a service.\n"
+      "Every flag --some_flag is also the environment variable "
+      "ACCRUED_SOME_FLAG and the key some_flag of the config file. The command "
+      "line wins over the environment, the environment over the file.");
+  app.set_version_flag("--version", absl::StrCat("accrued ", ACCRUE_VERSION));
+  const char* const config = std::getenv("ACCRUED_CONFIG");
+  app.set_config("--config", config == nullptr ? "" : config,
+                 "YAML file of flags", /*config_required=*/config != nullptr)
+      ->type_name("PATH");
+  app.config_formatter(std::make_shared<YamlConfig>(kPrefix));
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  FlagSet flags(app);
+  AddListening(flags, options.server.listener, insecure);
+  AddLimits(flags, options.server);
+  AddTimeouts(flags, options);
+  AddOthers(flags, options);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    parsed.exit_code = app.exit(error);
+    return parsed;
+  }
+  ListenerOptions& listener = options.server.listener;
+  listener.local_only = !insecure;
+  std::erase(listener.tcp, "none");
+  return parsed;
+}
+
+}  // namespace accrue

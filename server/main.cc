@@ -1,0 +1,171 @@
+// accrued: flags -> options -> serve -> drain.
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <sys/eventfd.h>
+#include <sys/poll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <thread>
+#include <unistd.h>
+
+#if defined(ACCRUE_TCMALLOC)
+#include <gperftools/malloc_extension.h>
+#endif
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "server/base/logging.h"
+#include "server/flags.h"
+#include "server/service/server.h"
+
+namespace accrue {
+namespace {
+
+// What the drain may take beyond --drain_timeout to put the server away.
+constexpr absl::Duration kShutdownTime = absl::Seconds(1);
+
+// Freed pages stay mapped, so that the slices of the next push are not faulted
+// in anew. --ingest_memory bounds what that keeps.
+void KeepFreedPages() {
+#if defined(ACCRUE_TCMALLOC)
+  MallocExtension::instance()->SetMemoryReleaseRate(0);
+#endif
+}
+
+// Each connection takes two descriptors.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// SIGTERM and SIGINT, as a descriptor. Before any thread starts: all of them
+// inherit the mask.
+int CatchSignals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+// Whoever waits for the file finds all of it or nothing.
+absl::Status WritePortFile(const std::string& path,
+                           const std::vector<std::string>& addresses) {
+  const std::string temporary = absl::StrCat(path, ".", getpid());
+  std::ofstream file(temporary);
+  file << absl::StrJoin(addresses, "\n") << "\n";
+  file.close();
+  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot write --port_file=", path, ": ", std::strerror(errno)));
+  }
+  return absl::OkStatus();
+}
+
+enum class Woken { kSignal, kEvent, kTime };
+
+// Waits for a signal, for `event` or for `deadline`.
+Woken Wait(int signals, int event, absl::Time deadline) {
+  pollfd descriptors[] = {{signals, POLLIN, 0}, {event, POLLIN, 0}};
+  while (true) {
+    int milliseconds = -1;
+    if (deadline != absl::InfiniteFuture()) {
+      const absl::Duration left = deadline - absl::Now();
+      if (left <= absl::ZeroDuration()) return Woken::kTime;
+      milliseconds = static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
+    }
+    if (poll(descriptors, 2, milliseconds) <= 0) continue;
+    if (descriptors[0].revents != 0) {
+      signalfd_siginfo info;
+      if (read(signals, &info, sizeof(info)) != sizeof(info)) continue;
+      ACCRUE_LOG(info, "{}", strsignal(static_cast<int>(info.ssi_signo)));
+      return Woken::kSignal;
+    }
+    return Woken::kEvent;
+  }
+}
+
+[[noreturn]] void LeaveAtOnce(int code, const char* why) {
+  ACCRUE_LOG(warn, "leaving: {}", why);
+  _exit(code);
+}
+
+// Returns once the server is gone; leaves the process if that takes too long.
+void DrainAndStop(std::unique_ptr<Server> server, int signals,
+                  absl::Duration drain_timeout) {
+  const absl::Time deadline = absl::Now() + drain_timeout;
+  ACCRUE_LOG(info, "draining: {} calls in progress", server->live_call_count());
+  // Neither is closed: a late `done` may still write to it.
+  const int drained = eventfd(0, EFD_CLOEXEC);
+  const int stopped = eventfd(0, EFD_CLOEXEC);
+  server->Drain([drained] { eventfd_write(drained, 1); });
+  switch (Wait(signals, drained, deadline)) {
+    case Woken::kSignal:
+      LeaveAtOnce(EXIT_FAILURE, "second signal");
+    case Woken::kTime:
+      ACCRUE_LOG(warn, "{} calls are still in progress after {}",
+                 server->live_call_count(),
+                 absl::FormatDuration(drain_timeout));
+      break;
+    case Woken::kEvent:
+      break;
+  }
+  // A thread of its own, since gRPC may wait for peers longer than we want to.
+  std::thread([server = std::move(server), stopped]() mutable {
+    server.reset();
+    eventfd_write(stopped, 1);
+  }).detach();
+  switch (Wait(signals, stopped, absl::Now() + kShutdownTime)) {
+    case Woken::kSignal:
+      LeaveAtOnce(EXIT_FAILURE, "second signal");
+    case Woken::kTime:
+      LeaveAtOnce(EXIT_SUCCESS, "some connections do not close");
+    case Woken::kEvent:
+      ACCRUE_LOG(info, "stopped");
+  }
+}
+
+int Main(int argc, char** argv) {
+  ParsedFlags flags = ParseFlags(argc, argv);
+  if (flags.exit_code) return *flags.exit_code;
+  const DaemonOptions& options = flags.options;
+  absl::Status status = InitLogging(options.log_level, options.log_json);
+  KeepFreedPages();
+  RaiseDescriptorLimit();
+  const int signals = CatchSignals();
+
+  absl::StatusOr<std::unique_ptr<Server>> server;
+  if (status.ok()) {
+    server = Server::Start(options.server);
+    status = server.status();
+  }
+  if (status.ok() && !options.port_file.empty()) {
+    status = WritePortFile(options.port_file, (*server)->addresses());
+  }
+  if (!status.ok()) {
+    ACCRUE_LOG(error, "accrued cannot start: {}", status.message());
+    return EXIT_FAILURE;
+  }
+  ACCRUE_LOG(info, "listening on {}",
+             absl::StrJoin((*server)->addresses(), ", "));
+
+  Wait(signals, /*event=*/-1, absl::InfiniteFuture());
+  DrainAndStop(*std::move(server), signals, options.drain_timeout);
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace accrue
+
+int main(int argc, char** argv) { return accrue::Main(argc, argv); }

@@ -1,0 +1,40 @@
+// CallEnvironment: what every call may use of the process.
+
+#ifndef ACCRUE_SERVER_SERVICE_CALL_ENVIRONMENT_H_
+#define ACCRUE_SERVER_SERVICE_CALL_ENVIRONMENT_H_
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "server/base/timer_queue.h"
+#include "server/base/work_pool.h"
+#include "server/ingest/ingest.h"
+#include "server/model/model_store.h"
+#include "server/service/connections.h"
+#include "server/service/live_calls.h"
+
+namespace accrue {
+
+// All of it outlives the calls.
+struct CallEnvironment {
+  ModelStore* store = nullptr;
+  Ingest* ingest = nullptr;
+  TimerQueue* timers = nullptr;
+  WorkPool* pool = nullptr;
+  // For short work of calls that must leave the thread it is found on.
+  WorkPool::Lane lane;
+  Connections* connections = nullptr;
+  LiveCalls* calls = nullptr;
+  // A reader that takes nothing for this long is ended.
+  absl::Duration reader_idle_timeout = absl::Seconds(30);
+  // What one push stream may hold besides its admitted payload.
+  int64_t stream_bytes = 0;
+};
+
+// The process may grow to this: state and publications of the models that
+// exist, ingest memory, what unread streams hold, and a constant for the rest.
+int64_t MemoryCeiling(const CallEnvironment& environment);
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_SERVICE_CALL_ENVIRONMENT_H_

@@ -1,0 +1,71 @@
+#include "server/service/connections.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace accrue {
+
+Connection::~Connection() { close(duplicate_); }
+
+void Connection::Shutdown() const { shutdown(duplicate_, SHUT_RDWR); }
+
+absl::StatusOr<std::shared_ptr<const Connection>> Connections::Add(int fd) {
+  const int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (duplicate < 0) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("dup of a connection: ", std::strerror(errno)));
+  }
+  auto connection = std::make_shared<const Connection>(fd, duplicate);
+  MutexLock lock(&mutex_);
+  by_fd_[fd] = connection;
+  by_duplicate_[duplicate] = connection;
+  return connection;
+}
+
+void Connections::Remove(int duplicate) {
+  std::shared_ptr<const Connection> removed;  // closed without the lock
+  MutexLock lock(&mutex_);
+  const auto found = by_duplicate_.find(duplicate);
+  if (found == by_duplicate_.end()) return;
+  removed = std::move(found->second);
+  by_duplicate_.erase(found);
+  // Its number may belong to a newer connection by now.
+  const auto same_fd = by_fd_.find(removed->fd());
+  if (same_fd != by_fd_.end() && same_fd->second == removed) {
+    by_fd_.erase(same_fd);
+  }
+}
+
+std::shared_ptr<const Connection> Connections::Find(
+    const std::string& peer) const {
+  absl::string_view number = peer;
+  int fd = 0;
+  if (!absl::ConsumePrefix(&number, "fd:") || !absl::SimpleAtoi(number, &fd)) {
+    return nullptr;
+  }
+  MutexLock lock(&mutex_);
+  const auto found = by_fd_.find(fd);
+  return found == by_fd_.end() ? nullptr : found->second;
+}
+
+void Connections::ShutdownAll() const {
+  MutexLock lock(&mutex_);
+  for (const auto& [duplicate, connection] : by_duplicate_) {
+    connection->Shutdown();
+  }
+}
+
+int64_t Connections::count() const {
+  MutexLock lock(&mutex_);
+  return static_cast<int64_t>(by_duplicate_.size());
+}
+
+}  // namespace accrue

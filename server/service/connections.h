@@ -1,0 +1,70 @@
+// Connections: the sockets that the daemon accepted, so that a stalled one can
+// be ended.
+//
+// gRPC owns each socket; its descriptor's duplicate is kept here. A write that
+// is blocked in the transport outlives deadlines and cancellation, and holds on
+// to the bytes it sends; shutdown(2) is what ends it.
+//
+// Threading. safe.
+
+#ifndef ACCRUE_SERVER_SERVICE_CONNECTIONS_H_
+#define ACCRUE_SERVER_SERVICE_CONNECTIONS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "server/base/mutex.h"
+
+namespace accrue {
+
+// One accepted socket, by a duplicate of its descriptor.
+class Connection {
+ public:
+  Connection(int fd, int duplicate) : fd_(fd), duplicate_(duplicate) {}
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Ends it in both directions, unsent bytes and all. gRPC then sees an error,
+  // fails every call on it and lets their bytes go.
+  void Shutdown() const;
+
+  int fd() const { return fd_; }
+  int duplicate() const { return duplicate_; }
+
+ private:
+  const int fd_;  // gRPC's
+  const int duplicate_;
+};
+
+class Connections {
+ public:
+  // Of a socket that is about to be handed to gRPC.
+  // RESOURCE_EXHAUSTED: no descriptor is left.
+  absl::StatusOr<std::shared_ptr<const Connection>> Add(int fd);
+
+  // The socket of a `duplicate` is closed.
+  void Remove(int duplicate);
+
+  // The connection of a call, by ServerContext::peer() ("fd:17"); null if it
+  // is closed or not one of ours. Exact as long as the call lives: a call keeps
+  // its transport, and that its descriptor, so the number cannot come again.
+  std::shared_ptr<const Connection> Find(const std::string& peer) const;
+
+  void ShutdownAll() const;
+  int64_t count() const;
+
+ private:
+  using Map = absl::flat_hash_map<int, std::shared_ptr<const Connection>>;
+
+  mutable Mutex mutex_;
+  Map by_fd_ ACCRUE_GUARDED_BY(mutex_);
+  Map by_duplicate_ ACCRUE_GUARDED_BY(mutex_);
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_SERVICE_CONNECTIONS_H_

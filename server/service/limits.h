@@ -1,0 +1,22 @@
+// Limits: sizes of the API that no flag changes.
+//
+// Units.     bytes
+
+#ifndef ACCRUE_SERVER_SERVICE_LIMITS_H_
+#define ACCRUE_SERVER_SERVICE_LIMITS_H_
+
+#include <cstdint>
+
+namespace accrue {
+
+// Largest `chunk` of a stream; a message may hold a header besides.
+inline constexpr int64_t kMaxChunkBytes = int64_t{4} << 20;
+inline constexpr int64_t kMaxMessageBytes =
+    kMaxChunkBytes + (int64_t{64} << 10);
+
+// What a stream costs besides the window that its unread bytes may fill.
+inline constexpr int64_t kStreamOverheadBytes = int64_t{32} << 10;
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_SERVICE_LIMITS_H_

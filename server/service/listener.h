@@ -1,0 +1,84 @@
+// Listener: accepts the daemon's connections, on TCP and on a Unix socket.
+//
+// The sockets are accepted here and not by gRPC, so that each has an entry in
+// Connections from its first byte to its last. (Ports with TLS, whose
+// handshake is gRPC's, will be gRPC's own, and have none.)
+//
+// Order.     one thread of its own; `adopt` is called on it
+// Threading. compatible; Start and Stop once each
+
+#ifndef ACCRUE_SERVER_SERVICE_LISTENER_H_
+#define ACCRUE_SERVER_SERVICE_LISTENER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/service/connections.h"
+#include "server/service/socket_address.h"
+
+namespace accrue {
+
+struct ListenerOptions {
+  std::vector<std::string> tcp = {"127.0.0.1:7700"};  // HOST:PORT, 0: any
+  // Refuse addresses that other machines can reach.
+  bool local_only = true;
+  std::string unix_path;  // empty: none
+  int unix_mode = 0600;
+  // Unacknowledged bytes end a TCP connection after this long.
+  absl::Duration tcp_user_timeout = absl::Seconds(10);
+};
+
+class Listener {
+ public:
+  // Binds. A stale socket file is replaced; one on which somebody listens is
+  // not. Connections wait until Start.
+  // INVALID_ARGUMENT: an address is malformed, or refused by local_only
+  // FAILED_PRECONDITION: the address is in use or cannot be bound
+  static absl::StatusOr<std::unique_ptr<Listener>> Open(
+      const ListenerOptions& options, Connections* connections);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // Accepts from now on. `adopt` becomes the owner of each descriptor, which
+  // does not block.
+  void Start(std::function<void(int fd)> adopt);
+  // Closes the sockets that listen, and removes the socket file. Connections
+  // stay.
+  void Stop();
+
+  // What is listened on, with the ports that the system chose.
+  const std::vector<SocketAddress>& addresses() const { return addresses_; }
+
+ private:
+  Listener(const ListenerOptions& options, Connections* connections);
+
+  absl::Status Init();
+  absl::Status Bind(const SocketAddress& address);
+  void ThreadLoop();
+  void Listen(bool on);
+  void AcceptAll(int listening_fd);
+  bool Adopt(int fd);
+
+  const ListenerOptions options_;
+  Connections* const connections_;
+  std::function<void(int)> adopt_;
+  std::vector<int> listening_;
+  std::vector<SocketAddress> addresses_;
+  bool owns_unix_path_ = false;
+  // Descriptors ran out: nothing is accepted for a moment.
+  bool paused_ = false;
+  int epoll_ = -1;
+  int stop_event_ = -1;
+  std::thread thread_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_SERVICE_LISTENER_H_

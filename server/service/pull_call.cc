@@ -1,0 +1,362 @@
+#include "server/service/pull_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <grpc/grpc.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/error.h"
+#include "server/base/logging.h"
+#include "server/base/status_macros.h"
+#include "server/service/convert.h"
+#include "server/service/raw_message.h"
+#include "server/service/status.h"
+
+namespace accrue {
+namespace {
+
+// How long a reader that is told to stop may take to let go of its bytes, at
+// each of the three steps.
+constexpr absl::Duration kGrace = absl::Milliseconds(100);
+
+absl::Status AboutModel(absl::StatusCode code, Reason reason,
+                        const Model& model, const Version& version,
+                        absl::string_view message) {
+  ErrorInfo info;
+  info.reason = reason;
+  info.subject = model.name();
+  info.current_version = version.number;
+  info.lineage = version.lineage;
+  return MakeError(code, info,
+                   absl::StrCat("model \"", model.name(), "\": ", message));
+}
+
+absl::StatusOr<std::vector<int>> FindTensors(
+    const google::protobuf::RepeatedPtrField<std::string>& names,
+    const Model& model) {
+  std::vector<int> tensors;
+  for (const std::string& name : names) {
+    const int index = model.layout()->FindTensor(name);
+    if (index < 0) {
+      return AboutModel(absl::StatusCode::kInvalidArgument, Reason::kWrongShape,
+                        model, {}, absl::StrCat("no tensor \"", name, "\""));
+    }
+    tensors.push_back(index);
+  }
+  std::sort(tensors.begin(), tensors.end());
+  tensors.erase(std::unique(tensors.begin(), tensors.end()), tensors.end());
+  return tensors;
+}
+
+}  // namespace
+
+PullReactor* PullCall::New(const CallEnvironment& environment,
+                           grpc::CallbackServerContext* context,
+                           const grpc::ByteBuffer& request) {
+  auto call = std::make_shared<PullCall>(environment, context);
+  call->self_ = call;
+  call->entry_ = environment.calls->Enter(call);
+  if (const absl::Status status = call->Answer(request); !status.ok()) {
+    MutexLock lock(&call->mutex_);
+    call->FinishOnce(status);
+  }
+  return call.get();
+}
+
+PullCall::PullCall(const CallEnvironment& environment,
+                   grpc::CallbackServerContext* context)
+    : environment_(environment), context_(context) {}
+
+absl::StatusOr<PullCall::Wanted> PullCall::Check(const v1::PullRequest& request,
+                                                 const ModelStore& store) {
+  Wanted wanted;
+  ACCRUE_ASSIGN_OR_RETURN(wanted.model, store.Find(request.model()));
+  ACCRUE_ASSIGN_OR_RETURN(wanted.encoding, FromApi(request.encoding()));
+  ACCRUE_ASSIGN_OR_RETURN(wanted.tensors,
+                          FindTensors(request.tensors(), *wanted.model));
+  ACCRUE_ASSIGN_OR_RETURN(wanted.wait, FromApi(request.wait(), "wait"));
+  if (wanted.wait < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "wait: ", absl::FormatDuration(wanted.wait), ", want at least 0"));
+  }
+  wanted.have = FromApi(request.have());
+  return wanted;
+}
+
+absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
+  grpc::Slice bytes;
+  v1::PullRequest parsed;
+  if (!request.DumpToSingleSlice(&bytes).ok() ||
+      !parsed.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
+    return absl::InvalidArgumentError("malformed request");
+  }
+  ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, *environment_.store));
+  PublicationPtr newest = wanted_.model->newest();
+  if (newest == nullptr) {
+    return AboutModel(absl::StatusCode::kFailedPrecondition,
+                      Reason::kNotInitialized, *wanted_.model, {},
+                      "it has no parameters yet");
+  }
+  const Version& version = newest->facts().version;
+  if (wanted_.have.lineage == version.lineage &&
+      wanted_.have.number > version.number) {
+    return AboutModel(
+        absl::StatusCode::kOutOfRange, Reason::kFuture, *wanted_.model, version,
+        absl::StrCat("the reader has version ", wanted_.have.number,
+                     ", the newest is ", version.number));
+  }
+  if (wanted_.have != version) {
+    Stream(std::move(newest));
+  } else if (wanted_.wait == absl::ZeroDuration()) {
+    AnswerUnchanged();
+  } else {
+    Wait(version);
+  }
+  return absl::OkStatus();
+}
+
+void PullCall::Wait(const Version& newest) {
+  const std::weak_ptr<PullCall> weak = weak_from_this();
+  {
+    MutexLock lock(&mutex_);
+    phase_ = Phase::kWaiting;
+    timer_ = environment_.timers->At(absl::Now() + wanted_.wait, [weak] {
+      if (const auto self = weak.lock()) self->AnswerUnchanged();
+    });
+  }
+  // A notice comes on the model's executor, which has better things to do than
+  // to write to sockets.
+  auto subscription = wanted_.model->Subscribe(
+      [weak, pool = environment_.pool,
+       lane = environment_.lane](absl::StatusOr<PublicationPtr> notice) {
+        pool->Post(lane, [weak, notice = std::move(notice)] {
+          if (const auto self = weak.lock()) self->OnNotice(notice);
+        });
+      });
+  {
+    MutexLock lock(&mutex_);
+    if (phase_ == Phase::kWaiting && !finished_) {
+      subscription_.swap(subscription);
+    }
+  }
+  // What happened before the subscription.
+  PublicationPtr publication = wanted_.model->newest();
+  if (publication != nullptr && publication->facts().version != newest) {
+    OnNotice(std::move(publication));
+  }
+  if (environment_.calls->draining()) OnDrain();
+}
+
+void PullCall::OnNotice(absl::StatusOr<PublicationPtr> notice) {
+  if (!notice.ok()) {
+    MutexLock lock(&mutex_);
+    if (phase_ == Phase::kWaiting) FinishOnce(notice.status());
+  } else if ((*notice)->facts().version != wanted_.have) {
+    Stream(*std::move(notice));
+  }
+}
+
+void PullCall::OnDrain() {
+  MutexLock lock(&mutex_);
+  if (phase_ != Phase::kWaiting) return;
+  FinishOnce(MakeError(absl::StatusCode::kUnavailable, Reason::kDraining,
+                       "the server is shutting down"));
+}
+
+void PullCall::AnswerUnchanged() {
+  MutexLock lock(&mutex_);
+  if (phase_ == Phase::kStreaming || finished_) return;
+  v1::PullHeader header;
+  *header.mutable_version() = ToApi(wanted_.have);
+  header.set_unchanged(true);
+  header_ = header.SerializeAsString();
+  Write({}, /*last=*/true);
+}
+
+void PullCall::Stream(PublicationPtr publication) {
+  std::shared_ptr<Model::Subscription>
+      subscription;  // dropped without the lock
+  {
+    MutexLock lock(&mutex_);
+    if (phase_ == Phase::kStreaming || finished_) return;
+    phase_ = Phase::kStreaming;
+    environment_.timers->Cancel(std::exchange(timer_, {}));
+    subscription.swap(subscription_);
+    registration_ = publication->Register(weak_from_this());
+  }
+  publication->Ranges(
+      wanted_.tensors, wanted_.encoding, environment_.pool, environment_.lane,
+      [self = shared_from_this(),
+       publication](absl::StatusOr<std::vector<Publication::Range>> ranges) {
+        self->OnRanges(publication, std::move(ranges));
+      });
+}
+
+void PullCall::OnRanges(
+    const PublicationPtr& publication,
+    absl::StatusOr<std::vector<Publication::Range>> ranges) {
+  MutexLock lock(&mutex_);
+  if (finished_) return;
+  if (!ranges.ok()) return FinishOnce(ranges.status());
+  stream_ =
+      std::make_unique<PublicationStream>(publication, *std::move(ranges));
+  bytes_ = stream_->hold();
+  v1::PullHeader header;
+  *header.mutable_version() = ToApi(publication->facts().version);
+  header.set_payload_bytes(stream_->total_bytes());
+  header.set_folded_pushes(publication->facts().folded_pushes);
+  header_ = header.SerializeAsString();
+  progress_at_ = absl::Now();
+  timer_ =
+      environment_.timers->At(progress_at_ + environment_.reader_idle_timeout,
+                              [weak = weak_from_this()] {
+                                if (const auto self = weak.lock())
+                                  self->CheckProgress();
+                              });
+  WriteNext();
+}
+
+void PullCall::WriteNext() {
+  std::vector<grpc::Slice> chunk = stream_->Next();
+  const bool last = stream_->done();
+  // From here on only the slices refer to the bytes.
+  if (last) stream_.reset();
+  Write(std::move(chunk), last);
+}
+
+// StartWrite and Finish do not call back before they return, so the lock may be
+// held; it keeps a write from coming after Finish.
+void PullCall::Write(std::vector<grpc::Slice> chunk, bool last) {
+  chunk_bytes_ = 0;
+  for (const grpc::Slice& slice : chunk) {
+    chunk_bytes_ += static_cast<int64_t>(slice.size());
+  }
+  message_ =
+      MakeRawMessage(header_.empty() ? nullptr : &header_, std::move(chunk));
+  header_.clear();
+  if (last) {
+    finished_ = true;
+    StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
+  } else {
+    StartWrite(&message_);
+  }
+}
+
+void PullCall::FinishOnce(const absl::Status& status) {
+  if (finished_) return;
+  finished_ = true;
+  Finish(ToGrpc(status, context_));
+}
+
+void PullCall::OnWriteDone(bool ok) {
+  if (ok) {
+    int64_t sent_bytes = 0;
+    {
+      MutexLock lock(&mutex_);
+      sent_bytes = chunk_bytes_;
+    }
+    wanted_.model->CountSent(sent_bytes);
+  }
+  MutexLock lock(&mutex_);
+  message_.Clear();
+  progress_at_ = absl::Now();
+  if (!ok) {
+    FinishOnce(absl::CancelledError("the reader is gone"));
+  } else if (!finished_) {
+    WriteNext();
+  }
+}
+
+void PullCall::OnCancel() {
+  MutexLock lock(&mutex_);
+  FinishOnce(absl::CancelledError("the reader is gone"));
+}
+
+void PullCall::OnDone() {
+  const std::shared_ptr<PullCall> self = std::move(self_);
+  // The last message has no OnWriteDone.
+  int64_t sent_bytes = context_->IsCancelled() ? 0 : -1;
+  Publication::Registration registration;
+  std::unique_ptr<PublicationStream> stream;
+  std::shared_ptr<Model::Subscription> subscription;
+  {
+    MutexLock lock(&mutex_);
+    finished_ = true;
+    done_ = true;
+    if (sent_bytes < 0) sent_bytes = message_.Valid() ? chunk_bytes_ : 0;
+    message_.Clear();
+    environment_.timers->Cancel(timer_);
+    std::swap(registration, registration_);
+    stream.swap(stream_);
+    subscription.swap(subscription_);
+  }
+  if (sent_bytes > 0) wanted_.model->CountSent(sent_bytes);
+  entry_ = {};
+}
+
+// Called by whoever needs the memory, with locks that are not ours to know.
+void PullCall::End(absl::Status why) {
+  environment_.timers->At(absl::Now(), [weak = weak_from_this(), why] {
+    if (const auto self = weak.lock()) self->EndNow(why);
+  });
+}
+
+void PullCall::EndNow(const absl::Status& why) {
+  Publication::Registration registration;
+  std::unique_ptr<PublicationStream> stream;
+  std::weak_ptr<const void> bytes;
+  std::shared_ptr<const Connection> connection;
+  {
+    MutexLock lock(&mutex_);
+    if (done_ || ending_) return;
+    ending_ = true;
+    connection = environment_.connections->Find(context_->peer());
+    bytes = bytes_;
+    std::swap(registration, registration_);
+    stream.swap(stream_);
+    FinishOnce(why);
+  }
+  const absl::Time now = absl::Now();
+  environment_.timers->At(now + kGrace, [weak = weak_from_this(), bytes, why] {
+    const auto self = weak.lock();
+    if (self != nullptr && !bytes.expired()) self->Cancel(why);
+  });
+  environment_.timers->At(now + 2 * kGrace, [bytes, connection] {
+    if (bytes.expired() || connection == nullptr) return;
+    ACCRUE_LOG(info, "a connection is closed: its reader holds on to memory");
+    connection->Shutdown();
+  });
+}
+
+// The message that is being written is dropped, and with it, if the transport
+// still moves, what it refers to.
+void PullCall::Cancel(const absl::Status& why) {
+  MutexLock lock(&mutex_);
+  if (done_) return;
+  grpc_call_cancel_with_status(context_->c_call(), GRPC_STATUS_ABORTED,
+                               std::string(why.message()).c_str(), nullptr);
+}
+
+void PullCall::CheckProgress() {
+  const absl::Duration limit = environment_.reader_idle_timeout;
+  {
+    MutexLock lock(&mutex_);
+    if (done_) return;
+    if (absl::Now() < progress_at_ + limit) {
+      timer_ = environment_.timers->At(progress_at_ + limit,
+                                       [weak = weak_from_this()] {
+                                         if (const auto self = weak.lock())
+                                           self->CheckProgress();
+                                       });
+      return;
+    }
+  }
+  EndNow(AboutModel(
+      absl::StatusCode::kAborted, Reason::kSlowReader, *wanted_.model, {},
+      absl::StrCat("the reader took nothing for ", absl::FormatDuration(limit),
+                   " (--reader_idle_timeout)")));
+}
+
+}  // namespace accrue

@@ -1,0 +1,197 @@
+#include "server/service/server.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/logging.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/status_macros.h"
+#include "server/base/timer_queue.h"
+#include "server/base/work_pool.h"
+#include "server/device/device.h"
+#include "server/service/call_environment.h"
+#include "server/service/limits.h"
+#include "server/service/model_service.h"
+#include "server/service/server_service.h"
+#include "server/service/worker_service.h"
+
+namespace accrue {
+namespace {
+
+// A peer that does not answer a ping within the timeout is gone.
+constexpr int kKeepaliveMilliseconds = 20'000;
+constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
+// Clients may ping this often; ours do every 20 s.
+constexpr int kMinClientPingMilliseconds = 5'000;
+constexpr int kMaxStreamsPerConnection = 4096;
+constexpr int kLargestFrame = 16'777'215;
+constexpr int kTcpReadBytes = 1 << 20;
+constexpr int kTcpMaxReadBytes = 4 << 20;
+
+void SetChannelArguments(const ServerOptions& options,
+                         grpc::ServerBuilder& builder) {
+  const auto set = [&](const char* name, int value) {
+    builder.AddChannelArgument(name, value);
+  };
+  // With the probe, unread streams buffer what the link can carry: gigabytes.
+  set(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  set(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
+      static_cast<int>(options.stream_window_bytes));
+  set(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kLargestFrame);
+  set(GRPC_ARG_TCP_READ_CHUNK_SIZE, kTcpReadBytes);
+  set(GRPC_ARG_TCP_MIN_READ_CHUNK_SIZE, kTcpReadBytes);
+  set(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kTcpMaxReadBytes);
+  set(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
+  set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
+  set(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  set(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // no limit
+  set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+      kMinClientPingMilliseconds);
+  set(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  set(GRPC_ARG_ENABLE_CHANNELZ, 0);
+}
+
+// gRPC's registries of plug-ins are the process's and take each once only.
+void EnablePlugins(bool reflection) {
+  grpc::EnableDefaultHealthCheckService(true);
+  static bool reflecting = false;
+  if (reflection && !std::exchange(reflecting, true)) {
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Device>> MakeDevice(const std::string& name) {
+  if (name == "auto" || name == "cpu") return MakeCpuDevice();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--device=", name, ", want auto or cpu"));
+}
+
+int ThreadCount(int asked) {
+  if (asked > 0) return asked;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+// In the order in which they may be built; destroyed the other way round.
+struct Server::Parts {
+  Parts(const ServerOptions& options, std::unique_ptr<Device> device_made)
+      : device(std::move(device_made)),
+        pool(ThreadCount(options.threads)),
+        store({.environment = {.device = device.get(),
+                               .pool = &pool,
+                               .timers = &timers,
+                               .ledger = &ledger,
+                               .max_sessions = options.max_sessions,
+                               .session_ttl = options.session_ttl},
+               .limits = {.max_payload_bytes =
+                              options.ingest.ingest_memory_bytes},
+               .max_models = options.max_models,
+               .state_memory_bytes = options.state_memory_bytes}),
+        ingest(options.ingest, &store, &timers, &ledger),
+        environment{
+            .store = &store,
+            .ingest = &ingest,
+            .timers = &timers,
+            .pool = &pool,
+            .lane = pool.NewLane(),
+            .connections = &connections,
+            .calls = &calls,
+            .reader_idle_timeout = options.reader_idle_timeout,
+            .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes},
+        worker_service(environment),
+        model_service(environment),
+        server_service(environment, {device->name()}, options.max_sessions) {}
+
+  const std::unique_ptr<Device> device;
+  MemoryLedger ledger;
+  Connections connections;
+  LiveCalls calls;
+  TimerQueue timers;
+  WorkPool pool;
+  ModelStore store;
+  Ingest ingest;
+  const CallEnvironment environment;
+  WorkerService worker_service;
+  ModelService model_service;
+  ServerService server_service;
+  std::unique_ptr<Listener> listener;
+  std::unique_ptr<grpc::Server> grpc_server;
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const ServerOptions& options) {
+  ACCRUE_ASSIGN_OR_RETURN(auto device, MakeDevice(options.device));
+  auto parts = std::make_unique<Parts>(options, std::move(device));
+  ACCRUE_ASSIGN_OR_RETURN(
+      parts->listener, Listener::Open(options.listener, &parts->connections));
+
+  EnablePlugins(options.reflection);
+  grpc::ServerBuilder builder;
+  SetChannelArguments(options, builder);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+  // Reflection is the only synchronous service there is.
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+  builder.RegisterService(&parts->worker_service);
+  builder.RegisterService(&parts->model_service);
+  builder.RegisterService(&parts->server_service);
+  parts->grpc_server = builder.BuildAndStart();
+  if (parts->grpc_server == nullptr) {
+    return absl::InternalError("gRPC cannot start its server");
+  }
+  auto* health = parts->grpc_server->GetHealthCheckService();
+  for (const char* service : {"", v1::WorkerService::service_full_name(),
+                              v1::ModelService::service_full_name(),
+                              v1::ServerService::service_full_name()}) {
+    health->SetServingStatus(service, true);
+  }
+  parts->listener->Start([server = parts->grpc_server.get()](int fd) {
+    grpc::AddInsecureChannelFromFd(server, fd);
+  });
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() {
+  parts_->listener->Stop();
+  parts_->calls.EndWaiting();
+  // Its connections closed, no call can linger.
+  parts_->connections.ShutdownAll();
+  parts_->grpc_server->Shutdown(std::chrono::system_clock::now());
+  // Models may still set timers while they go; none may fire without a pool.
+  parts_->timers.Stop();
+}
+
+std::vector<std::string> Server::addresses() const {
+  std::vector<std::string> names;
+  for (const SocketAddress& address : parts_->listener->addresses()) {
+    names.push_back(address.ToString());
+  }
+  return names;
+}
+
+void Server::Drain(std::function<void()> done) {
+  Parts* const parts = parts_.get();
+  parts->grpc_server->GetHealthCheckService()->SetServingStatus(false);
+  parts->store.Drain([parts, done = std::move(done)] {
+    parts->calls.EndWaiting();
+    parts->calls.WhenNone(done);
+  });
+}
+
+void Server::CloseConnections() { parts_->connections.ShutdownAll(); }
+
+int64_t Server::live_call_count() const { return parts_->calls.count(); }
+
+}  // namespace accrue

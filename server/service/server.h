@@ -1,0 +1,74 @@
+// Server: the daemon in one object: models, ingest, the services, and the
+// sockets they are reached on.
+//
+// Threading. Start, Drain and the destructor by one thread
+
+#ifndef ACCRUE_SERVER_SERVICE_SERVER_H_
+#define ACCRUE_SERVER_SERVICE_SERVER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/ingest/ingest.h"
+#include "server/model/model_store.h"
+#include "server/service/listener.h"
+
+namespace accrue {
+
+struct ServerOptions {
+  ListenerOptions listener;
+  std::string device = "auto";  // or "cpu"
+  // The window of one stream: what a peer may send before it is read. It
+  // bounds the rate of a push to the window over the round-trip time.
+  int64_t stream_window_bytes = int64_t{256} << 10;
+  IngestOptions ingest = {.max_push_streams = 1024};
+  // All models' moments, buffers and publications together.
+  int64_t state_memory_bytes = int64_t{1} << 62;
+  int64_t max_models = 1000;
+  int64_t max_sessions = 10'000;  // a model
+  absl::Duration session_ttl = absl::Hours(24);
+  int threads = 0;  // that compute; 0: one a processor
+  absl::Duration reader_idle_timeout = absl::Seconds(30);
+  bool reflection = false;
+};
+
+class Server {
+ public:
+  // Listens and serves when it returns.
+  // INVALID_ARGUMENT, FAILED_PRECONDITION: an option or address cannot be
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const ServerOptions& options);
+  // Ends whatever still goes on, and waits for it: a peer that does not read
+  // can delay this by the keepalive's bound.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // What is listened on, as clients name it: "127.0.0.1:7700", "unix:/path".
+  std::vector<std::string> addresses() const;
+
+  // Not ready from now on: new pushes are refused as DRAINING, complete ones
+  // are folded, calls that only wait are ended. Runs `done`, on any thread,
+  // once no call is in progress. Once.
+  void Drain(std::function<void()> done);
+
+  // Closes every connection, whatever is unsent. Any thread.
+  void CloseConnections();
+
+  int64_t live_call_count() const;
+
+ private:
+  struct Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+
+  const std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_SERVICE_SERVER_H_

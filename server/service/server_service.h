@@ -1,0 +1,39 @@
+// ServerService: what a client may want to know of the server itself.
+//
+// Threading. gRPC's reactions: nothing here waits or runs long
+
+#ifndef ACCRUE_SERVER_SERVICE_SERVER_SERVICE_H_
+#define ACCRUE_SERVER_SERVICE_SERVER_SERVICE_H_
+
+#include <string>
+#include <vector>
+
+#include "accrue/v1/server_service.grpc.pb.h"
+#include "server/service/call_environment.h"
+
+namespace accrue {
+
+class ServerService final
+    : public v1::ServerService::WithCallbackMethod_GetServerInfo<
+          v1::ServerService::Service> {
+ public:
+  ServerService(const CallEnvironment& environment,
+                std::vector<std::string> devices, int64_t max_sessions)
+      : environment_(environment),
+        devices_(std::move(devices)),
+        max_sessions_(max_sessions) {}
+
+  grpc::ServerUnaryReactor* GetServerInfo(
+      grpc::CallbackServerContext* context,
+      const v1::GetServerInfoRequest* request,
+      v1::GetServerInfoResponse* response) override;
+
+ private:
+  const CallEnvironment& environment_;
+  const std::vector<std::string> devices_;
+  const int64_t max_sessions_;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_SERVICE_SERVER_SERVICE_H_

@@ -1,0 +1,119 @@
+#include "server/service/status.h"
+
+#include <string>
+
+#include "server/service/convert.h"
+
+namespace accrue {
+namespace {
+
+// The two libraries number their codes alike.
+#define ACCRUE_SAME_CODE(absl_name, grpc_name)                     \
+  static_assert(static_cast<int>(absl::StatusCode::absl_name) ==   \
+                    static_cast<int>(grpc::StatusCode::grpc_name), \
+                #absl_name " and " #grpc_name " are not numbered alike")
+ACCRUE_SAME_CODE(kOk, OK);
+ACCRUE_SAME_CODE(kCancelled, CANCELLED);
+ACCRUE_SAME_CODE(kUnknown, UNKNOWN);
+ACCRUE_SAME_CODE(kInvalidArgument, INVALID_ARGUMENT);
+ACCRUE_SAME_CODE(kDeadlineExceeded, DEADLINE_EXCEEDED);
+ACCRUE_SAME_CODE(kNotFound, NOT_FOUND);
+ACCRUE_SAME_CODE(kAlreadyExists, ALREADY_EXISTS);
+ACCRUE_SAME_CODE(kPermissionDenied, PERMISSION_DENIED);
+ACCRUE_SAME_CODE(kResourceExhausted, RESOURCE_EXHAUSTED);
+ACCRUE_SAME_CODE(kFailedPrecondition, FAILED_PRECONDITION);
+ACCRUE_SAME_CODE(kAborted, ABORTED);
+ACCRUE_SAME_CODE(kOutOfRange, OUT_OF_RANGE);
+ACCRUE_SAME_CODE(kUnimplemented, UNIMPLEMENTED);
+ACCRUE_SAME_CODE(kInternal, INTERNAL);
+ACCRUE_SAME_CODE(kUnavailable, UNAVAILABLE);
+ACCRUE_SAME_CODE(kDataLoss, DATA_LOSS);
+ACCRUE_SAME_CODE(kUnauthenticated, UNAUTHENTICATED);
+#undef ACCRUE_SAME_CODE
+
+}  // namespace
+
+v1::ErrorDetail::Reason ToApi(Reason reason) {
+  switch (reason) {
+    case Reason::kUnspecified:
+      return v1::ErrorDetail::REASON_UNSPECIFIED;
+    case Reason::kInvalidSpec:
+      return v1::ErrorDetail::REASON_INVALID_SPEC;
+    case Reason::kWrongShape:
+      return v1::ErrorDetail::REASON_WRONG_SHAPE;
+    case Reason::kNonFinite:
+      return v1::ErrorDetail::REASON_NON_FINITE;
+    case Reason::kChecksum:
+      return v1::ErrorDetail::REASON_CHECKSUM;
+    case Reason::kModelUnknown:
+      return v1::ErrorDetail::REASON_MODEL_UNKNOWN;
+    case Reason::kModelExists:
+      return v1::ErrorDetail::REASON_MODEL_EXISTS;
+    case Reason::kAlreadyInitialized:
+      return v1::ErrorDetail::REASON_ALREADY_INITIALIZED;
+    case Reason::kNotInitialized:
+      return v1::ErrorDetail::REASON_NOT_INITIALIZED;
+    case Reason::kPoisoned:
+      return v1::ErrorDetail::REASON_POISONED;
+    case Reason::kStale:
+      return v1::ErrorDetail::REASON_STALE;
+    case Reason::kLineageChanged:
+      return v1::ErrorDetail::REASON_LINEAGE_CHANGED;
+    case Reason::kFuture:
+      return v1::ErrorDetail::REASON_FUTURE;
+    case Reason::kSequenceReused:
+      return v1::ErrorDetail::REASON_SEQUENCE_REUSED;
+    case Reason::kSequenceOld:
+      return v1::ErrorDetail::REASON_SEQUENCE_OLD;
+    case Reason::kSessionFenced:
+      return v1::ErrorDetail::REASON_SESSION_FENCED;
+    case Reason::kSessionUnknown:
+      return v1::ErrorDetail::REASON_SESSION_UNKNOWN;
+    case Reason::kMicroSteps:
+      return v1::ErrorDetail::REASON_MICRO_STEPS;
+    case Reason::kQuota:
+      return v1::ErrorDetail::REASON_QUOTA;
+    case Reason::kSuperseded:
+      return v1::ErrorDetail::REASON_SUPERSEDED;
+    case Reason::kDraining:
+      return v1::ErrorDetail::REASON_DRAINING;
+    case Reason::kIngestMemory:
+      return v1::ErrorDetail::REASON_INGEST_MEMORY;
+    case Reason::kLimit:
+      return v1::ErrorDetail::REASON_LIMIT;
+    case Reason::kSlowPush:
+      return v1::ErrorDetail::REASON_SLOW_PUSH;
+    case Reason::kSlowReader:
+      return v1::ErrorDetail::REASON_SLOW_READER;
+    case Reason::kDeviceFault:
+      return v1::ErrorDetail::REASON_DEVICE_FAULT;
+    case Reason::kPartial:
+      return v1::ErrorDetail::REASON_PARTIAL;
+    case Reason::kStateMemory:
+      return v1::ErrorDetail::REASON_STATE_MEMORY;
+  }
+  return v1::ErrorDetail::REASON_UNSPECIFIED;
+}
+
+v1::ErrorDetail ToApi(const ErrorInfo& info) {
+  v1::ErrorDetail detail;
+  detail.set_reason(ToApi(info.reason));
+  detail.set_current_version(info.current_version);
+  detail.set_lineage(info.lineage);
+  if (info.retry_after > absl::ZeroDuration()) {
+    *detail.mutable_retry_after() = ToApi(info.retry_after);
+  }
+  detail.set_subject(info.subject);
+  return detail;
+}
+
+grpc::Status ToGrpc(const absl::Status& status,
+                    grpc::CallbackServerContext* context) {
+  if (status.ok()) return grpc::Status::OK;
+  context->AddTrailingMetadata(kErrorTrailer,
+                               ToApi(GetErrorInfo(status)).SerializeAsString());
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      std::string(status.message()));
+}
+
+}  // namespace accrue

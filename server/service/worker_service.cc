@@ -1,0 +1,58 @@
+#include "server/service/worker_service.h"
+
+#include <utility>
+
+#include "server/service/convert.h"
+#include "server/service/unary_call.h"
+
+namespace accrue {
+
+grpc::ServerUnaryReactor* WorkerService::OpenSession(
+    grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request,
+    v1::OpenSessionResponse* response) {
+  const auto call = UnaryCall::New(environment_, context);
+  const auto model = environment_.store->Find(request->model());
+  if (!model.ok()) {
+    call->Finish(model.status());
+    return call->reactor();
+  }
+  (*model)->OpenSession(
+      request->worker(), request->session_id(),
+      [call, response](const absl::StatusOr<OpenedSession>& session) {
+        if (session.ok()) *response = ToApi(*session);
+        call->Finish(session.status());
+      });
+  return call->reactor();
+}
+
+UploadReactor* WorkerService::Push(grpc::CallbackServerContext* context,
+                                   grpc::ByteBuffer* response) {
+  return NewPushCall(environment_, context, response);
+}
+
+PullReactor* WorkerService::Pull(grpc::CallbackServerContext* context,
+                                 const grpc::ByteBuffer* request) {
+  return PullCall::New(environment_, context, *request);
+}
+
+WatchReactor* WorkerService::Watch(grpc::CallbackServerContext* context,
+                                   const v1::WatchRequest* request) {
+  return WatchCall::New(environment_, context, request->model());
+}
+
+grpc::ServerUnaryReactor* WorkerService::CloseSession(
+    grpc::CallbackServerContext* context,
+    const v1::CloseSessionRequest* request, v1::CloseSessionResponse*) {
+  const auto call = UnaryCall::New(environment_, context);
+  const auto model = environment_.store->Find(request->model());
+  if (!model.ok()) {
+    call->Finish(model.status());
+    return call->reactor();
+  }
+  (*model)->CloseSession(
+      request->session_id(),
+      [call](const absl::Status& status) { call->Finish(status); });
+  return call->reactor();
+}
+
+}  // namespace accrue
