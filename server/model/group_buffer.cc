@@ -1,6 +1,7 @@
 #include "server/model/group_buffer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/kernels/convert.h"
@@ -38,12 +39,12 @@ void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
       }
       if (status.ok()) {
         copy->state = Copy::State::kMaking;
-        copy->waiting.push_back(std::move(done));
+        copy->waiting.push_back(std::exchange(done, nullptr));
         out = static_cast<std::byte*>(copy->buffer.data());
       }
     }
   }
-  if (out == nullptr) {  // it is there already, or cannot be
+  if (done != nullptr) {  // it is there already, or cannot be
     done(status);
     return;
   }

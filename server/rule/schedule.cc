@@ -42,9 +42,10 @@ double ScheduleFactor(const Schedule& schedule, int64_t updates) {
       const double wave = 0.5 * (1.0 + std::cos(std::numbers::pi * done));
       return schedule.final_factor + (1.0 - schedule.final_factor) * wave;
     }
-    case Schedule::Kind::kStep:
-      return std::pow(schedule.gamma,
-                      static_cast<double>(past / schedule.step_updates));
+    case Schedule::Kind::kStep: {
+      const int64_t steps = past / schedule.step_updates;
+      return std::pow(schedule.gamma, static_cast<double>(steps));
+    }
     case Schedule::Kind::kExponential:
       return std::pow(schedule.gamma, x);
     case Schedule::Kind::kInverseSquareRoot:
