@@ -1,0 +1,257 @@
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include <gmock/gmock.h>
+
+#include "tests/service/service_fixture.h"
+
+namespace accrue {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class WorkerServiceTest : public ServiceFixture {
+ protected:
+  void SetUp() override {
+    version_ = CreateInitialized(PlainSpec("m", 3), {1, 2, 3});
+    session_ = OpenSession("m", "w");
+  }
+
+  v1::PushHeader Header(int64_t sequence) const {
+    return HeaderFor("m", session_, sequence, version_, 3);
+  }
+
+  // Pushes and describes the answer.
+  std::string PushAndDescribe(const v1::PushHeader& header,
+                              const std::string& payload) {
+    grpc::ClientContext context;
+    v1::PushResponse response;
+    const grpc::Status status = Push(&context, header, payload, &response);
+    return Describe(status, context);
+  }
+
+  // Sends these messages as they are.
+  std::string SendAndDescribe(const std::vector<v1::PushRequest>& messages) {
+    grpc::ClientContext context;
+    v1::PushResponse response;
+    auto writer = workers_->Push(&context, &response);
+    for (const v1::PushRequest& message : messages) {
+      if (!writer->Write(message)) break;
+    }
+    writer->WritesDone();
+    const grpc::Status status = writer->Finish();
+    return Describe(status, context);
+  }
+
+  v1::Version version_;
+  std::string session_;
+};
+
+TEST_F(WorkerServiceTest, AStubPushesInMessagesOfAnySize) {
+  const std::string payload = FloatBytes({0.5, 0.25, -1});
+  int64_t sequence = 0;
+  for (const size_t chunk : {1, 5, 12, 100}) {
+    grpc::ClientContext context;
+    v1::PushHeader header = Header(++sequence);
+    header.mutable_version()->set_number(sequence - 1);
+    v1::PushResponse response;
+    const grpc::Status status =
+        Push(&context, header, payload, &response, chunk);
+    ASSERT_TRUE(status.ok()) << Describe(status, context);
+    EXPECT_EQ(response.folded_pushes(), sequence);
+    EXPECT_EQ(response.version().number(), sequence);
+    EXPECT_EQ(response.version().lineage(), version_.lineage());
+    EXPECT_TRUE(response.published());
+    EXPECT_FALSE(response.duplicate());
+    ASSERT_EQ(response.groups_size(), 1);
+    EXPECT_EQ(response.groups(0).updates(), sequence);
+  }
+  v1::PullRequest pull;
+  pull.set_model("m");
+  pull.set_encoding(v1::ENCODING_F32);
+  EXPECT_THAT(Floats(Pull(pull).bytes), ElementsAre(-1, 1, 7));
+}
+
+TEST_F(WorkerServiceTest, TheHeaderMayComeAlone) {
+  v1::PushRequest first, second;
+  *first.mutable_header() = Header(1);
+  second.set_chunk(FloatBytes({1, 1, 1}));
+  EXPECT_EQ(SendAndDescribe({first, second}), "OK");
+}
+
+TEST_F(WorkerServiceTest, TheSameSequenceIsFoldedOnce) {
+  for (const bool duplicate : {false, true}) {
+    grpc::ClientContext context;
+    v1::PushResponse response;
+    const grpc::Status status =
+        Push(&context, Header(1), FloatBytes({1, 1, 1}), &response);
+    ASSERT_TRUE(status.ok()) << Describe(status, context);
+    EXPECT_EQ(response.duplicate(), duplicate);
+    EXPECT_EQ(response.folded_pushes(), 1);
+    EXPECT_EQ(response.version().number(), 1);
+  }
+  EXPECT_THAT(PushAndDescribe(Header(1), FloatBytes({1, 1, 2})),
+              StartsWith("INVALID_ARGUMENT SEQUENCE_REUSED"));
+}
+
+TEST_F(WorkerServiceTest, AStreamMustBeginWithItsHeader) {
+  v1::PushRequest chunk;
+  chunk.set_chunk(FloatBytes({1, 1, 1}));
+  EXPECT_THAT(SendAndDescribe({chunk}),
+              StartsWith("INVALID_ARGUMENT UNSPECIFIED: no header"));
+  EXPECT_THAT(SendAndDescribe({v1::PushRequest()}),
+              StartsWith("INVALID_ARGUMENT UNSPECIFIED: no header"));
+}
+
+TEST_F(WorkerServiceTest, AStreamHasOneHeader) {
+  v1::PushRequest header;
+  *header.mutable_header() = Header(1);
+  EXPECT_THAT(
+      SendAndDescribe({header, header}),
+      StartsWith("INVALID_ARGUMENT UNSPECIFIED: a header in a later message"));
+}
+
+TEST_F(WorkerServiceTest, RefusedPushesChangeNothingAndUseUpNoSequence) {
+  const std::string good = FloatBytes({1, 1, 1});
+  v1::PushHeader header = Header(1);
+  header.set_encoding(v1::ENCODING_UNSPECIFIED);
+  EXPECT_THAT(PushAndDescribe(header, good),
+              HasSubstr("encoding: ENCODING_UNSPECIFIED"));
+  header = Header(1);
+  header.clear_version();
+  EXPECT_THAT(PushAndDescribe(header, good), HasSubstr("version: unset"));
+  header = Header(1);
+  header.set_payload_bytes(8);
+  EXPECT_THAT(PushAndDescribe(header, good.substr(0, 8)),
+              StartsWith("INVALID_ARGUMENT WRONG_SHAPE"));
+  EXPECT_THAT(PushAndDescribe(Header(1), good.substr(0, 8)),
+              StartsWith("INVALID_ARGUMENT PARTIAL"));
+  EXPECT_THAT(PushAndDescribe(
+                  Header(1),
+                  FloatBytes({1, std::numeric_limits<float>::quiet_NaN(), 1})),
+              StartsWith("INVALID_ARGUMENT NON_FINITE"));
+  header = Header(1);
+  header.set_checksum(1);
+  EXPECT_THAT(PushAndDescribe(header, good),
+              StartsWith("INVALID_ARGUMENT CHECKSUM"));
+  EXPECT_THAT(PushAndDescribe(Header(2), good),
+              StartsWith("OUT_OF_RANGE FUTURE"));
+  header = Header(1);
+  header.mutable_version()->set_number(1);
+  EXPECT_THAT(PushAndDescribe(header, good), StartsWith("OUT_OF_RANGE FUTURE"));
+  header = Header(1);
+  header.mutable_version()->set_lineage("00000000000000000000000000000000");
+  EXPECT_THAT(PushAndDescribe(header, good),
+              StartsWith("ABORTED LINEAGE_CHANGED"));
+  header = Header(1);
+  header.set_session_id("00000000000000000000000000000000");
+  EXPECT_THAT(PushAndDescribe(header, good),
+              StartsWith("NOT_FOUND SESSION_UNKNOWN"));
+  header = Header(1);
+  header.set_model("absent");
+  EXPECT_THAT(PushAndDescribe(header, good),
+              StartsWith("NOT_FOUND MODEL_UNKNOWN"));
+  header = Header(1);
+  header.set_micro_steps(2);
+  EXPECT_THAT(PushAndDescribe(header, good), StartsWith("INVALID_ARGUMENT"));
+
+  EXPECT_EQ(PushAndDescribe(Header(1), good), "OK");
+  v1::PullRequest pull;
+  pull.set_model("m");
+  pull.set_encoding(v1::ENCODING_F32);
+  EXPECT_THAT(Floats(Pull(pull).bytes), ElementsAre(0, 1, 2));
+}
+
+TEST_F(WorkerServiceTest, AStaleErrorSaysWhereTheModelIs) {
+  const std::string payload = FloatBytes({1, 1, 1});
+  ASSERT_EQ(PushAndDescribe(Header(1), payload), "OK");
+  grpc::ClientContext context;
+  v1::PushResponse response;
+  const grpc::Status status = Push(&context, Header(2), payload, &response);
+  EXPECT_THAT(Describe(status, context), StartsWith("ABORTED STALE"));
+  const v1::ErrorDetail detail = DetailOf(context);
+  EXPECT_EQ(detail.current_version(), 1);
+  EXPECT_EQ(detail.lineage(), version_.lineage());
+  EXPECT_EQ(detail.subject(), "m");
+}
+
+TEST_F(WorkerServiceTest, ALargerMessageThanTheLimitIsRefusedByGrpc) {
+  v1::PushRequest message;
+  *message.mutable_header() = Header(1);
+  message.set_chunk(std::string(5 << 20, 'x'));
+  EXPECT_THAT(SendAndDescribe({message}), StartsWith("RESOURCE_EXHAUSTED"));
+}
+
+TEST_F(WorkerServiceTest, ResumingASessionTellsItsLastPush) {
+  ASSERT_EQ(PushAndDescribe(Header(1), FloatBytes({1, 1, 1})), "OK");
+  v1::OpenSessionRequest request;
+  request.set_model("m");
+  request.set_worker("w");
+  request.set_session_id(session_);
+  v1::OpenSessionResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(workers_->OpenSession(&context, request, &response).ok());
+  EXPECT_EQ(response.session_id(), session_);
+  EXPECT_EQ(response.last_sequence(), 1);
+  EXPECT_EQ(response.last_response().version().number(), 1);
+  EXPECT_EQ(response.version().number(), 1);
+}
+
+TEST_F(WorkerServiceTest, AClosedSessionIsUnknownAndClosingAgainIsNoError) {
+  v1::CloseSessionRequest request;
+  request.set_model("m");
+  request.set_session_id(session_);
+  for (int i = 0; i < 2; ++i) {
+    v1::CloseSessionResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(workers_->CloseSession(&context, request, &response).ok());
+  }
+  EXPECT_THAT(PushAndDescribe(Header(1), FloatBytes({1, 1, 1})),
+              StartsWith("NOT_FOUND SESSION_UNKNOWN"));
+}
+
+TEST_F(WorkerServiceTest, AWatcherHearsOfEachVersionAndOfTheEnd) {
+  grpc::ClientContext context;
+  v1::WatchRequest request;
+  request.set_model("m");
+  auto reader = workers_->Watch(&context, request);
+  v1::WatchResponse notice;
+  ASSERT_TRUE(reader->Read(&notice));
+  EXPECT_EQ(notice.version().number(), 0);
+  EXPECT_EQ(notice.version().lineage(), version_.lineage());
+  v1::PushHeader header = Header(1);
+  header.set_loss(0.125);
+  ASSERT_EQ(PushAndDescribe(header, FloatBytes({1, 1, 1})), "OK");
+  ASSERT_TRUE(reader->Read(&notice));
+  EXPECT_EQ(notice.version().number(), 1);
+  EXPECT_THAT(notice.changed_groups(), ElementsAre("all"));
+  EXPECT_EQ(notice.changed_bytes(), 12);
+  EXPECT_EQ(notice.folded_pushes(), 1);
+  EXPECT_EQ(notice.loss(), 0.125);
+  v1::DeleteModelRequest deletion;
+  deletion.set_model("m");
+  v1::DeleteModelResponse deleted;
+  grpc::ClientContext delete_context;
+  ASSERT_TRUE(models_->DeleteModel(&delete_context, deletion, &deleted).ok());
+  EXPECT_FALSE(reader->Read(&notice));
+  const grpc::Status status = reader->Finish();
+  EXPECT_THAT(Describe(status, context), StartsWith("NOT_FOUND MODEL_UNKNOWN"));
+}
+
+TEST_F(WorkerServiceTest, AWatcherMayLeave) {
+  grpc::ClientContext context;
+  v1::WatchRequest request;
+  request.set_model("m");
+  auto reader = workers_->Watch(&context, request);
+  v1::WatchResponse notice;
+  ASSERT_TRUE(reader->Read(&notice));
+  context.TryCancel();
+  EXPECT_FALSE(reader->Read(&notice));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+}  // namespace
+}  // namespace accrue
