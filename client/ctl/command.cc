@@ -1,0 +1,102 @@
+#include "client/ctl/command.h"
+
+#include "absl/strings/str_cat.h"
+#include "client/ctl/failure.h"
+#include "server/base/status_macros.h"
+
+namespace accrue::ctl {
+
+absl::StatusOr<client::Client> Context::Connect() const {
+  client::ClientOptions options;
+  ACCRUE_ASSIGN_OR_RETURN(options.call_timeout,
+                          ParseDurationFlag("--timeout", flags_.timeout));
+  options.connect_timeout = options.call_timeout;
+  return client::Client::Connect(flags_.target, options);
+}
+
+absl::StatusOr<client::Model> Context::OpenModel(absl::string_view name) const {
+  ACCRUE_ASSIGN_OR_RETURN(const client::Client client, Connect());
+  return client.OpenModel(name);
+}
+
+void Context::PrintJson(const nlohmann::ordered_json& document) const {
+  // Names and messages come from the daemon; whatever they are, this is JSON.
+  console_.out << document.dump(
+                      2, ' ', false,
+                      nlohmann::ordered_json::error_handler_t::replace)
+               << std::endl;
+}
+
+void Context::PrintText(absl::string_view text) const {
+  if (!json()) console_.out << text << std::flush;
+}
+
+void Context::Note(absl::string_view text) const {
+  if (!json()) console_.err << text << std::endl;
+}
+
+absl::StatusOr<absl::Duration> ParseDurationFlag(absl::string_view flag,
+                                                 absl::string_view text) {
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration) ||
+      duration <= absl::ZeroDuration()) {
+    return UsageError(absl::StrCat(
+        flag, ": expected a duration such as 200ms, 1.5s or 2m, got \"", text,
+        "\""));
+  }
+  return duration;
+}
+
+namespace {
+
+void AddCommonFlags(CLI::App& app, CommonFlags* flags) {
+  app.add_option("--target", flags->target,
+                 "the daemon: host:port, [v6]:port or unix:/path")
+      ->envname("ACCRUE_TARGET")
+      ->capture_default_str();
+  app.add_option("-o,--output", flags->output,
+                 "table for people, json for programs")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  app.add_option("--timeout", flags->timeout,
+                 "how long to wait for the daemon's answer")
+      ->capture_default_str();
+}
+
+int Finish(const absl::Status& status, const CommonFlags& flags,
+           const Console& console) {
+  if (!status.ok()) {
+    console.err << (flags.output == "json" ? DescribeErrorJson(status)
+                                           : DescribeError(status))
+                << std::endl;
+  }
+  return ExitCodeOf(status);
+}
+
+}  // namespace
+
+int RunCommandLine(int argc, const char* const* argv, const Console& console) {
+  CLI::App app("Creates, inspects and steers models of an Accrue daemon.",
+               "accruectl");
+  app.set_version_flag("--version", std::string(ACCRUE_VERSION));
+  app.footer(std::string(ExitCodeHelp()));
+  app.require_subcommand(1);
+  // --target and --output may stand behind the subcommand, too.
+  app.fallthrough();
+  CommonFlags flags;
+  AddCommonFlags(app, &flags);
+  Command chosen;
+  AddCreateCommands(app, &chosen);
+  AddInspectCommands(app, &chosen);
+  AddWatchCommand(app, &chosen);
+  AddSteerCommands(app, &chosen);
+  AddExportCommand(app, &chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, console.out, console.err) == 0 ? kOk : kUsage;
+  }
+  return Finish(chosen(Context(flags, console)), flags, console);
+}
+
+}  // namespace accrue::ctl
