@@ -71,12 +71,12 @@ class Rig {
       int64_t k, int workers)
       : daemon_(StartDaemon(options)),
         target_(transport == Transport::kTcp ? daemon_->tcp()
-                                             : "unix:" + daemon_->uds()) {
+                                             : daemon_->uds()) {
     client::KeepReceivePages();
     for (int w = 0; w < workers; ++w) {
       clients_.push_back(Must(client::Client::Connect(target_)));
       models_.push_back(Must(clients_.back().CreateOrOpen(Spec(elems, k))));
-      Must(models_.back().InitializeWith({}, 1).status());
+      Must(models_.back().InitializeWith({{.tensor = "w"}}, 1).status());
       workers_.push_back(Must(models_.back().OpenWorker()));
     }
     version_ = *Must(models_[0].Describe()).version;
