@@ -298,6 +298,7 @@ absl::Status ModelImpl::DoUpdate(
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(Usable());
   auto invalid = [&](const std::string& message) {
+    mu_.AssertHeld();
     return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
                      View(cycles_), message);
   };

@@ -32,8 +32,7 @@ absl::Status Refuse(absl::StatusCode code, Reason reason,
 }  // namespace
 
 ModelStore::ModelStore(Options options)
-    : options_(std::move(options)),
-      lane_(options_.environment.pool->NewLane()) {}
+    : options_(options), lane_(options_.environment.pool->NewLane()) {}
 
 void ModelStore::Create(ModelSpec spec,
                         std::function<void(absl::StatusOr<Created>)> done) {
