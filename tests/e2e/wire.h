@@ -1,0 +1,68 @@
+// Wire: the API of a daemon through ordinary generated stubs, for tests that
+// send what the SDK never would.
+#ifndef ACCRUE_TESTS_E2E_WIRE_H_
+#define ACCRUE_TESTS_E2E_WIRE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <grpcpp/grpcpp.h>
+
+#include "accrue/v1/error.pb.h"
+#include "accrue/v1/model_service.grpc.pb.h"
+#include "accrue/v1/server_service.grpc.pb.h"
+#include "accrue/v1/worker_service.grpc.pb.h"
+
+namespace accrue {
+
+// A call's end: the status and the detail in its trailer.
+struct Ending {
+  grpc::Status status;
+  v1::ErrorDetail detail;
+};
+
+class Wire {
+ public:
+  explicit Wire(const std::string& target);
+
+  // sgd with momentum 0.5 and learning rate 0.5, one tensor "w".
+  static v1::ModelSpec Spec(const std::string& name, int64_t elems, int64_t k);
+  Ending Create(const v1::ModelSpec& spec);
+  // Created, and initialized to zeros.
+  void Make(const v1::ModelSpec& spec);
+  Ending Initialize(const std::string& model);
+  std::string Open(const std::string& model, const std::string& worker);
+  Ending TryOpen(const std::string& model, const std::string& worker,
+                 const std::string& session);
+  v1::Model Describe(const std::string& model);
+  Ending Delete(const std::string& model);
+  std::string Parameters(const std::string& model);
+
+  // A header of this gradient from the newest version.
+  v1::PushHeader Header(const std::string& model, const std::string& session,
+                        int64_t sequence, const std::vector<float>& gradient);
+  Ending Push(const v1::PushHeader& header, const std::string& payload,
+              v1::PushResponse* response = nullptr,
+              size_t chunk_bytes = 1 << 20);
+
+  // Waits until a push is being received.
+  void AwaitIngest();
+
+  v1::WorkerService::Stub& workers() { return *workers_; }
+  v1::ModelService::Stub& models() { return *models_; }
+
+ private:
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::WorkerService::Stub> workers_;
+  std::unique_ptr<v1::ServerService::Stub> server_;
+};
+
+std::string FloatBytes(const std::vector<float>& values);
+Ending EndOf(grpc::Status status, const grpc::ClientContext& context);
+
+}  // namespace accrue
+
+#endif  // ACCRUE_TESTS_E2E_WIRE_H_
