@@ -26,16 +26,17 @@ std::chrono::system_clock::time_point ToDeadline(absl::Time time) {
 RawCall::RawCall(std::shared_ptr<Connection> connection,
                  const std::string& method, absl::Time deadline)
     : connection_(std::move(connection)), give_up_(deadline + kGrace) {
-  context_.set_deadline(ToDeadline(deadline));
+  context_.emplace();
+  context_->set_deadline(ToDeadline(deadline));
   // The first message takes the headers along.
-  context_.set_initial_metadata_corked(true);
-  stream_ = connection_->stub().PrepareCall(&context_, method, &queue_);
+  context_->set_initial_metadata_corked(true);
+  stream_ = connection_->stub().PrepareCall(&*context_, method, &queue_);
   stream_->StartCall(nullptr);
 }
 
 RawCall::~RawCall() {
   if (!finished_) {
-    context_.TryCancel();
+    context_->TryCancel();
     Finish().IgnoreError();
   }
   queue_.Shutdown();
@@ -79,7 +80,7 @@ absl::Status RawCall::Finish() {
   stream_->Finish(&status, nullptr);
   AwaitOperation();
   finished_ = true;
-  absl::Status result = StatusFromGrpc(status, context_);
+  absl::Status result = StatusFromGrpc(status, *context_);
   // The connection is gone or going; calls to come need another one.
   if (absl::IsUnavailable(result) && OutcomeUnknown(result)) {
     connection_->Retire();
@@ -88,6 +89,9 @@ absl::Status RawCall::Finish() {
 }
 
 void RawCall::AwaitRelease(const std::atomic<int64_t>& held) {
+  // What a broken stream could not send it keeps for as long as its call lives.
+  stream_.reset();
+  context_.reset();
   while (held.load(std::memory_order_acquire) > 0) {
     if (!aborted_ && absl::Now() >= give_up_) {
       connection_->Abort();

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <grpcpp/client_context.h>
@@ -53,10 +54,10 @@ class RawCall {
   absl::Status Finish();
 
   // Waits until gRPC has dropped `*held` references to the caller's memory; it
-  // is gRPC that counts them down. After Finish().
+  // is gRPC that counts them down. After Finish(); nothing follows.
   void AwaitRelease(const std::atomic<int64_t>& held);
 
-  void Cancel() { context_.TryCancel(); }
+  void Cancel() { context_->TryCancel(); }
 
  private:
   // Waits for the operation under way; its success.
@@ -67,7 +68,7 @@ class RawCall {
   bool aborted_ = false;
   bool finished_ = false;
   grpc::CompletionQueue queue_;
-  grpc::ClientContext context_;
+  std::optional<grpc::ClientContext> context_;
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
 };
 

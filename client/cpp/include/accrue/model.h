@@ -44,7 +44,7 @@ struct NormalInitializer {
   double stddev = 1;
 };
 
-// How one tensor gets its first values, without sending them. Unsaid: zeros.
+// How one tensor gets its first values, without sending them.
 struct Initializer {
   using Constant = ConstantInitializer;
   using Uniform = UniformInitializer;
@@ -93,8 +93,8 @@ class Model {
   absl::StatusOr<InitializeResult> InitializeValues(
       const Payload& values) const;
 
-  // The same from one initializer for every tensor; the same seed gives the
-  // same bits on every server.
+  // The same from one initializer for every tensor, none left out; the same
+  // seed gives the same bits on every server.
   absl::StatusOr<InitializeResult> InitializeWith(
       const std::vector<Initializer>& initializers, int64_t seed) const;
 

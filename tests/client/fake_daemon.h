@@ -1,0 +1,159 @@
+// FakeDaemon: a daemon for the SDK's tests: sessions and sequences as the
+// protocol has them, "folding" that only remembers, and a script of faults.
+//
+// Threading. safe
+
+#ifndef ACCRUE_TESTS_CLIENT_FAKE_DAEMON_H_
+#define ACCRUE_TESTS_CLIENT_FAKE_DAEMON_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <grpcpp/server.h>
+
+#include "accrue/v1/error.pb.h"
+#include "accrue/v1/model_service.grpc.pb.h"
+#include "accrue/v1/server_service.grpc.pb.h"
+#include "accrue/v1/worker_service.grpc.pb.h"
+
+namespace accrue::client {
+
+// An error as the daemon sends it.
+struct Refusal {
+  grpc::StatusCode code;
+  v1::ErrorDetail::Reason reason = v1::ErrorDetail::REASON_UNSPECIFIED;
+  int64_t retry_after_ms = 0;
+};
+
+// What becomes of one push, pull, call.
+struct Fate {
+  enum Kind {
+    kServe,         // as it should be
+    kServeAndCut,   // done, but the connection breaks before the answer
+    kServeAndHang,  // done, but the answer never leaves
+    kCut,           // the connection breaks instead
+    kCutHalfWay,    // ... after the first message of the stream
+    kHang,          // no answer, ever
+    kRefuse,        // `refusal`
+    kPlainStatus,   // `refusal.code`, without a detail
+  };
+  Kind kind = kServe;
+  Refusal refusal = {};
+};
+
+inline Fate Refuse(grpc::StatusCode code, v1::ErrorDetail::Reason reason,
+                   int64_t retry_after_ms = 0) {
+  return {Fate::kRefuse, {code, reason, retry_after_ms}};
+}
+
+struct FoldedPush {
+  v1::PushHeader header;
+  std::string payload;
+  std::vector<size_t> chunk_bytes;  // by message
+};
+
+class FakeDaemon {
+ public:
+  struct Options {
+    std::string unix_socket;  // listen there; empty: on a port of 127.0.0.1
+  };
+  FakeDaemon() : FakeDaemon(Options()) {}
+  explicit FakeDaemon(const Options& options);
+  ~FakeDaemon();
+
+  const std::string& target() const { return target_; }
+
+  // What becomes of the calls to come of a method ("Push", "OpenSession", ...),
+  // in order; all others are served.
+  void Script(const std::string& method, std::vector<Fate> fates);
+  // Attempts of a method so far.
+  int calls(const std::string& method) const;
+
+  // Ends every connection, as a crash would.
+  void CutConnections();
+  // As a daemon that is away: new connections are refused.
+  void StopListening();
+  // How many were accepted so far.
+  int connections() const;
+
+  std::vector<FoldedPush> folded() const;
+  // Waits for a method's n-th attempt to begin.
+  void AwaitCalls(const std::string& method, int n) const;
+
+  // As if the daemon had restarted without its state.
+  void ForgetSessions();
+  void ForgetModels();
+
+  // The parameters that a pull sends, under the next version; notices go out.
+  void Publish(const std::string& parameters);
+  // Sizes of the chunks of a pull, in turn.
+  void CutPullsInto(std::vector<size_t> chunk_bytes);
+
+  v1::Version version() const;
+  std::optional<v1::PullRequest> last_pull() const;
+  std::optional<v1::InitializeModelHeader> initialized_by() const;
+  std::string parameters() const;
+
+ private:
+  class Worker;
+  class Model;
+  class Server;
+  friend class Worker;
+
+  struct Session {
+    std::string worker;
+    int64_t last_sequence = 0;
+    v1::PushResponse last_response;
+  };
+
+  // Takes the next fate of a method.
+  Fate Next(const std::string& method);
+  // Does what the fate says before the work (true: nothing more is to be done,
+  // `*status` is the answer) or after it.
+  bool Before(const Fate& fate, grpc::ServerContext* context,
+              grpc::Status* status);
+  void After(const Fate& fate);
+  grpc::Status Error(const Refusal& refusal,
+                     grpc::ServerContext* context) const;
+  void Hang();
+  void Accept();
+
+  std::string target_;
+  int listener_ = -1;
+  std::thread acceptor_;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  bool stopping_ = false;
+  std::vector<int> connections_;  // our duplicates of their descriptors
+  int accepted_ = 0;
+  std::map<std::string, std::deque<Fate>> script_;
+  std::map<std::string, int> calls_;
+  std::map<std::string, Session> sessions_;  // by id
+  int opened_ = 0;
+  std::vector<FoldedPush> folded_;
+  std::map<std::string, v1::ModelSpec> models_;
+  std::optional<v1::InitializeModelHeader> initialized_by_;
+  std::string parameters_;
+  v1::Version version_;
+  std::vector<size_t> cuts_;
+  std::optional<v1::PullRequest> last_pull_;
+
+  std::unique_ptr<v1::WorkerService::Service> worker_service_;
+  std::unique_ptr<v1::ModelService::Service> model_service_;
+  std::unique_ptr<v1::ServerService::Service> server_service_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace accrue::client
+
+#endif  // ACCRUE_TESTS_CLIENT_FAKE_DAEMON_H_
