@@ -4,8 +4,10 @@
 // A stream waits unread until its payload_bytes (+ 512 a message) fit into the
 // budget: first in, first out within a model, round robin between models.
 // Every wait is bounded: a header within 10 s, progress every
-// push_idle_timeout, the whole within 30 s + bytes/push_min_rate, admission
-// within admission_timeout or 1 s before the call's own deadline.
+// push_idle_timeout, the whole within 30 s + bytes/push_min_rate, or, while
+// others wait for memory, what is there within push_idle_timeout +
+// bytes/push_min_rate; admission within admission_timeout or 1 s before the
+// call's own deadline.
 //
 // Memory.    chunks are kept as they came, uncopied.
 // Order.     methods never block; callbacks come from any thread, one at a

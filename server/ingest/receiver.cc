@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 constexpr absl::Duration kAnswerTime = absl::Seconds(1);
 // When a stream that found no room may try again.
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+// How often a slow sender is asked whether others wait for its memory.
+constexpr Clock::duration kLookEvery = std::chrono::seconds(1);
 // Beyond any deadline, and near enough for the clock's arithmetic.
 constexpr absl::Duration kLongest = absl::Hours(24 * 365);
 
@@ -87,7 +89,7 @@ void Receiver::TakeCancelled() {
 }
 
 void Receiver::TakeAbort(absl::Status why) {
-  OnPool([this, why = std::move(why)] { Fail(why); });
+  OnPool([this, why = std::move(why)]() mutable { Fail(std::move(why)); });
 }
 
 // For callers whose locks are unknown.
@@ -157,17 +159,17 @@ void Receiver::Admitted(Admission::Reservation reservation) {
 
 void Receiver::AddChunk(ByteChain chunk, bool first) {
   const int64_t size = chunk.size_bytes();
-  const absl::Status added = first ? payload_->AddFirst(std::move(chunk))
-                                   : payload_->Add(std::move(chunk));
-  if (!added.ok()) return Fail(added);
+  absl::Status added = first ? payload_->AddFirst(std::move(chunk))
+                             : payload_->Add(std::move(chunk));
+  if (!added.ok()) return Fail(std::move(added));
   if (size > 0) progress_at_ = Clock::now();
   ArmTimer();
   callbacks_.read();
 }
 
 void Receiver::Finish() {
-  const absl::Status complete = payload_->Finish();
-  if (!complete.ok()) return Fail(complete);
+  absl::Status complete = payload_->Finish();
+  if (!complete.ok()) return Fail(std::move(complete));
   phase_ = Phase::kDelivered;
   PayloadAssembly payload = *std::move(payload_);
   Admission::Reservation reservation = std::move(reservation_);
@@ -232,14 +234,28 @@ Receiver::Clock::time_point Receiver::NextDeadline() const {
       return std::min(phase_since_ + ToClock(options.admission_timeout),
                       call_deadline_ - ToClock(kAnswerTime));
     case Phase::kReceiving:
-      return std::min(progress_at_ + ToClock(options.push_idle_timeout),
-                      phase_since_ + ToClock(WholeTime(
-                                         options, payload_->payload_bytes())));
+      return std::min({progress_at_ + ToClock(options.push_idle_timeout),
+                       phase_since_ + ToClock(WholeTime(
+                                          options, payload_->payload_bytes())),
+                       std::max(TurnEnd(), looked_at_ + kLookEvery)});
     case Phase::kDelivered:
     case Phase::kAnswered:
       break;
   }
   return Clock::time_point::max();
+}
+
+// A trickle is no progress to those who wait for its memory: to them a sender
+// is as good as idle once it is push_idle_timeout behind push_min_rate.
+Receiver::Clock::time_point Receiver::TurnEnd() const {
+  const IngestOptions& options = core_->options;
+  absl::Duration turn = absl::InfiniteDuration();
+  if (options.push_min_rate > 0) {
+    turn = options.push_idle_timeout +
+           absl::Seconds(static_cast<double>(payload_->received_bytes()) /
+                         static_cast<double>(options.push_min_rate));
+  }
+  return phase_since_ + ToClock(turn);
 }
 
 // One timer serves all deadlines: one that turns out to be early when it fires
@@ -265,6 +281,10 @@ void Receiver::OnTimer(int64_t number) {
   if (number != timer_number_) return;
   timer_at_ = Clock::time_point::max();
   if (phase_ >= Phase::kDelivered) return;
+  if (phase_ == Phase::kReceiving && Clock::now() >= TurnEnd() &&
+      core_->admission->waiting_count() == 0) {
+    looked_at_ = Clock::now();
+  }
   if (NextDeadline() > Clock::now()) return ArmTimer();
   Fail(Overdue());
 }

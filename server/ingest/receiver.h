@@ -123,6 +123,8 @@ class Receiver : public std::enable_shared_from_this<Receiver> {
   void Uncount();
 
   Clock::time_point NextDeadline() const;
+  // While receiving: from when on it must make room for those who wait.
+  Clock::time_point TurnEnd() const;
   void ArmTimer();
   void OnTimer(int64_t number);
   absl::Status Overdue() const;
@@ -146,6 +148,8 @@ class Receiver : public std::enable_shared_from_this<Receiver> {
   const Clock::time_point call_deadline_;
   Clock::time_point phase_since_ = Clock::now();
   Clock::time_point progress_at_;
+  // When it was found that its turn is over, but nobody waits.
+  Clock::time_point looked_at_;
   // The timer that is set, none at max().
   Clock::time_point timer_at_ = Clock::time_point::max();
   TimerId timer_;
