@@ -63,18 +63,28 @@ std::string ConsistencyText(const ModelSpec& spec) {
   return text;
 }
 
+// What its kind makes of a schedule's numbers.
+std::string CurveText(const Schedule& schedule) {
+  switch (schedule.kind) {
+    case Schedule::Kind::kConstant:
+      return "";
+    case Schedule::Kind::kLinear:
+    case Schedule::Kind::kCosine:
+      return absl::StrCat(" to ", HumanReal(schedule.final_factor), " over ",
+                          schedule.total_updates);
+    case Schedule::Kind::kStep:
+      return absl::StrCat(" ", HumanReal(schedule.gamma), " every ",
+                          schedule.step_updates);
+    case Schedule::Kind::kExponential:
+      return absl::StrCat(" ", HumanReal(schedule.gamma));
+    case Schedule::Kind::kInverseSquareRoot:
+      return absl::StrCat(" over ", schedule.step_updates);
+  }
+  return "";
+}
+
 std::string ScheduleText(const Schedule& schedule) {
-  std::string text(absl::StrCat(Name(schedule.kind)));
-  if (schedule.total_updates > 0) {
-    absl::StrAppend(&text, " over ", schedule.total_updates, " to ",
-                    HumanReal(schedule.final_factor));
-  }
-  if (schedule.gamma > 0) {
-    absl::StrAppend(&text, " gamma ", HumanReal(schedule.gamma));
-  }
-  if (schedule.step_updates > 0) {
-    absl::StrAppend(&text, " step ", schedule.step_updates);
-  }
+  std::string text = absl::StrCat(Name(schedule.kind), CurveText(schedule));
   if (schedule.warmup_updates > 0) {
     absl::StrAppend(&text, ", warm-up ", schedule.warmup_updates);
   }

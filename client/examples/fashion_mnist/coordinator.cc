@@ -1,5 +1,6 @@
 #include "client/examples/fashion_mnist/coordinator.h"
 
+#include <csignal>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -32,6 +33,7 @@ std::vector<std::string> WorkerArguments(const Plan& plan, int64_t index) {
           absl::StrCat("--workers=", plan.workers),
           absl::StrCat("--epochs=", plan.epochs),
           absl::StrCat("--batch_size=", plan.batch_size),
+          absl::StrCat("--examples=", plan.examples),
           absl::StrCat("--seed=", plan.seed)};
 }
 
@@ -39,14 +41,21 @@ std::vector<std::string> WorkerArguments(const Plan& plan, int64_t index) {
 class PushRate {
  public:
   double Update(int64_t pushes, absl::Time now) {
+    // What is there before the first push is preparation.
+    if (pushes == 0) return 0;
     if (!since_.has_value()) {
       since_ = now;
       pushes_then_ = pushes;
     }
     const absl::Duration elapsed = now - *since_;
-    if (elapsed >= absl::Seconds(1)) {
+    if (elapsed <= absl::ZeroDuration()) return 0;
+    const bool full = elapsed >= absl::Seconds(1);
+    if (full || !full_) {
       rate_ = static_cast<double>(pushes - pushes_then_) /
               absl::ToDoubleSeconds(elapsed);
+    }
+    if (full) {
+      full_ = true;
       since_ = now;
       pushes_then_ = pushes;
     }
@@ -56,6 +65,7 @@ class PushRate {
  private:
   std::optional<absl::Time> since_;
   int64_t pushes_then_ = 0;
+  bool full_ = false;  // a whole second has been seen
   double rate_ = 0;
 };
 
@@ -76,7 +86,7 @@ class Coordinator {
     progress_.epochs = plan.epochs;
   }
 
-  absl::StatusOr<Outcome> Run(const volatile bool* interrupted) {
+  absl::StatusOr<Outcome> Run(const volatile std::sig_atomic_t* interrupted) {
     Children workers;
     for (int64_t i = 0; i < plan_.workers; ++i) {
       ACCRUE_RETURN_IF_ERROR(
@@ -91,11 +101,12 @@ class Coordinator {
   int64_t last_version() const { return plan_.epochs * batches_per_epoch_; }
 
   // Until the last version is there.
-  absl::Status Follow(Children& workers, const volatile bool* interrupted) {
+  absl::Status Follow(Children& workers,
+                      const volatile std::sig_atomic_t* interrupted) {
     client::Watcher watcher = model_.Watch();
     absl::Time moved = absl::Now();
     while (progress_.version < last_version()) {
-      if (*interrupted) return absl::CancelledError("interrupted");
+      if (*interrupted != 0) return absl::CancelledError("interrupted");
       ACCRUE_RETURN_IF_ERROR(workers.Check());
       const absl::StatusOr<client::Notice> notice = watcher.Next(kLook);
       if (notice.ok()) {
@@ -200,13 +211,12 @@ std::string OutcomeLine(const Outcome& outcome) {
       outcome.accumulation_buffer_bytes, outcome.published_bytes);
 }
 
-absl::StatusOr<Outcome> RunCoordinator(const Plan& plan,
-                                       const CoordinatorOptions& options,
-                                       const volatile bool* interrupted,
-                                       Display& display) {
+absl::StatusOr<Outcome> RunCoordinator(
+    const Plan& plan, const CoordinatorOptions& options,
+    const volatile std::sig_atomic_t* interrupted, Display& display) {
   // First what is most often missing.
   ACCRUE_ASSIGN_OR_RETURN(const Examples train,
-                          LoadExamples(plan.dataset, Part::kTrain));
+                          LoadTrainingExamples(plan.dataset, plan.examples));
   ACCRUE_ASSIGN_OR_RETURN(const Examples test,
                           LoadExamples(plan.dataset, Part::kTest));
   if (plan.workers > train.count()) {

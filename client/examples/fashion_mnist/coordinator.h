@@ -4,6 +4,7 @@
 #ifndef ACCRUE_CLIENT_EXAMPLES_FASHION_MNIST_COORDINATOR_H_
 #define ACCRUE_CLIENT_EXAMPLES_FASHION_MNIST_COORDINATOR_H_
 
+#include <csignal>
 #include <cstdint>
 #include <string>
 
@@ -34,11 +35,11 @@ struct CoordinatorOptions {
   absl::Duration patience = absl::Minutes(1);
 };
 
-// CANCELLED: `*interrupted` was set. However it ends, no worker runs any more.
-absl::StatusOr<Outcome> RunCoordinator(const Plan& plan,
-                                       const CoordinatorOptions& options,
-                                       const volatile bool* interrupted,
-                                       Display& display);
+// CANCELLED: `*interrupted` is no longer 0. However it ends, no worker runs any
+// more.
+absl::StatusOr<Outcome> RunCoordinator(
+    const Plan& plan, const CoordinatorOptions& options,
+    const volatile std::sig_atomic_t* interrupted, Display& display);
 
 }  // namespace accrue::fashion_mnist
 

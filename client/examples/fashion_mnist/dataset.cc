@@ -51,6 +51,20 @@ absl::StatusOr<Examples> LoadExamples(const std::string& folder, Part part) {
                   .labels = std::move(labels.values)};
 }
 
+absl::StatusOr<Examples> LoadTrainingExamples(const std::string& folder,
+                                              int64_t count) {
+  ACCRUE_ASSIGN_OR_RETURN(Examples examples,
+                          LoadExamples(folder, Part::kTrain));
+  if (count == 0) return examples;
+  if (count > examples.count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--examples: ", count, ", there are ", examples.count()));
+  }
+  examples.images.resize(static_cast<size_t>(count * kPixels));
+  examples.labels.resize(static_cast<size_t>(count));
+  return examples;
+}
+
 void Gather(const Examples& examples, absl::Span<const int64_t> indices,
             Batch* batch) {
   const auto count = static_cast<int64_t>(indices.size());

@@ -37,6 +37,11 @@ enum class Part { kTrain, kTest };
 // package that brings it. DATA_LOSS: damaged, or not this dataset.
 absl::StatusOr<Examples> LoadExamples(const std::string& folder, Part part);
 
+// The training data, or its first `count` examples if that is not 0.
+// INVALID_ARGUMENT: there are fewer.
+absl::StatusOr<Examples> LoadTrainingExamples(const std::string& folder,
+                                              int64_t count);
+
 // The examples of these indices, in their order.
 void Gather(const Examples& examples, absl::Span<const int64_t> indices,
             Batch* batch);

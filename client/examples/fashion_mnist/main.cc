@@ -2,6 +2,7 @@
 // being an Accrue daemon. Worker processes, each with its own share of the
 // data, push gradients; the daemon does all the rest.
 
+#include <csignal>
 #include <cstdint>
 #include <iostream>
 #include <signal.h>
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #include "CLI/CLI.hpp"
-#include "accrue/receive_pages.h"
 #include "client/examples/fashion_mnist/coordinator.h"
 #include "client/examples/fashion_mnist/plan.h"
 #include "client/examples/fashion_mnist/worker.h"
@@ -17,9 +17,10 @@
 namespace accrue::fashion_mnist {
 namespace {
 
-volatile bool interrupted = false;
+// The signal that asked for the end.
+volatile std::sig_atomic_t interrupted = 0;
 
-void Interrupt(int) { interrupted = true; }
+void Interrupt(int signal) { interrupted = signal; }
 
 // What the program was asked to do.
 struct Request {
@@ -46,6 +47,10 @@ void AddFlags(CLI::App& app, Request* request) {
       ->capture_default_str();
   app.add_option("--batch_size", plan.batch_size, "of one worker's push")
       ->check(CLI::Range(1, 60000))
+      ->capture_default_str();
+  app.add_option("--examples", plan.examples,
+                 "train on the first so many examples only; 0: on all")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--learning_rate", plan.learning_rate)
       ->check(CLI::NonNegativeNumber)
@@ -80,7 +85,6 @@ absl::Status RunAsCoordinator(Request& request) {
 }
 
 int Main(int argc, char** argv) {
-  client::KeepReceivePages();
   CLI::App app(
       "Trains a multilayer perceptron on Fashion-MNIST with worker processes "
       "and an Accrue daemon as the optimizer.",
@@ -96,7 +100,8 @@ int Main(int argc, char** argv) {
   std::cerr << (is_worker ? absl::StrCat("worker-", request.worker)
                           : std::string("fashion_mnist"))
             << ": " << status << std::endl;
-  return interrupted ? 130 : 1;
+  // As a shell reports a process that a signal ended.
+  return interrupted != 0 ? 128 + interrupted : 1;
 }
 
 }  // namespace

@@ -13,14 +13,15 @@ client::ModelSpec MakeSpec(const Plan& plan, int64_t batches_per_epoch) {
   for (const auto& tensor : network.tensors()) {
     spec.tensors.push_back({.name = tensor.name, .shape = tensor.shape});
   }
+  const int64_t warmup_updates = batches_per_epoch / 2;
   client::Hyperparameters hyperparameters;
   hyperparameters.learning_rate = plan.learning_rate;
   hyperparameters.weight_decay = 0.01;
-  hyperparameters.schedule =
-      client::Schedule{.kind = client::Schedule::Kind::kCosine,
-                       .warmup_updates = batches_per_epoch / 2,
-                       .total_updates = plan.epochs * batches_per_epoch,
-                       .final_factor = 0.01};
+  hyperparameters.schedule = client::Schedule{
+      .kind = client::Schedule::Kind::kCosine,
+      .warmup_updates = warmup_updates,
+      .total_updates = plan.epochs * batches_per_epoch - warmup_updates,
+      .final_factor = 0.01};
   spec.groups = {
       {.name = "all", .k = plan.workers, .hyperparameters = hyperparameters}};
   spec.optimizer.optimizer = client::Optimizer::kAdamW;

@@ -52,7 +52,7 @@ absl::Status Train(const Plan& plan, const Examples& examples, Share& share,
 
 absl::Status RunWorker(const Plan& plan, int64_t index) {
   ACCRUE_ASSIGN_OR_RETURN(const Examples examples,
-                          LoadExamples(plan.dataset, Part::kTrain));
+                          LoadTrainingExamples(plan.dataset, plan.examples));
   const int64_t batches =
       BatchesPerEpoch(examples.count(), plan.workers, plan.batch_size);
   Share share(examples.count(), plan.workers, index, batches, plan.seed);
