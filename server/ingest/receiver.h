@@ -41,6 +41,13 @@ namespace accrue {
 
 // What all streams share.
 struct IngestCore {
+  IngestCore(const IngestOptions& options, Ingest::FindModel find,
+             TimerQueue* timers, std::shared_ptr<Admission> admission)
+      : options(options),
+        find(std::move(find)),
+        timers(timers),
+        admission(std::move(admission)) {}
+
   const IngestOptions options;
   const Ingest::FindModel find;
   TimerQueue* const timers;
