@@ -43,8 +43,7 @@ endfunction()
 # One library a folder. DEPS pass on to whoever links it, since its headers name
 # them; PRIVATE_DEPS appear in its sources only. Without SRCS it is header-only.
 function(accrue_library)
-  cmake_parse_arguments(arg "" "NAME"
-    "SRCS;HDRS;DEPS;PUBLIC_DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(arg "" "NAME" "SRCS;HDRS;DEPS;PRIVATE_DEPS" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "${arg_NAME}: unknown: ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -53,13 +52,13 @@ function(accrue_library)
     target_compile_features(${arg_NAME} INTERFACE cxx_std_20)
     target_include_directories(${arg_NAME}
       INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
-    target_link_libraries(${arg_NAME} INTERFACE ${arg_DEPS} ${arg_PUBLIC_DEPS})
+    target_link_libraries(${arg_NAME} INTERFACE ${arg_DEPS})
     return()
   endif()
   add_library(${arg_NAME} ${arg_SRCS} ${arg_HDRS})
   accrue_configure_target(${arg_NAME})
   target_link_libraries(${arg_NAME}
-    PUBLIC ${arg_DEPS} ${arg_PUBLIC_DEPS}
+    PUBLIC ${arg_DEPS}
     PRIVATE ${arg_PRIVATE_DEPS})
 endfunction()
 
