@@ -22,7 +22,8 @@ struct Outcome {
   std::string err;
 };
 
-Outcome Run(std::vector<const char*> arguments, const std::string& input = "") {
+Outcome RunCtl(std::vector<const char*> arguments,
+               const std::string& input = "") {
   arguments.insert(arguments.begin(), "accruectl");
   std::istringstream in(input);
   std::ostringstream out;
@@ -37,7 +38,7 @@ Outcome Run(std::vector<const char*> arguments, const std::string& input = "") {
 constexpr char kNobody[] = "--target=127.0.0.1:1";
 
 TEST(CommandTest, HelpNamesEverySubcommandAndTheExitCodes) {
-  const Outcome help = Run({"--help"});
+  const Outcome help = RunCtl({"--help"});
   EXPECT_EQ(help.exit_code, kOk);
   for (const char* text :
        {"create", "initialize", "list", "describe", "sessions", "watch",
@@ -45,13 +46,13 @@ TEST(CommandTest, HelpNamesEverySubcommandAndTheExitCodes) {
         "ACCRUE_TARGET"}) {
     EXPECT_THAT(help.out, HasSubstr(text));
   }
-  const Outcome create = Run({"create", "--help"});
+  const Outcome create = RunCtl({"create", "--help"});
   EXPECT_EQ(create.exit_code, kOk);
   EXPECT_THAT(create.out, HasSubstr("means by default"));
 }
 
 TEST(CommandTest, TheVersionIsOneLine) {
-  const Outcome version = Run({"--version"});
+  const Outcome version = RunCtl({"--version"});
   EXPECT_EQ(version.exit_code, kOk);
   EXPECT_THAT(version.out, testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+\n"));
 }
@@ -77,7 +78,7 @@ TEST(CommandTest, FlagsThatCannotBeAreUsageErrors) {
       {"initialize", "m", "--initialize=zeros", "--values=f"},
   };
   for (const auto& arguments : cases) {
-    const Outcome outcome = Run(arguments);
+    const Outcome outcome = RunCtl(arguments);
     EXPECT_EQ(outcome.exit_code, kUsage)
         << testing::PrintToString(arguments) << outcome.err;
     EXPECT_NE(outcome.err, "") << testing::PrintToString(arguments);
@@ -85,7 +86,8 @@ TEST(CommandTest, FlagsThatCannotBeAreUsageErrors) {
 }
 
 TEST(CommandTest, ASpecThatCannotBeIsSaidWithItsLineBeforeAnyCall) {
-  const Outcome outcome = Run({kNobody, "create", "-"}, "name: m\ngroup: []\n");
+  const Outcome outcome =
+      RunCtl({kNobody, "create", "-"}, "name: m\ngroup: []\n");
   EXPECT_EQ(outcome.exit_code, kUsage);
   EXPECT_EQ(outcome.err,
             "error: standard input: line 2: unknown key \"group\" in the spec; "
@@ -93,17 +95,17 @@ TEST(CommandTest, ASpecThatCannotBeIsSaidWithItsLineBeforeAnyCall) {
 }
 
 TEST(CommandTest, AFileThatIsNotThereIsAFileError) {
-  EXPECT_EQ(Run({kNobody, "create", "/nowhere/m.yaml"}).exit_code, kFile);
+  EXPECT_EQ(RunCtl({kNobody, "create", "/nowhere/m.yaml"}).exit_code, kFile);
 }
 
 TEST(CommandTest, WithoutADaemonItSaysSoInTime) {
-  const Outcome outcome = Run({kNobody, "list", "--timeout=50ms"});
+  const Outcome outcome = RunCtl({kNobody, "list", "--timeout=50ms"});
   EXPECT_EQ(outcome.exit_code, kUnreachable);
   EXPECT_THAT(outcome.err, HasSubstr("127.0.0.1:1"));
 }
 
 TEST(CommandTest, ErrorsAreObjectsWhereOutputIsJson) {
-  const Outcome outcome = Run({kNobody, "list", "-ojson", "--timeout=50ms"});
+  const Outcome outcome = RunCtl({kNobody, "list", "-ojson", "--timeout=50ms"});
   EXPECT_EQ(outcome.exit_code, kUnreachable);
   EXPECT_EQ(outcome.out, "");
   const auto json = nlohmann::json::parse(outcome.err);

@@ -18,9 +18,10 @@ struct Progress {
   int64_t epoch = 0;  // epochs done
   int64_t epochs = 0;
   int64_t version = 0;
-  std::optional<double> loss;            // of the newest version's pushes
-  std::optional<double> train_accuracy;  // after the last epoch, of a sample
-  std::optional<double> test_accuracy;   // the same, of the whole test set
+  std::optional<double> loss = {};  // of the newest version's pushes
+  std::optional<double> train_accuracy =
+      {};  // after the last epoch, of a sample
+  std::optional<double> test_accuracy = {};  // the same, of the whole test set
   double pushes_per_second = 0;
 };
 
