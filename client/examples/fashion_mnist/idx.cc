@@ -60,7 +60,10 @@ class Reader {
       return absl::DataLossError(
           absl::StrCat(path_, ": longer than its header says"));
     }
-    return absl::OkStatus();
+    // A file that is cut off behind its data ends without an error count.
+    int error = Z_OK;
+    gzerror(file_.get(), &error);
+    return error == Z_OK ? absl::OkStatus() : Damaged();
   }
 
  private:
