@@ -14,31 +14,58 @@
 HWY_BEFORE_NAMESPACE();
 namespace accrue::kernels::HWY_NAMESPACE {
 
-template <class D>
+// Several vectors at once, so that a scalar is fetched once for all of them.
+template <class D, int kVectors>
 struct Number {
-  hn::Vec<D> lanes;
+  using Vector = hn::Vec<D>;
+  static constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  static constexpr int64_t kElems = kVectors * kLanes;
 
-  HWY_INLINE explicit Number(float x) : lanes(hn::Set(D(), x)) {}
-  HWY_INLINE explicit Number(hn::Vec<D> x) : lanes(x) {}
+  Vector vectors[kVectors];
 
-  static HWY_INLINE Number Load(D d, const float* from) {
-    return Number(LoadAny(d, from));
-  }
-  HWY_INLINE void Store(D d, float* to) const { hn::StoreU(lanes, d, to); }
+  Number() = default;
+  HWY_INLINE explicit Number(float x)
+      : Number(Each([all = hn::Set(D(), x)](int) HWY_ATTR { return all; })) {}
 
-  friend HWY_INLINE Number operator+(Number x, Number y) {
-    return Number(hn::Add(x.lanes, y.lanes));
+  // vector(0), vector(1), ...
+  template <class F>
+  static HWY_INLINE Number Each(const F& vector) {
+    Number result;
+    HWY_UNROLL(4)
+    for (int i = 0; i < kVectors; ++i) result.vectors[i] = vector(i);
+    return result;
   }
-  friend HWY_INLINE Number operator-(Number x, Number y) {
-    return Number(hn::Sub(x.lanes, y.lanes));
+
+  static HWY_INLINE Number Load(const float* from) {
+    return Each([&](int i)
+                    HWY_ATTR { return LoadAny(D(), from + i * kLanes); });
   }
-  friend HWY_INLINE Number operator*(Number x, Number y) {
-    return Number(hn::Mul(x.lanes, y.lanes));
+  HWY_INLINE void Store(float* to) const {
+    HWY_UNROLL(4)
+    for (int i = 0; i < kVectors; ++i) {
+      hn::StoreU(vectors[i], D(), to + i * kLanes);
+    }
   }
-  friend HWY_INLINE Number operator/(Number x, Number y) {
-    return Number(hn::Div(x.lanes, y.lanes));
+
+  friend HWY_INLINE Number operator+(const Number& x, const Number& y) {
+    return Each([&](int i)
+                    HWY_ATTR { return hn::Add(x.vectors[i], y.vectors[i]); });
   }
-  friend HWY_INLINE Number Sqrt(Number x) { return Number(hn::Sqrt(x.lanes)); }
+  friend HWY_INLINE Number operator-(const Number& x, const Number& y) {
+    return Each([&](int i)
+                    HWY_ATTR { return hn::Sub(x.vectors[i], y.vectors[i]); });
+  }
+  friend HWY_INLINE Number operator*(const Number& x, const Number& y) {
+    return Each([&](int i)
+                    HWY_ATTR { return hn::Mul(x.vectors[i], y.vectors[i]); });
+  }
+  friend HWY_INLINE Number operator/(const Number& x, const Number& y) {
+    return Each([&](int i)
+                    HWY_ATTR { return hn::Div(x.vectors[i], y.vectors[i]); });
+  }
+  friend HWY_INLINE Number Sqrt(const Number& x) {
+    return Each([&](int i) HWY_ATTR { return hn::Sqrt(x.vectors[i]); });
+  }
 };
 
 #define ACCRUE_ELEMENT HWY_INLINE

@@ -38,12 +38,12 @@ int32_t AddRows(const float* x, int64_t rows, float scale, double* lanes) {
   const auto magnitude = hn::Set(di, INT32_MAX);
   auto max_bits = hn::Zero(di);
   hn::Vec<decltype(dd)> sums[kVectors];
-#pragma GCC unroll 16
+  HWY_UNROLL(16)
   for (int i = 0; i < kVectors; ++i) {
     sums[i] = hn::LoadU(dd, lanes + i * kWidth);
   }
   for (const float* const end = x + rows * kLanes; x != end; x += kLanes) {
-#pragma GCC unroll 16
+    HWY_UNROLL(16)
     for (int i = 0; i < kVectors; ++i) {
       const auto value = LoadAny(df, x + i * kWidth);
       max_bits = hn::Max(max_bits, hn::And(hn::BitCast(di, value), magnitude));
@@ -51,7 +51,7 @@ int32_t AddRows(const float* x, int64_t rows, float scale, double* lanes) {
       sums[i] = hn::Add(sums[i], hn::Mul(scaled, scaled));
     }
   }
-#pragma GCC unroll 16
+  HWY_UNROLL(16)
   for (int i = 0; i < kVectors; ++i) {
     hn::StoreU(sums[i], dd, lanes + i * kWidth);
   }

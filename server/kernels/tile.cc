@@ -16,23 +16,19 @@ struct Variant {
   bool adaptive, classic, fold, update;
 };
 
-// The elements at t[i .. i + lanes of D).
-template <Variant kVariant, class D>
-HWY_INLINE void RunElements(D d, const TileScalars& s, const TileArrays& t,
+// Elements [i, i + N::kElems).
+template <Variant kVariant, class N>
+HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
                             const rule::UpdateScalars& update, int64_t i) {
-  using N = Number<D>;
   constexpr bool kMoments = !kVariant.classic || kVariant.update;
-  const bool has_theta =
-      s.look_ahead != nullptr || (kVariant.update && !s.nesterov);
-  N m(0.0f), v(0.0f), a(0.0f), theta(0.0f), next(0.0f);
-  if (kMoments) m = N::Load(d, t.m + i);
-  if (kMoments && kVariant.adaptive) v = N::Load(d, t.v + i);
-  if (has_theta) theta = N::Load(d, t.theta + i);
-
+  N m(0.0f), v(0.0f), a(0.0f), next(0.0f);
+  if (kMoments) m = N::Load(t.m + i);
+  if (kMoments && kVariant.adaptive) v = N::Load(t.v + i);
+  const auto theta = [&]() HWY_ATTR { return N::Load(t.theta + i); };
   const auto look_ahead = [&]() HWY_ATTR {
     if (s.look_ahead == nullptr) return;
-    next = StepAhead(s.look_ahead->ahead, theta, m);
-    if (!kVariant.update) next.Store(d, t.next + i);
+    next = StepAhead(s.look_ahead->ahead, theta(), m);
+    if (!kVariant.update) next.Store(t.next + i);
   };
   const auto fold = [&](const auto& scalars, N g) HWY_ATTR {
     m = FoldMomentum(scalars.keep1, scalars.gain1, g, m);
@@ -42,60 +38,61 @@ HWY_INLINE void RunElements(D d, const TileScalars& s, const TileArrays& t,
   };
 
   if (kVariant.fold && kVariant.classic) {
-    if (s.push_count > 0 && !s.pushes[0].first) a = N::Load(d, t.a + i);
+    if (s.push_count > 0 && !s.pushes[0].first) a = N::Load(t.a + i);
     for (int64_t p = 0; p < s.push_count; ++p) {
-      const N g = N(s.pushes[p].mult) * N::Load(d, t.x[p] + i);
+      const N g = N(s.pushes[p].mult) * N::Load(t.x[p] + i);
       a = Accumulate(s.pushes[p], g, a);
     }
-    if (s.push_count > 0) a.Store(d, t.a + i);
+    if (s.push_count > 0) a.Store(t.a + i);
   }
   if (kVariant.fold && !kVariant.classic) {
     look_ahead();
     for (int64_t p = 0; p < s.push_count; ++p) {
-      fold(s.pushes[p], N(s.pushes[p].mult) * N::Load(d, t.x[p] + i));
+      fold(s.pushes[p], N(s.pushes[p].mult) * N::Load(t.x[p] + i));
       if (p == 0 && s.look_ahead != nullptr) {
-        m = AddL2(s.look_ahead->l2, theta, m);
+        m = AddL2(s.look_ahead->l2, theta(), m);
       }
     }
   }
   if (kVariant.update && kVariant.classic) {
-    if (!kVariant.fold || s.push_count == 0) a = N::Load(d, t.a + i);
+    if (!kVariant.fold || s.push_count == 0) a = N::Load(t.a + i);
     N g = N(s.buffer_fold->mean) * a;
     if (!kVariant.fold) g = N(s.clip) * g;
     look_ahead();
-    fold(*s.buffer_fold, AddL2(s.buffer_fold->grad_l2, theta, g));
-    if (s.look_ahead != nullptr) m = AddL2(s.look_ahead->l2, theta, m);
+    fold(*s.buffer_fold, AddL2(s.buffer_fold->grad_l2, theta(), g));
+    if (s.look_ahead != nullptr) m = AddL2(s.look_ahead->l2, theta(), m);
   }
   if (kVariant.update) {
     if (!kVariant.fold && !kVariant.classic) m = N(s.clip) * m;
     if (kVariant.adaptive) {
-      next = StepAdam(update, s.epsilon_inside, theta, m, v);
+      next = StepAdam(update, s.epsilon_inside, theta(), m, v);
     } else if (s.nesterov) {
-      if (s.look_ahead == nullptr) next = N::Load(d, t.next + i);
+      if (s.look_ahead == nullptr) next = N::Load(t.next + i);
       next = StepSgd(update, next, m);
     } else {
-      m = AddL2(update.l2, theta, m);
-      next = StepSgd(update, theta, m);
+      m = AddL2(update.l2, theta(), m);
+      next = StepSgd(update, theta(), m);
     }
-    next.Store(d, t.next + i);
+    next.Store(t.next + i);
   }
-  if (kMoments) m.Store(d, t.m + i);
-  if (kMoments && kVariant.adaptive) v.Store(d, t.v + i);
+  if (kMoments) m.Store(t.m + i);
+  if (kMoments && kVariant.adaptive) v.Store(t.v + i);
 }
 
 template <Variant kVariant>
-void RunVariant(const TileScalars& s, const TileArrays& t) {
-  // A copy of our own stays in registers: the arrays might alias the original.
+void RunVariant(const TileScalars& scalars, const TileArrays& arrays) {
+  // Copies of our own stay in registers: the arrays might alias the originals.
+  const TileScalars s = scalars;
+  const TileArrays t = arrays;
   const rule::UpdateScalars update =
       kVariant.update ? *s.update : rule::UpdateScalars{};
-  const hn::ScalableTag<float> wide;
-  const hn::CappedTag<float, 1> one;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
+  using Wide = Number<hn::ScalableTag<float>, 4>;
+  using One = Number<hn::CappedTag<float, 1>, 1>;
   int64_t i = 0;
-  for (; i + lanes <= t.size; i += lanes) {
-    RunElements<kVariant>(wide, s, t, update, i);
+  for (; i + Wide::kElems <= t.size; i += Wide::kElems) {
+    RunElements<kVariant, Wide>(s, t, update, i);
   }
-  for (; i < t.size; ++i) RunElements<kVariant>(one, s, t, update, i);
+  for (; i < t.size; ++i) RunElements<kVariant, One>(s, t, update, i);
 }
 
 template <bool kAdaptive, bool kClassic>

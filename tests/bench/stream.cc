@@ -31,15 +31,15 @@ void StreamExactly(const StreamArrays& arrays, int64_t begin, int64_t end) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t i = begin; i < end; i += lanes) {
     auto sum = hn::LoadU(d, reads[0] + i);
-#pragma GCC unroll 8
+    HWY_UNROLL(8)
     for (size_t a = 1; a < kReads; ++a) {
       sum = hn::Add(sum, hn::LoadU(d, reads[a] + i));
     }
-#pragma GCC unroll 2
+    HWY_UNROLL(2)
     for (size_t a = 0; a < kUpdates; ++a) {
       hn::StoreU(hn::Add(hn::LoadU(d, updates[a] + i), sum), d, updates[a] + i);
     }
-#pragma GCC unroll 1
+    HWY_UNROLL(1)
     for (size_t a = 0; a < kWrites; ++a) hn::StoreU(sum, d, writes[a] + i);
   }
 }
