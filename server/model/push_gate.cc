@@ -1,7 +1,10 @@
 #include "server/model/push_gate.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/rule/cycle.h"
 #include "server/rule/groups.h"
 
 namespace accrue {
@@ -9,7 +12,6 @@ namespace {
 
 // A finite gradient whose square overflows would stay in v for ever.
 constexpr double kMaxGradient = 0x1p63;
-constexpr double kMaxRelativeWeight = 1000;
 
 absl::Status JudgeSequence(const PushHeader& header, const GateView& view,
                            Passed& passed) {
@@ -129,11 +131,12 @@ absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,
   if (header.weight.has_value()) {
     passed.weight = *header.weight / view.spec->nominal_weight;
     // Written so that a NaN is refused.
-    if (!(passed.weight > 0 && passed.weight <= kMaxRelativeWeight)) {
+    if (!(passed.weight >= rule::kMinWeight &&
+          passed.weight <= rule::kMaxWeight)) {
       return GateError(
           absl::StatusCode::kInvalidArgument, Reason::kUnspecified, view,
-          absl::StrCat("weight ", *header.weight, ", want above 0 and at most ",
-                       kMaxRelativeWeight, " times the nominal weight ",
+          absl::StrCat("weight ", *header.weight, ", want ", rule::kMinWeight,
+                       " to ", rule::kMaxWeight, " times the nominal weight ",
                        view.spec->nominal_weight));
     }
   }
@@ -150,11 +153,13 @@ absl::Status JudgePayload(const Push& push, const Passed& passed,
                      absl::StrCat("gradient element ", push.first_non_finite,
                                   " is not finite"));
   }
-  const double largest = push.max_abs / push.header.scale * passed.weight;
+  // A weight below 1 makes a square no smaller: it is squared first.
+  const double largest =
+      push.max_abs / push.header.scale * std::max(passed.weight, 1.0);
   if (!(largest <= kMaxGradient)) {
     return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
                      view,
-                     absl::StrCat("|g|*weight reaches ", largest,
+                     absl::StrCat("|g|*max(weight, 1) reaches ", largest,
                                   ", at most 2^63 can be squared"));
   }
   return absl::OkStatus();

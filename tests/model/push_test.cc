@@ -169,6 +169,10 @@ TEST_F(PushTest, NothingThatIsNotFiniteIsFolded) {
   push->header.scale = 0.5;
   ExpectRefused(*model, std::move(push), absl::StatusCode::kInvalidArgument,
                 Reason::kNonFinite);
+  push = harness_.NewPush(*model, session, 1, {0x1p64f, 0});
+  push->header.weight = 0.25;  // squared before it is weighed
+  ExpectRefused(*model, std::move(push), absl::StatusCode::kInvalidArgument,
+                Reason::kNonFinite);
   EXPECT_TRUE(harness_.PushNow(*model, session, 1, {0x1p63f, 0}).ok());
 }
 
@@ -177,7 +181,8 @@ TEST_F(PushTest, AWeightMustBeAboveZeroAndAtMostAThousandTimesNominal) {
   spec.nominal_weight = 2;
   auto model = harness_.Make(spec);
   const std::string session = harness_.Open(*model, "a")->id;
-  for (double bad : {0.0, -1.0, 2000.5, std::nan("")}) {
+  // 1e-30 of a push would leave a bias correction nothing to divide by.
+  for (double bad : {0.0, -1.0, 1e-30, 2000.5, std::nan("")}) {
     auto push = harness_.NewPush(*model, session, 1, {1});
     push->header.weight = bad;
     ExpectRefused(*model, std::move(push), absl::StatusCode::kInvalidArgument,
