@@ -1,15 +1,19 @@
 #include "server/flags.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
-#include <limits>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <unistd.h>
-#include <vector>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/yaml_config.h"
 
@@ -17,7 +21,7 @@ namespace accrue {
 namespace {
 
 constexpr char kPrefix[] = "ACCRUED_";
-constexpr double kLargest = static_cast<double>(int64_t{1} << 62);
+constexpr int64_t kLargestSize = int64_t{1} << 62;
 
 // Four fifths of the memory that this process may use.
 int64_t DefaultStateMemory() {
@@ -28,6 +32,47 @@ int64_t DefaultStateMemory() {
     bytes = std::min(bytes, container_bytes);
   }
   return bytes / 5 * 4;
+}
+
+// "256MiB", "1GB", "4096"; the unit's case does not matter.
+bool ParseSize(const std::string& text, int64_t* size) {
+  static constexpr struct {
+    const char* name;
+    int64_t bytes;
+  } kUnits[] = {
+      {"", 1},
+      {"b", 1},
+      {"kb", 1'000},
+      {"mb", 1'000'000},
+      {"gb", 1'000'000'000},
+      {"tb", 1'000'000'000'000},
+      {"kib", int64_t{1} << 10},
+      {"mib", int64_t{1} << 20},
+      {"gib", int64_t{1} << 30},
+      {"tib", int64_t{1} << 40},
+  };
+  const size_t digits =
+      std::min(text.find_first_not_of("0123456789"), text.size());
+  const std::string unit = absl::AsciiStrToLower(text.substr(digits));
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(text.substr(0, digits), &number)) return false;
+  for (const auto& known : kUnits) {
+    if (unit != known.name) continue;
+    *size = number * known.bytes;
+    return number <= kLargestSize / known.bytes;
+  }
+  return false;
+}
+
+// In the largest binary unit that gives a whole number.
+std::string FormatSize(int64_t size) {
+  const char* const units[] = {"", "KiB", "MiB", "GiB"};
+  size_t unit = 0;
+  while (unit + 1 < std::size(units) && size > 0 && size % 1024 == 0) {
+    size /= 1024;
+    ++unit;
+  }
+  return absl::StrCat(size, units[unit]);
 }
 
 // Adds flags that are environment variables as well.
@@ -49,37 +94,52 @@ class FlagSet {
 
   void Count(const std::string& name, int64_t& target,
              const std::string& description) {
-    Value(name, target, description)->check(CLI::Range(1.0, kLargest));
+    Value(name, target, description)->check(CLI::PositiveNumber);
   }
 
   void Size(const std::string& name, int64_t& target, int64_t least,
             const std::string& description) {
-    Value(name, target, description)
-        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true) &
-                    CLI::Range(static_cast<double>(least), kLargest))
-        ->type_name("SIZE");
+    Parsed(name, "SIZE", FormatSize(target), description,
+           [&target, least](const std::string& text) {
+             int64_t size = 0;
+             if (!ParseSize(text, &size) || size < least) {
+               return "want a size like 256MiB, at least " + FormatSize(least);
+             }
+             target = size;
+             return std::string();
+           });
   }
 
   void Duration(const std::string& name, absl::Duration& target,
                 const std::string& description) {
-    auto* option = app_.add_option_function<std::string>(
-        "--" + name,
-        [name, &target](const std::string& text) {
-          absl::Duration parsed;
-          if (!absl::ParseDuration(text, &parsed) ||
-              parsed <= absl::ZeroDuration()) {
-            throw CLI::ValidationError(
-                "--" + name, "\"" + text + "\", want a duration like 1.5s");
-          }
-          target = parsed;
-        },
-        description);
-    Named(name, option)
-        ->default_str(absl::FormatDuration(target))
-        ->type_name("DURATION");
+    Parsed(name, "DURATION", absl::FormatDuration(target), description,
+           [&target](const std::string& text) {
+             absl::Duration duration;
+             if (!absl::ParseDuration(text, &duration) ||
+                 duration <= absl::ZeroDuration()) {
+               return "want a duration like 1.5s";
+             }
+             target = duration;
+             return "";
+           });
   }
 
  private:
+  // `parse` returns what is wrong, or nothing.
+  void Parsed(const std::string& name, const std::string& type,
+              const std::string& default_text, const std::string& description,
+              std::function<std::string(const std::string&)> parse) {
+    CLI::Option* option = app_.add_option_function<std::string>(
+        "--" + name,
+        [name, parse = std::move(parse)](const std::string& text) {
+          const std::string wrong = parse(text);
+          if (wrong.empty()) return;
+          throw CLI::ValidationError("--" + name, "\"" + text + "\", " + wrong);
+        },
+        description);
+    Named(name, option)->type_name(type)->default_str(default_text);
+  }
+
   static CLI::Option* Named(const std::string& name, CLI::Option* option) {
     return option->envname(EnvironmentName(kPrefix, name));
   }
@@ -95,8 +155,7 @@ void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
       ->delimiter(',');
   flags.Value("listen_uds", options.unix_path, "path of a Unix socket");
   flags
-      .Value("listen_uds_mode", options.unix_mode,
-             "its permissions, octal (0600 is 384 in decimal)")
+      .Value("listen_uds_mode", options.unix_mode, "its permissions, in octal")
       ->default_str("0600");
   flags.Flag("insecure", insecure,
              "listen on addresses that other machines can reach, without TLS "

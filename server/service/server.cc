@@ -4,9 +4,11 @@
 #include <chrono>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_posix.h>
@@ -60,14 +62,18 @@ void SetChannelArguments(const ServerOptions& options,
   set(GRPC_ARG_ENABLE_CHANNELZ, 0);
 }
 
-// gRPC's registries of plug-ins are the process's and take each once only.
-void EnablePlugins(bool reflection) {
-  grpc::EnableDefaultHealthCheckService(true);
-  static bool reflecting = false;
-  if (reflection && !std::exchange(reflecting, true)) {
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+// Reflection registers itself with every server of a process that links it;
+// this takes it out again.
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>*
+                         plugins) override {
+    std::erase_if(*plugins, [](const auto& plugin) {
+      return plugin->name() == "proto_server_reflection";
+    });
   }
-}
+};
 
 absl::StatusOr<std::unique_ptr<Device>> MakeDevice(const std::string& name) {
   if (name == "auto" || name == "cpu") return MakeCpuDevice();
@@ -135,8 +141,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   ACCRUE_ASSIGN_OR_RETURN(
       parts->listener, Listener::Open(options.listener, &parts->connections));
 
-  EnablePlugins(options.reflection);
+  // Links reflection in where the linker would leave it out; it may be asked
+  // for any number of times.
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
+  if (!options.reflection) {
+    builder.SetOption(std::make_unique<WithoutReflection>());
+  }
   SetChannelArguments(options, builder);
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   // Reflection is the only synchronous service there is.

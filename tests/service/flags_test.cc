@@ -156,10 +156,12 @@ TEST_F(FlagsTest, BadConfigFilesAreRefused) {
 
 TEST_F(FlagsTest, BadValuesAreRefusedByName) {
   for (const char* argument :
-       {"--ingest_memory=0", "--ingest_memory=12XB", "--stream_window=1KiB",
-        "--push_idle_timeout=5", "--push_idle_timeout=-1s", "--threads=-1",
-        "--max_models=0", "--device=gpu", "--log_level=loud",
-        "--drain_timeout=0s", "--no_such_flag"}) {
+       {"--ingest_memory=0", "--ingest_memory=12XB", "--ingest_memory=MiB",
+        "--ingest_memory=9999999999GiB", "--ingest_memory=-1MiB",
+        "--stream_window=1KiB", "--push_idle_timeout=5",
+        "--push_idle_timeout=-1s", "--threads=-1", "--max_models=0",
+        "--device=gpu", "--log_level=loud", "--drain_timeout=0s",
+        "--no_such_flag"}) {
     const std::string flag =
         std::string(argument).substr(0, std::string(argument).find('='));
     EXPECT_THAT(Refusal({argument}), HasSubstr(flag));

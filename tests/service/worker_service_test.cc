@@ -50,12 +50,17 @@ class WorkerServiceTest : public ServiceFixture {
   std::string session_;
 };
 
-TEST_F(WorkerServiceTest, AStubPushesInMessagesOfAnySize) {
-  const std::string payload = FloatBytes({0.5, 0.25, -1});
+TEST_F(WorkerServiceTest, AStubPushesInMessagesOfManySizes) {
+  constexpr int64_t kElems = 10'000;
+  const v1::Version version = CreateInitialized(
+      PlainSpec("large", kElems), std::vector<float>(kElems, 3.0F));
+  const std::string session = OpenSession("large", "w");
+  const std::string payload = FloatBytes(std::vector<float>(kElems, 0.5F));
   int64_t sequence = 0;
-  for (const size_t chunk : {1, 5, 12, 100}) {
+  for (const size_t chunk : {16'384, 16'385, 39'999, 40'000, 100'000}) {
     grpc::ClientContext context;
-    v1::PushHeader header = Header(++sequence);
+    v1::PushHeader header =
+        HeaderFor("large", session, ++sequence, version, kElems);
     header.mutable_version()->set_number(sequence - 1);
     v1::PushResponse response;
     const grpc::Status status =
@@ -63,16 +68,16 @@ TEST_F(WorkerServiceTest, AStubPushesInMessagesOfAnySize) {
     ASSERT_TRUE(status.ok()) << Describe(status, context);
     EXPECT_EQ(response.folded_pushes(), sequence);
     EXPECT_EQ(response.version().number(), sequence);
-    EXPECT_EQ(response.version().lineage(), version_.lineage());
+    EXPECT_EQ(response.version().lineage(), version.lineage());
     EXPECT_TRUE(response.published());
     EXPECT_FALSE(response.duplicate());
     ASSERT_EQ(response.groups_size(), 1);
     EXPECT_EQ(response.groups(0).updates(), sequence);
   }
   v1::PullRequest pull;
-  pull.set_model("m");
+  pull.set_model("large");
   pull.set_encoding(v1::ENCODING_F32);
-  EXPECT_THAT(Floats(Pull(pull).bytes), ElementsAre(-1, 1, 7));
+  EXPECT_EQ(Floats(Pull(pull).bytes), std::vector<float>(kElems, 0.5F));
 }
 
 TEST_F(WorkerServiceTest, TheHeaderMayComeAlone) {
