@@ -174,8 +174,7 @@ TEST_F(IngestStress, EveryStreamIsAnsweredOnceAndNothingIsLeft) {
     while (running > 0) {
       finished.WaitWithDeadline(&mu, absl::Now() + absl::Milliseconds(7));
       for (const auto& [name, model] : models_) {
-        model->AbortAll(
-            MakeError(absl::StatusCode::kAborted, Reason::kStale, "too old"));
+        model->AbortAll();
       }
     }
   }

@@ -483,12 +483,10 @@ TEST_F(IngestTest, ALargePushIsNotStarvedBySmallOnes) {
 
 TEST_F(IngestTest, AnAbortEndsAPushThatWaitsOrArrives) {
   Start(Patient(1));
-  const absl::Status stale =
-      MakeError(absl::StatusCode::kAborted, Reason::kStale, "too old");
   const auto receiving = PushUpTo("a", kChunk);
   const auto waiting = StartPush(*ingest_);
   waiting->SendHeader(Header("a"), Bytes(0, 100));
-  model("a").AbortAll(stale);
+  model("a").AbortAll();
   ExpectError(*receiving, absl::StatusCode::kAborted, Reason::kStale);
   ExpectError(*waiting, absl::StatusCode::kAborted, Reason::kStale);
   EXPECT_EQ(ingest_->reserved_bytes(), 0);
