@@ -19,6 +19,7 @@ namespace accrue::fashion_mnist {
 namespace {
 
 constexpr absl::Duration kLook = absl::Milliseconds(100);
+constexpr absl::Duration kAnswer = absl::Seconds(10);
 constexpr absl::Duration kWorkersEnd = absl::Seconds(30);
 // The training accuracy is of a sample: the whole set would take six times as
 // long as the test set.
@@ -148,10 +149,13 @@ class Coordinator {
 
   // Why nothing moves, as far as the daemon knows.
   absl::Status Stalled() const {
-    ACCRUE_ASSIGN_OR_RETURN(const auto description, model_.Describe());
+    const auto description = model_.Describe();
     return absl::DeadlineExceededError(absl::StrCat(
-        "no new version for ", absl::FormatDuration(options_.patience),
-        "; missing: ", absl::StrJoin(description.missing_workers, ", ")));
+        "no new version for ", absl::FormatDuration(options_.patience), "; ",
+        description.ok()
+            ? absl::StrCat("missing: ",
+                           absl::StrJoin(description->missing_workers, ", "))
+            : description.status().ToString()));
   }
 
   absl::StatusOr<Outcome> Conclude() {
@@ -223,8 +227,9 @@ absl::StatusOr<Outcome> RunCoordinator(
     return absl::InvalidArgumentError(absl::StrCat(
         "--workers: ", plan.workers, ", more than there are examples"));
   }
-  ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
-                          client::Client::Connect(plan.target));
+  ACCRUE_ASSIGN_OR_RETURN(
+      const client::Client client,
+      client::Client::Connect(plan.target, {.call_timeout = kAnswer}));
   const int64_t batches =
       BatchesPerEpoch(train.count(), plan.workers, plan.batch_size);
   ACCRUE_ASSIGN_OR_RETURN(client::Model model,

@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "client/examples/fashion_mnist/coordinator.h"
 #include "client/examples/fashion_mnist/plan.h"
 #include "client/examples/fashion_mnist/worker.h"
@@ -27,6 +30,7 @@ struct Request {
   Plan plan;
   CoordinatorOptions options;
   std::string buffering = "embedded";
+  std::string patience = "1m";
   int64_t worker = -1;  // of a worker process
 };
 
@@ -65,6 +69,9 @@ void AddFlags(CLI::App& app, Request* request) {
   app.add_flag("--replace", request->options.replace,
                "delete a model of this name that is there; else training goes "
                "on with it");
+  app.add_option("--patience", request->patience,
+                 "without a new version for this long, training has failed")
+      ->capture_default_str();
   // For the processes that it starts itself.
   app.add_option("--worker", request->worker)->group("");
 }
@@ -74,6 +81,11 @@ absl::Status RunAsCoordinator(Request& request) {
   action.sa_handler = Interrupt;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  if (!absl::ParseDuration(request.patience, &request.options.patience)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--patience: expected a duration such as 30s, got \"",
+                     request.patience, "\""));
+  }
   request.plan.buffering =
       *client::ParseName<client::Buffering>(request.buffering);
   Display display(std::cout, isatty(STDOUT_FILENO) == 1);
