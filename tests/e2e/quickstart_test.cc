@@ -136,7 +136,7 @@ TEST_F(QuickstartTest, ADaemonThatEndsIsAFailedTraining) {
   ASSERT_NE(daemon, nullptr);
   const auto training =
       Program::Start({"fashion_mnist", "--target", daemon->tcp(), "--workers=2",
-                      "--epochs=1000", "--examples=2000", "--patience=1s"});
+                      "--epochs=1000", "--examples=2000", "--patience=10s"});
   ASSERT_NE(training, nullptr);
   ASSERT_TRUE(training->AwaitOutput("epoch 1/1000"));
   daemon->Kill();
