@@ -114,8 +114,16 @@ Publication::Registration Publication::Register(
     std::weak_ptr<Reader> reader) const {
   Registration registration;
   registration.publication_ = shared_from_this();
-  MutexLock lock(&mu_);
-  registration.place_ = readers_.insert(readers_.end(), std::move(reader));
+  absl::Status ended;
+  {
+    MutexLock lock(&mu_);
+    registration.place_ = readers_.insert(readers_.end(), reader);
+    ended = ended_;
+  }
+  // It found the publication when it was the newest, and lost a race since.
+  if (!ended.ok()) {
+    if (const auto late = reader.lock()) late->End(ended);
+  }
   return registration;
 }
 
@@ -123,6 +131,7 @@ void Publication::EndReaders(const absl::Status& why) const {
   std::list<std::weak_ptr<Reader>> readers;
   {
     MutexLock lock(&mu_);
+    ended_ = why;
     readers = readers_;
   }
   for (const std::weak_ptr<Reader>& weak : readers) {

@@ -88,6 +88,7 @@ class Publication : public std::enable_shared_from_this<Publication> {
     std::shared_ptr<const Publication> publication_;
     std::list<std::weak_ptr<Reader>>::iterator place_;
   };
+  // A reader that comes after EndReaders is told before this returns.
   Registration Register(std::weak_ptr<Reader> reader) const;
   void EndReaders(const absl::Status& why) const;
 
@@ -101,6 +102,7 @@ class Publication : public std::enable_shared_from_this<Publication> {
   const std::function<void()> on_release_;
   mutable Mutex mu_;
   mutable std::list<std::weak_ptr<Reader>> readers_ ACCRUE_GUARDED_BY(mu_);
+  mutable absl::Status ended_ ACCRUE_GUARDED_BY(mu_);  // why readers must go
 };
 
 }  // namespace accrue

@@ -65,6 +65,16 @@ TEST(PublicationTest, NotOneBitChangesBetweenUpdates) {
   }
 }
 
+TEST(PublicationTest, AReaderThatComesTooLateIsToldAtOnce) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(100, 1));
+  auto publication = model->newest();
+  publication->EndReaders(absl::AbortedError("needed"));
+  const auto late = HoldingReader::Of(publication);
+  EXPECT_TRUE(late->ended());
+  EXPECT_EQ(late->Why(), absl::AbortedError("needed"));
+}
+
 TEST(PublicationTest, AtMostMaxPublicationsExistAndUpdatesGoOn) {
   Harness harness;
   ModelSpec spec = SimpleSpec(2 * kernels::kBlockElems, 1);
