@@ -139,7 +139,8 @@ class Coordinator {
   }
 
   absl::Status Evaluate() {
-    ACCRUE_RETURN_IF_ERROR(model_.Pull(&parameters_).status());
+    ACCRUE_RETURN_IF_ERROR(
+        model_.Pull(&parameters_, {.timeout = options_.patience}).status());
     progress_.test_accuracy =
         Accuracy(network_, parameters_, test_, test_.count());
     progress_.train_accuracy =
