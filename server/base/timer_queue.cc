@@ -39,16 +39,18 @@ void TimerQueue::Stop() {
 
 TimerId TimerQueue::At(absl::Time time, absl::AnyInvocable<void()> callback) {
   const SteadyClock::time_point steady = ToSteady(time);
-  bool first = false;
+  bool sleeps_too_long = false;
   TimerId id;
   {
     MutexLock lock(&mutex_);
     if (stopping_) return id;
     id = TimerId(steady, ++last_number_);
-    const auto at = timers_.emplace(id, std::move(callback)).first;
-    first = at == timers_.begin();
+    timers_.emplace(id, std::move(callback));
+    // A timer that is set and cancelled again and again, as a stream's is, so
+    // wakes the thread once a period and not every time.
+    sleeps_too_long = steady < wakes_at_;
   }
-  if (first) changed_.Signal();
+  if (sleeps_too_long) changed_.Signal();
   return id;
 }
 
@@ -68,7 +70,9 @@ void TimerQueue::ThreadLoop() {
       while (due.empty()) {
         if (stopping_) return;
         if (timers_.empty()) {
+          wakes_at_ = SteadyClock::time_point::max();
           changed_.Wait(&mutex_);
+          wakes_at_ = SteadyClock::time_point::min();
           continue;
         }
         const auto first = timers_.begin();
@@ -76,8 +80,10 @@ void TimerQueue::ThreadLoop() {
         if (until <= SteadyClock::duration::zero()) {
           due = timers_.extract(first);
         } else {
+          wakes_at_ = first->first.time_;
           changed_.WaitWithDeadline(&mutex_,
                                     absl::Now() + absl::FromChrono(until));
+          wakes_at_ = SteadyClock::time_point::min();
         }
       }
     }

@@ -65,10 +65,12 @@ class TimerQueue {
   void ThreadLoop() ACCRUE_EXCLUDES(mutex_);
 
   Mutex mutex_;
-  CondVar changed_;  // an earlier first timer, or stopping
+  CondVar changed_;  // a timer before wakes_at_, or stopping
   std::map<TimerId, absl::AnyInvocable<void()>> timers_
       ACCRUE_GUARDED_BY(mutex_);
   int64_t last_number_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  // Until when the thread sleeps unless it is woken; min() while it is awake.
+  TimerId::Time wakes_at_ ACCRUE_GUARDED_BY(mutex_) = TimerId::Time::min();
   bool stopping_ ACCRUE_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
