@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <random>
@@ -154,7 +155,7 @@ void IngestStress::Send(std::mt19937& random) {
 
 TEST_F(IngestStress, EveryStreamIsAnsweredOnceAndNothingIsLeft) {
   constexpr uint32_t kSeed = 20;
-  RecordProperty("seed", static_cast<int>(kSeed));
+  std::cout << "seed " << kSeed << "\n";
   Mutex mu;
   CondVar finished;
   int running = kSenders;
@@ -180,6 +181,7 @@ TEST_F(IngestStress, EveryStreamIsAnsweredOnceAndNothingIsLeft) {
   }
   for (std::thread& sender : senders) sender.join();
 
+  std::cout << answered_ok_ << " of " << kSenders * kPushes << " folded\n";
   EXPECT_EQ(folded_, answered_ok_);
   EXPECT_GT(answered_ok_, 0);
   EXPECT_EQ(ingest_->stream_count(), 0);

@@ -405,6 +405,25 @@ TEST_F(IngestTest, ATricklingSenderIsDropped) {
             absl::string_view::npos);
 }
 
+TEST_F(IngestTest, ATricklingSenderMakesRoomForThoseWhoWait) {
+  IngestOptions options = Patient(4);
+  options.push_idle_timeout = absl::Milliseconds(200);
+  options.push_min_rate = int64_t{1} << 40;
+  Start(options);
+  const auto call = StartPush(*ingest_);
+  call->SendHeader(Header("large"));
+  const auto next = StartPush(*ingest_);
+  next->SendHeader(Header("large"));
+  EXPECT_FALSE(next->reading());
+  for (int64_t at = 0; at < 4 * kLargeElems - kChunk; at += kChunk) {
+    if (call->AwaitAnswerFor(absl::Milliseconds(50))) break;
+    call->SendChunk(Bytes(at, at + kChunk));
+  }
+  ExpectError(*call, absl::StatusCode::kDeadlineExceeded, Reason::kSlowPush);
+  EXPECT_TRUE(next->AwaitRead());
+  next->Cancel();
+}
+
 TEST_F(IngestTest, AWaitForMemoryIsBounded) {
   IngestOptions options = Patient(1);
   options.admission_timeout = kSoon;
