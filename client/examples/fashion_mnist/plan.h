@@ -22,7 +22,7 @@ struct Plan {
   int64_t epochs = 10;
   int64_t batch_size = 64;  // of one worker's push
   int64_t examples = 0;     // train on the first so many only; 0: on all
-  double learning_rate = 2e-3;
+  double learning_rate = 3e-3;
   uint64_t seed = 1;
   client::Buffering buffering = client::Buffering::kEmbedded;
 };
