@@ -80,6 +80,7 @@ TEST(ChunkStreamTest, LargePiecesAreReferencedNotCopied) {
   const std::vector<std::byte> bytes = Pattern(1 << 20);
   const Payload payload = Cut(bytes, {1 << 20});
   ChunkStream chunks(payload, "", 256 << 10);
+  int64_t start = 0;
   std::vector<grpc::ByteBuffer> messages;
   for (int i = 0; !chunks.done(); ++i) {
     messages.push_back(chunks.Next());
@@ -88,7 +89,8 @@ TEST(ChunkStreamTest, LargePiecesAreReferencedNotCopied) {
     ASSERT_TRUE(messages.back().Dump(&slices).ok());
     ASSERT_EQ(slices.size(), 2);
     EXPECT_EQ(static_cast<const void*>(slices[1].begin()),
-              bytes.data() + i * (256 << 10));
+              bytes.data() + start);
+    start += slices[1].size();
   }
   // They are given back one by one, whoever else still refers to them.
   grpc::ByteBuffer copy = messages[0];
@@ -96,6 +98,16 @@ TEST(ChunkStreamTest, LargePiecesAreReferencedNotCopied) {
   EXPECT_EQ(chunks.held(), 1);
   copy.Clear();
   EXPECT_EQ(chunks.held(), 0);
+}
+
+TEST(ChunkStreamTest, TheFirstMessageIsOneThatCanWait) {
+  const std::vector<std::byte> bytes = Pattern((2 << 20) + 1);
+  const Payload payload = Cut(bytes, {bytes.size()});
+  ChunkStream chunks(payload, "", 1 << 20);
+  std::vector<int64_t> sizes;
+  while (!chunks.done()) sizes.push_back(Parse(chunks.Next()).chunk().size());
+  EXPECT_EQ(sizes, (std::vector<int64_t>{64 << 10, 1 << 20,
+                                         (1 << 20) + 1 - (64 << 10)}));
 }
 
 TEST(ChunkStreamTest, TheChecksumIsThatOfTheWholePayload) {

@@ -127,7 +127,8 @@ TEST_F(WorkerTest, ALargeGradientGoesInChunks) {
   const FoldedPush folded = daemon_.folded()[0];
   EXPECT_EQ(folded.payload, BytesOf(large));
   EXPECT_THAT(folded.chunk_bytes,
-              testing::ElementsAre(1 << 20, 1 << 20, 2'400'000 - (2 << 20)));
+              testing::ElementsAre(64 << 10, 1 << 20, 1 << 20,
+                                   2'400'000 - (2 << 20) - (64 << 10)));
 }
 
 TEST_F(WorkerTest, ARefusalThatIsPartOfTrainingIsAResult) {

@@ -30,6 +30,10 @@ static_assert(kChunkField == v1::InitializeModelRequest::kChunkFieldNumber);
 
 constexpr int64_t kCopiedBelowBytes = 8 << 10;
 
+// What comes with the header while the daemon has no memory free, it has to
+// hold nevertheless; a first message with more than this it may refuse.
+constexpr int64_t kFirstChunkBytes = 64 << 10;
+
 // The beginning of a length-delimited field, its content still missing.
 std::string FieldPrefix(int field, int64_t content_bytes) {
   uint8_t buffer[16];
@@ -52,13 +56,15 @@ ChunkStream::ChunkStream(const Payload& payload, const std::string& header,
                          int64_t chunk_bytes)
     : payload_(payload),
       chunk_bytes_(chunk_bytes),
+      next_bytes_(std::min(chunk_bytes, kFirstChunkBytes)),
       prefix_(FieldPrefix(kHeaderField, header.size()) + header),
       left_bytes_(payload.size_bytes()) {}
 
 grpc::ByteBuffer ChunkStream::Next() {
   std::vector<grpc::Slice> slices;
   std::string copied = std::exchange(prefix_, std::string());
-  int64_t chunk_left = std::min(left_bytes_, chunk_bytes_);
+  int64_t chunk_left =
+      std::min(left_bytes_, std::exchange(next_bytes_, chunk_bytes_));
   left_bytes_ -= chunk_left;
   if (chunk_left > 0) copied += FieldPrefix(kChunkField, chunk_left);
   while (chunk_left > 0) {

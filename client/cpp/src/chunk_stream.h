@@ -2,8 +2,9 @@
 // which reference the caller's memory instead of copying it.
 //
 // Shapes.    message 0: field 1, the header, and field 2, the first chunk;
-//            message i: field 2. Chunks have `chunk_bytes`, but for the last;
-//            without a payload message 0 is the header alone
+//            message i: field 2. Chunks have `chunk_bytes`, but for the last,
+//            and for the first, which has at most 64 KiB; without a payload
+//            message 0 is the header alone
 // Memory.    messages point into the payload; held() counts the pieces that
 //            gRPC has not released. Pieces below 8 KiB are copied: that is
 //            cheaper than a reference
@@ -41,6 +42,7 @@ class ChunkStream {
  private:
   const Payload& payload_;
   const int64_t chunk_bytes_;
+  int64_t next_bytes_;  // of the next chunk, if there are as many
   std::string prefix_;  // the header's field, until it is sent
   int64_t left_bytes_;
   size_t part_ = 0;         // where the next chunk begins
