@@ -50,7 +50,10 @@ absl::Duration RunTime() {
 // number of pushes, or minus one after an error.
 int64_t PushUntil(absl::Time end, const std::string& target,
                   const std::string& name, const std::vector<float>& gradient) {
-  const auto client = Client::Connect(target);
+  // A retry would hide a refusal: the wait before it is beyond any timeout.
+  const auto client = Client::Connect(
+      target,
+      {.initial_backoff = 2 * kPushTimeout, .max_backoff = 2 * kPushTimeout});
   if (!client.ok()) return -1;
   const auto model = client->OpenModel(kModel);
   if (!model.ok()) return -1;
