@@ -87,10 +87,11 @@ RawSockets::~RawSockets() {
   }
 }
 
-void RawSockets::Transfer(const std::byte* bytes) {
+void RawSockets::Transfer(const std::vector<const std::byte*>& sources) {
   std::vector<std::thread> threads;
-  for (Connection& connection : connections_) {
-    threads.emplace_back([&connection, bytes] {
+  for (size_t i = 0; i < connections_.size(); ++i) {
+    Connection& connection = connections_[i];
+    threads.emplace_back([&connection, bytes = sources[i]] {
       SendAll(connection.sender, bytes, connection.buffer.size());
       std::byte told;
       ReceiveAll(connection.sender, &told, 1);

@@ -22,8 +22,9 @@ class RawSockets {
   RawSockets(const RawSockets&) = delete;
   RawSockets& operator=(const RawSockets&) = delete;
 
-  // Sends `bytes` (buffer_bytes of them) over every connection at once.
-  void Transfer(const std::byte* bytes);
+  // Sends buffer_bytes over every connection at once. sources[i]: what
+  // connection i sends; they may be the same.
+  void Transfer(const std::vector<const std::byte*>& sources);
 
  private:
   struct Connection {

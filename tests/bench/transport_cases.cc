@@ -111,9 +111,16 @@ BenchResult Rates(const Timings& timings, double bytes) {
 BenchResult RunPush(const BenchOptions& options, Transport transport,
                     int workers, bool fold) {
   Rig rig(options, transport, kElems, kWorkers, workers);
-  std::vector<float> gradient(kElems, 1e-3f);
-  // Read, checked, hashed and refused: everything but the fold.
-  if (!fold) gradient.back() = std::nanf("");
+  // Each worker's own, as in different processes: senders that share one would
+  // find in the cache what another has just read.
+  std::vector<std::vector<float>> gradients(static_cast<size_t>(workers),
+                                            std::vector<float>(kElems, 1e-3f));
+  std::vector<const std::byte*> sources;
+  for (std::vector<float>& gradient : gradients) {
+    // Read, checked, hashed and refused: everything but the fold.
+    if (!fold) gradient.back() = std::nanf("");
+    sources.push_back(reinterpret_cast<const std::byte*>(gradient.data()));
+  }
   RawSockets raw(transport, workers, kBytes);
   const int pushes = kWorkers / workers;
   const Timings timings = MeasureInterleaved(
@@ -121,13 +128,16 @@ BenchResult RunPush(const BenchOptions& options, Transport transport,
       [&] {
         Together(workers, [&](int w) {
           for (int i = 0; i < pushes; ++i) {
-            if (rig.Push(w, gradient).accepted != fold) std::exit(1);
+            if (rig.Push(w, gradients[static_cast<size_t>(w)]).accepted !=
+                fold) {
+              std::exit(1);
+            }
           }
         });
       },
       [&] {
         for (int i = 0; i < pushes; ++i) {
-          raw.Transfer(reinterpret_cast<const std::byte*>(gradient.data()));
+          raw.Transfer(sources);
         }
       });
   return Rates(timings, static_cast<double>(kWorkers) * kBytes);
@@ -145,7 +155,9 @@ BenchResult RunPull(const BenchOptions& options, Transport transport) {
         });
       },
       [&] {
-        raw.Transfer(reinterpret_cast<const std::byte*>(into[0].data()));
+        // All of one source, as readers of one publication.
+        raw.Transfer(std::vector<const std::byte*>(
+            kWorkers, reinterpret_cast<const std::byte*>(into[0].data())));
       });
   return Rates(timings, static_cast<double>(kWorkers) * kBytes);
 }
