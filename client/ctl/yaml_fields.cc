@@ -30,6 +30,7 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
 // What the key was probably meant to be, else all that it could be.
 std::string Suggestion(absl::string_view key,
                        const std::vector<Field>& fields) {
+  if (fields.empty()) return "it has none";
   const auto distance = [key](const Field& field) {
     return EditDistance(key, field.key);
   };

@@ -151,7 +151,7 @@ TEST(SpecFileTest, EveryComplaintNamesFileLineAndWhatWasExpected) {
       {smallest + "initializers: [{tensor: w, uniform: {low: 1}}]\n",
        "line 7: uniform needs \"high\""},
       {smallest + "initializers: [{tensor: w, kaiming: {gain: 1}}]\n",
-       "line 7: unknown key \"gain\" in kaiming"},
+       "line 7: unknown key \"gain\" in kaiming; it has none"},
       {"name: m\ngroups: [{name: all}]\ntensors: [{name: w, shape: [1]}]\n",
        "line 2: a group needs \"hyperparameters\""},
       {"name: m\ngroups:\n- name: all\n  hyperparameters: {beta1: 0.9}\n",
