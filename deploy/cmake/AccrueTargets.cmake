@@ -31,7 +31,9 @@ function(accrue_configure_target target)
   if(ACCRUE_SANITIZE)
     target_compile_options(${target} PRIVATE
       -fsanitize=${ACCRUE_SANITIZE} -fno-sanitize-recover=all
-      -fno-omit-frame-pointer)
+      -fno-omit-frame-pointer
+      # GCC takes what the sanitizers add for uses of unset variables.
+      -Wno-maybe-uninitialized)
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
     target_link_options(${target} PRIVATE -fsanitize=${ACCRUE_SANITIZE})
   endif()
@@ -139,6 +141,7 @@ function(accrue_test_properties name)
     ACCRUE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
     ACCRUE_PYTHON=${PROJECT_SOURCE_DIR}/build/python/bin/python3
     UBSAN_OPTIONS=print_stacktrace=1
+    TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/deploy/cmake/tsan_suppressions.txt
     ${arg_ENV})
   set_tests_properties(${name} PROPERTIES
     LABELS "${arg_LABELS}"

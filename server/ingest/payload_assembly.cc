@@ -1,11 +1,18 @@
 #include "server/ingest/payload_assembly.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/ingest/admission.h"
 
 namespace accrue {
+namespace {
+
+// What is scanned and then hashed while it is in the nearest cache.
+constexpr int64_t kScanBytes = 16 << 10;
+
+}  // namespace
 
 PayloadAssembly::PayloadAssembly(Expected expected)
     : expected_(std::move(expected)),
@@ -18,12 +25,20 @@ absl::Status PayloadAssembly::AddFirst(ByteChain chunk) {
                   absl::StrCat("at least ", bytes, " bytes, want ",
                                expected_.payload_bytes));
   }
-  for (const ByteChain::Span& span : chunk.spans()) {
-    scan_.Update(span.data, span.size);
-    hash_.Update(span.data, span.size);
-  }
   chain_.Append(std::move(chunk));
   return absl::OkStatus();
+}
+
+void PayloadAssembly::Scan() {
+  const absl::Span<const ByteChain::Span> spans = chain_.spans();
+  for (; scanned_spans_ < spans.size(); ++scanned_spans_) {
+    const ByteChain::Span& span = spans[scanned_spans_];
+    for (int64_t i = 0; i < span.size; i += kScanBytes) {
+      const int64_t size = std::min(kScanBytes, span.size - i);
+      scan_.Update(span.data + i, size);
+      hash_.Update(span.data + i, size);
+    }
+  }
 }
 
 absl::Status PayloadAssembly::Add(ByteChain chunk) {
@@ -42,7 +57,8 @@ absl::Status PayloadAssembly::Add(ByteChain chunk) {
   return AddFirst(std::move(chunk));
 }
 
-absl::Status PayloadAssembly::Finish() const {
+absl::Status PayloadAssembly::Finish() {
+  Scan();
   if (received_bytes() != expected_.payload_bytes) {
     return Refuse(Reason::kPartial,
                   absl::StrCat("the stream ended after ", received_bytes(),

@@ -1,6 +1,10 @@
 // PayloadAssembly: a payload that grows chunk by chunk, scanned and hashed
 // while each chunk is hot in cache.
 //
+//   status = assembly.Add(chunk);  // judged by its size, and kept
+//   read();                        // the next may come in the meantime
+//   assembly.Scan();
+//
 // Memory.    chunks are kept as they came, uncopied.
 // Errors.    INVALID_ARGUMENT kWrongShape: more than expected, or chunks too
 //            small; kPartial: less; kChecksum. Nothing more may be added.
@@ -8,6 +12,7 @@
 #ifndef ACCRUE_SERVER_INGEST_PAYLOAD_ASSEMBLY_H_
 #define ACCRUE_SERVER_INGEST_PAYLOAD_ASSEMBLY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -42,8 +47,10 @@ class PayloadAssembly {
   absl::Status AddFirst(ByteChain chunk);
   // A message of its own: of kMinChunkBytes at least, but for the last one.
   absl::Status Add(ByteChain chunk);
+  // Reads what was added since; Finish sees to what is left.
+  void Scan();
   // No more will come: is it complete and what the sender meant?
-  absl::Status Finish() const;
+  absl::Status Finish();
 
   int64_t received_bytes() const { return chain_.size_bytes(); }
   int64_t payload_bytes() const { return expected_.payload_bytes; }
@@ -59,6 +66,7 @@ class PayloadAssembly {
   ByteChain chain_;
   kernels::ArrivalScan scan_;
   kernels::PayloadHash hash_;
+  size_t scanned_spans_ = 0;
   bool last_seen_ = false;  // a chunk that only the last one may be
 };
 

@@ -164,7 +164,10 @@ void Receiver::AddChunk(ByteChain chunk, bool first) {
   if (!added.ok()) return Fail(std::move(added));
   if (size > 0) progress_at_ = Clock::now();
   ArmTimer();
+  // The next one may arrive while this one is scanned: on another thread, which
+  // leaves it to the strand.
   callbacks_.read();
+  payload_->Scan();
 }
 
 void Receiver::Finish() {

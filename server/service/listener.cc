@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/local_socket.h"
 #include "server/base/logging.h"
 #include "server/base/status_macros.h"
 
@@ -207,6 +208,7 @@ bool Listener::Adopt(int fd) {
   SetOption(
       fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
       static_cast<int>(absl::ToInt64Milliseconds(options_.tcp_user_timeout)));
+  FitLocalSendBuffer(fd);
   adopt_(fd);
   epoll_event event{.events = 0, .data = {.fd = duplicate}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, duplicate, &event);

@@ -8,6 +8,7 @@ namespace accrue::bench {
 namespace {
 
 constexpr int kMinRuns = 5;
+constexpr int kWarmUps = 3;
 
 std::vector<BenchCase>& Registry() {
   static auto* const cases = new std::vector<BenchCase>;
@@ -49,8 +50,10 @@ double Median(std::vector<double> seconds) {
 
 Timings MeasureInterleaved(double min_seconds, const std::function<void()>& run,
                            const std::function<void()>& baseline) {
-  run();
-  baseline();
+  for (int i = 0; i < kWarmUps; ++i) {
+    run();
+    baseline();
+  }
   std::vector<double> seconds, baseline_seconds;
   double spent = 0;
   while (spent < min_seconds || seconds.size() < kMinRuns) {

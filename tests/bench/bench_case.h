@@ -51,7 +51,8 @@ struct Timings {
 };
 
 // Runs the two in turn, A B A B ..., so that both meet the same weather, for
-// min_seconds and at least five times each, after one unmeasured run of each.
+// min_seconds and at least five times each, after unmeasured ones in which
+// memory is touched for the first time and sockets find their pace.
 Timings MeasureInterleaved(double min_seconds, const std::function<void()>& run,
                            const std::function<void()>& baseline);
 

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/bench/bench_case.h"
+#include "tests/bench/worker_process.h"
 
 namespace accrue::bench {
 namespace {
@@ -87,4 +88,9 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace accrue::bench
 
-int main(int argc, char** argv) { return accrue::bench::Main(argc, argv); }
+int main(int argc, char** argv) {
+  if (accrue::bench::IsWorkerProcess(argc, argv)) {
+    return accrue::bench::RunWorkerProcess(argv);
+  }
+  return accrue::bench::Main(argc, argv);
+}

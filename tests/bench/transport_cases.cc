@@ -1,22 +1,19 @@
 // push/*, pull/*, roundtrip/1KiB: the real daemon and the SDK, against raw
 // connections that carry the same bytes.
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "accrue/client.h"
-#include "accrue/receive_pages.h"
 #include "tests/bench/bench_case.h"
 #include "tests/bench/empty_call.h"
 #include "tests/bench/raw_sockets.h"
+#include "tests/bench/worker_process.h"
 #include "tests/e2e/daemon.h"
 
 namespace accrue::bench {
@@ -47,13 +44,6 @@ std::unique_ptr<Daemon> StartDaemon(const BenchOptions& options) {
   return Daemon::Start({"--threads=" + std::to_string(options.threads)});
 }
 
-// Calls work(worker) for every worker at once.
-void Together(int workers, const std::function<void(int)>& work) {
-  std::vector<std::thread> threads;
-  for (int w = 0; w < workers; ++w) threads.emplace_back(work, w);
-  for (std::thread& thread : threads) thread.join();
-}
-
 client::ModelSpec Spec(int64_t elems, int64_t k) {
   client::ModelSpec spec;
   spec.name = "bench";
@@ -64,42 +54,38 @@ client::ModelSpec Spec(int64_t elems, int64_t k) {
   return spec;
 }
 
-// A daemon with one initialized model and workers, each with a connection.
+// A daemon with one initialized model.
 class Rig {
  public:
   Rig(const BenchOptions& options, Transport transport, int64_t elems,
-      int64_t k, int workers)
+      int64_t k)
       : daemon_(StartDaemon(options)),
-        target_(transport == Transport::kTcp ? daemon_->tcp()
-                                             : daemon_->uds()) {
-    client::KeepReceivePages();
-    for (int w = 0; w < workers; ++w) {
-      clients_.push_back(Must(client::Client::Connect(target_)));
-      models_.push_back(Must(clients_.back().CreateOrOpen(Spec(elems, k))));
-      Must(models_.back().InitializeWith({{.tensor = "w"}}, 1).status());
-      workers_.push_back(Must(models_.back().OpenWorker()));
-    }
-    version_ = *Must(models_[0].Describe()).version;
+        target_(transport == Transport::kTcp ? daemon_->tcp() : daemon_->uds()),
+        client_(Must(client::Client::Connect(target_))),
+        model_(Must(client_.CreateOrOpen(Spec(elems, k)))) {
+    Must(model_.InitializeWith({{.tensor = "w"}}, 1).status());
   }
 
   const std::string& target() const { return target_; }
-  const client::Model& model(int w) const {
-    return models_[static_cast<size_t>(w)];
-  }
-
-  client::PushResult Push(int w, const std::vector<float>& gradient) {
-    return Must(
-        workers_[static_cast<size_t>(w)].Push(gradient, {.version = version_}));
-  }
+  const client::Model& model() const { return model_; }
 
  private:
   std::unique_ptr<Daemon> daemon_;
   std::string target_;
-  std::vector<client::Client> clients_;
-  std::vector<client::Model> models_;
-  std::vector<client::Worker> workers_;
-  client::Version version_;
+  client::Client client_;
+  client::Model model_;
 };
+
+std::vector<std::unique_ptr<WorkerProcess>> StartWorkers(const Rig& rig,
+                                                         int count,
+                                                         bool unsound) {
+  std::vector<std::unique_ptr<WorkerProcess>> workers;
+  for (int w = 0; w < count; ++w) {
+    workers.push_back(
+        std::make_unique<WorkerProcess>(rig.target(), kElems, unsound));
+  }
+  return workers;
+}
 
 BenchResult Rates(const Timings& timings, double bytes) {
   return {.value = bytes / timings.seconds / 1e9,
@@ -109,68 +95,63 @@ BenchResult Rates(const Timings& timings, double bytes) {
 
 // A round is a cycle: k = 4 pushes over all workers together.
 BenchResult RunPush(const BenchOptions& options, Transport transport,
-                    int workers, bool fold) {
-  Rig rig(options, transport, kElems, kWorkers, workers);
-  // Each worker's own, as in different processes: senders that share one would
-  // find in the cache what another has just read.
-  std::vector<std::vector<float>> gradients(static_cast<size_t>(workers),
-                                            std::vector<float>(kElems, 1e-3f));
+                    int worker_count, bool fold) {
+  const Rig rig(options, transport, kElems, kWorkers);
+  const auto workers = StartWorkers(rig, worker_count, /*unsound=*/!fold);
+  // Each connection's own, as in different processes: senders that share one
+  // would find in the cache what another has just read.
+  const std::vector<std::vector<float>> gradients(
+      static_cast<size_t>(worker_count), std::vector<float>(kElems, 1e-3f));
   std::vector<const std::byte*> sources;
-  for (std::vector<float>& gradient : gradients) {
-    // Read, checked, hashed and refused: everything but the fold.
-    if (!fold) gradient.back() = std::nanf("");
+  for (const std::vector<float>& gradient : gradients) {
     sources.push_back(reinterpret_cast<const std::byte*>(gradient.data()));
   }
-  RawSockets raw(transport, workers, kBytes);
-  const int pushes = kWorkers / workers;
+  RawSockets raw(transport, worker_count, kBytes);
+  const int pushes = kWorkers / worker_count;
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
-        Together(workers, [&](int w) {
-          for (int i = 0; i < pushes; ++i) {
-            if (rig.Push(w, gradients[static_cast<size_t>(w)]).accepted !=
-                fold) {
-              std::exit(1);
-            }
-          }
-        });
+        for (const auto& worker : workers) worker->StartPushes(pushes);
+        for (const auto& worker : workers) worker->Await();
       },
       [&] {
-        for (int i = 0; i < pushes; ++i) {
-          raw.Transfer(sources);
-        }
+        for (int i = 0; i < pushes; ++i) raw.Transfer(sources);
       });
   return Rates(timings, static_cast<double>(kWorkers) * kBytes);
 }
 
 BenchResult RunPull(const BenchOptions& options, Transport transport) {
-  Rig rig(options, transport, kElems, kWorkers, kWorkers);
-  std::vector<std::vector<float>> into(kWorkers, std::vector<float>(kElems));
+  const Rig rig(options, transport, kElems, kWorkers);
+  const auto workers = StartWorkers(rig, kWorkers, /*unsound=*/false);
+  // All of one source, as readers of one publication.
+  const std::vector<float> source(kElems, 1e-3f);
   RawSockets raw(transport, kWorkers, kBytes);
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
-        Together(kWorkers, [&](int w) {
-          Must(rig.model(w).Pull(&into[static_cast<size_t>(w)]).status());
-        });
+        for (const auto& worker : workers) worker->StartPull();
+        for (const auto& worker : workers) worker->Await();
       },
       [&] {
-        // All of one source, as readers of one publication.
         raw.Transfer(std::vector<const std::byte*>(
-            kWorkers, reinterpret_cast<const std::byte*>(into[0].data())));
+            kWorkers, reinterpret_cast<const std::byte*>(source.data())));
       });
   return Rates(timings, static_cast<double>(kWorkers) * kBytes);
 }
 
 BenchResult RunRoundTrip(const BenchOptions& options) {
   constexpr int kCalls = 500;
-  Rig rig(options, Transport::kTcp, 256, 1, 1);
+  const Rig rig(options, Transport::kTcp, 256, 1);
+  client::Worker worker = Must(rig.model().OpenWorker());
+  const client::Version version = *Must(rig.model().Describe()).version;
   const std::vector<float> gradient(256, 1e-3f);
   EmptyCall empty(rig.target());
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
-        for (int i = 0; i < kCalls; ++i) rig.Push(0, gradient);
+        for (int i = 0; i < kCalls; ++i) {
+          Must(worker.Push(gradient, {.version = version}).status());
+        }
       },
       [&] {
         for (int i = 0; i < kCalls; ++i) empty.Run();

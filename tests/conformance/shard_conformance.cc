@@ -3,10 +3,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <latch>
 #include <limits>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "tests/conformance/training_run.h"
 #include "tests/kernels/reference_pass.h"
 
@@ -16,14 +16,14 @@ namespace {
 using Array = Shard::Array;
 
 PassResult RunAndWait(Shard& shard, Pass pass) {
-  absl::Notification ended;
+  std::latch ended(1);
   PassResult result;
   shard.Run(std::move(pass), [&](absl::StatusOr<PassResult> outcome) {
     EXPECT_TRUE(outcome.ok()) << outcome.status();
     if (outcome.ok()) result = *std::move(outcome);
-    ended.Notify();
+    ended.count_down();
   });
-  ended.WaitForNotification();
+  ended.wait();
   return result;
 }
 

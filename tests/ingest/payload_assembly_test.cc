@@ -99,6 +99,7 @@ TEST_F(PayloadAssemblyTest, TheFirstElementThatIsNotFiniteIsFound) {
   PayloadAssembly payload = Make();
   ASSERT_TRUE(payload.AddFirst(Bytes(0, 12'345 * 4 + 1)).ok());
   ASSERT_TRUE(payload.Add(Bytes(12'345 * 4 + 1, kBytes)).ok());
+  payload.Scan();
   EXPECT_EQ(payload.scan().first_non_finite(), 12'345);
 }
 
