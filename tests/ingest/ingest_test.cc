@@ -29,14 +29,14 @@ constexpr absl::Duration kSoon = absl::Milliseconds(50);
 // Every test ends with every byte, reservation and arrival given back.
 class IngestTest : public testing::Test {
  protected:
-  IngestTest() : pool_(2) {
+  IngestTest() {
     const std::vector<std::pair<std::string, std::vector<int64_t>>> models = {
         {"a", {kElems / 2, kElems / 2}},
         {"b", {kElems}},
         {"large", {kLargeElems}},
         {"small", {64}}};
     for (const auto& [name, elems] : models) {
-      models_[name] = std::make_shared<FakeModel>(name, elems, &pool_);
+      models_[name] = std::make_shared<FakeModel>(name, elems, pool_.get());
     }
     for (size_t i = 0; i < values_.size(); ++i) {
       values_[i] = static_cast<float>(i % 1000) / 1000;
@@ -53,6 +53,9 @@ class IngestTest : public testing::Test {
       EXPECT_EQ(ingest_->stream_count(), 0);
     }
     EXPECT_EQ(ledger_.live_bytes(MemoryTag::kIngest), 0);
+    // Their threads may still hold a stream's last event, with its bytes.
+    timers_.reset();
+    pool_.reset();
     EXPECT_EQ(live_spans, 0);
   }
 
@@ -78,7 +81,7 @@ class IngestTest : public testing::Test {
           }
           return at->second;
         },
-        &timers_, &ledger_);
+        timers_.get(), &ledger_);
     return *ingest_;
   }
 
@@ -127,8 +130,8 @@ class IngestTest : public testing::Test {
     EXPECT_EQ(GetErrorInfo(status).reason, reason) << status;
   }
 
-  WorkPool pool_;
-  TimerQueue timers_;
+  std::unique_ptr<WorkPool> pool_ = std::make_unique<WorkPool>(2);
+  std::unique_ptr<TimerQueue> timers_ = std::make_unique<TimerQueue>();
   MemoryLedger ledger_;
   std::vector<float> values_ = std::vector<float>(kLargeElems);
   std::map<std::string, std::shared_ptr<FakeModel>> models_;
