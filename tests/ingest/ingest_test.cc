@@ -44,6 +44,9 @@ class IngestTest : public testing::Test {
   }
 
   ~IngestTest() override {
+    // Their threads may still be busy with a stream's last event.
+    timers_.Stop();
+    pool_.reset();
     for (const auto& [name, model] : models_) {
       EXPECT_EQ(model->arrival_count(), 0) << name;
       model->Forget();
@@ -53,9 +56,6 @@ class IngestTest : public testing::Test {
       EXPECT_EQ(ingest_->stream_count(), 0);
     }
     EXPECT_EQ(ledger_.live_bytes(MemoryTag::kIngest), 0);
-    // Their threads may still hold a stream's last event, with its bytes.
-    timers_.reset();
-    pool_.reset();
     EXPECT_EQ(live_spans, 0);
   }
 
@@ -81,7 +81,7 @@ class IngestTest : public testing::Test {
           }
           return at->second;
         },
-        timers_.get(), &ledger_);
+        &timers_, &ledger_);
     return *ingest_;
   }
 
@@ -131,7 +131,7 @@ class IngestTest : public testing::Test {
   }
 
   std::unique_ptr<WorkPool> pool_ = std::make_unique<WorkPool>(2);
-  std::unique_ptr<TimerQueue> timers_ = std::make_unique<TimerQueue>();
+  TimerQueue timers_;
   MemoryLedger ledger_;
   std::vector<float> values_ = std::vector<float>(kLargeElems);
   std::map<std::string, std::shared_ptr<FakeModel>> models_;
