@@ -58,8 +58,9 @@ bool ParseSize(const std::string& text, int64_t* size) {
   if (!absl::SimpleAtoi(text.substr(0, digits), &number)) return false;
   for (const auto& known : kUnits) {
     if (unit != known.name) continue;
+    if (number > kLargestSize / known.bytes) return false;
     *size = number * known.bytes;
-    return number <= kLargestSize / known.bytes;
+    return true;
   }
   return false;
 }
@@ -170,8 +171,7 @@ void AddLimits(FlagSet& flags, ServerOptions& options) {
              "memory for all models' moments, buffers and publications; "
              "default: four fifths of the machine's or container's");
   flags.Size("stream_window", options.stream_window_bytes, 65'535,
-             "what a peer may send on a stream before it is read; bounds a "
-             "push's rate to this over the round-trip time");
+             "what a peer may send on a stream before it is read");
   flags.Count("max_push_streams", options.ingest.max_push_streams,
               "pushes in progress at once");
   flags.Count("max_sessions", options.max_sessions, "sessions of one model");

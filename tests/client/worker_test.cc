@@ -122,13 +122,13 @@ TEST_F(WorkerTest, AGradientMayComeTensorByTensorAndIn16Bits) {
 
 TEST_F(WorkerTest, ALargeGradientGoesInChunks) {
   Worker worker = OpenWorker();
-  const std::vector<float> large = Ramp(600'000);
+  const std::vector<float> large = Ramp(2'400'000);
   ValueOf(worker.Push(large, {.version = kVersion}));
   const FoldedPush folded = daemon_.folded()[0];
   EXPECT_EQ(folded.payload, BytesOf(large));
   EXPECT_THAT(folded.chunk_bytes,
-              testing::ElementsAre(64 << 10, 1 << 20, 1 << 20,
-                                   2'400'000 - (2 << 20) - (64 << 10)));
+              testing::ElementsAre(64 << 10, 4 << 20, 4 << 20,
+                                   9'600'000 - (8 << 20) - (64 << 10)));
 }
 
 TEST_F(WorkerTest, ARefusalThatIsPartOfTrainingIsAResult) {

@@ -176,7 +176,8 @@ TEST_P(ConvertTest, AnyLengthAtAnyAlignmentTouchesNothingElse) {
         std::vector<float> back(count + 1, 42.0f);
         Decode(out.data() + offset, static_cast<int64_t>(count), GetParam(),
                back.data());
-        EXPECT_EQ(std::memcmp(back.data(), wide.data(), 4 * count), 0);
+        EXPECT_TRUE(count == 0 ||
+                    std::memcmp(back.data(), wide.data(), 4 * count) == 0);
         EXPECT_EQ(back[count], 42.0f);
       });
     }

@@ -72,9 +72,11 @@ struct ClientOptions {
   absl::Duration keepalive_time = absl::Seconds(20);
   absl::Duration keepalive_timeout = absl::Seconds(10);
 
-  // Bytes of payload in one message: 16 KiB to 4 MiB. Smaller ones cost
-  // throughput, larger ones the daemon's memory.
-  int64_t chunk_bytes = 1 << 20;
+  // Bytes of payload in one message: 16 KiB to 4 MiB. Of a message that the
+  // daemon has not begun to read, gRPC lets at most 64 KiB travel: each message
+  // costs about a round trip, which makes small ones slow, the more so over a
+  // network.
+  int64_t chunk_bytes = 4 << 20;
 
   // Received bytes that may be on their way, or unread, per pull.
   int64_t receive_window_bytes = 4 << 20;
