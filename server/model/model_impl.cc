@@ -6,19 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
-#include "server/base/logging.h"
-#include "server/base/random_id.h"
 #include "server/base/status_macros.h"
-#include "server/kernels/convert.h"
 #include "server/rule/coefficients.h"
-#include "server/rule/groups.h"
 #include "server/rule/schedule.h"
 
 namespace accrue {
 namespace {
-
-constexpr int64_t kPieceElems = int64_t{1} << 18;
-constexpr absl::Duration kLongestExpiryPeriod = absl::Minutes(1);
 
 std::vector<rule::RuleSpec> Rules(const ModelSpec& spec) {
   std::vector<rule::RuleSpec> rules;
@@ -34,41 +27,6 @@ bool Adaptive(const ModelSpec& spec) {
 
 bool Classic(const ModelSpec& spec) {
   return spec.optimizer.buffering == rule::Buffering::kClassic;
-}
-
-// A piece of one tensor: what one chunk of an initialization writes.
-struct Piece {
-  int tensor;
-  int64_t begin;
-  int64_t count;
-};
-
-std::vector<Piece> CutTensors(const Layout& layout) {
-  std::vector<Piece> pieces;
-  for (size_t i = 0; i < layout.tensors().size(); ++i) {
-    const int64_t elems = layout.tensors()[i].elems;
-    for (int64_t begin = 0; begin < elems; begin += kPieceElems) {
-      pieces.push_back(
-          {static_cast<int>(i), begin, std::min(kPieceElems, elems - begin)});
-    }
-  }
-  return pieces;
-}
-
-// Decodes elements [offset, offset + out.size()) of a payload, in steps that
-// fit into a buffer on the stack.
-void DecodeRange(const ByteChain& payload, kernels::Encoding encoding,
-                 int64_t offset, absl::Span<float> out) {
-  constexpr int64_t kStep = 2048;
-  const int64_t size = kernels::EncodedBytes(encoding);
-  alignas(64) std::byte scratch[kStep * 4];
-  ChainReader reader(payload);
-  for (int64_t i = 0; i < static_cast<int64_t>(out.size()); i += kStep) {
-    const int64_t count = std::min(kStep, static_cast<int64_t>(out.size()) - i);
-    const std::byte* bytes =
-        reader.Contiguous((offset + i) * size, count * size, scratch);
-    kernels::Decode(bytes, count, encoding, out.data() + i);
-  }
 }
 
 }  // namespace
@@ -138,92 +96,6 @@ GateView ModelImpl::View(const std::vector<rule::CycleState>& cycles) const {
   return view;
 }
 
-// ---- Sessions ----
-
-void ModelImpl::OpenSession(
-    std::string worker, std::string session_id,
-    std::function<void(absl::StatusOr<OpenedSession>)> done) {
-  Run([this, worker = std::move(worker), session_id = std::move(session_id),
-       done = std::move(done)] {
-    done(DoOpen(worker, session_id));
-    return true;
-  });
-}
-
-absl::StatusOr<OpenedSession> ModelImpl::DoOpen(const std::string& worker,
-                                                const std::string& session_id) {
-  MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(Usable());
-  ACCRUE_ASSIGN_OR_RETURN(SessionTable::Opened opened,
-                          sessions_.Open(worker, session_id, absl::Now()));
-  if (!opened.fenced_id.empty()) {
-    AbortArrivals([&](const Incoming& incoming) -> absl::Status {
-      if (incoming.session_id != opened.fenced_id) return absl::OkStatus();
-      mu_.AssertHeld();
-      return sessions_.Find(opened.fenced_id).status();
-    });
-  }
-  OpenedSession result;
-  result.id = opened.session->id;
-  result.last_sequence = opened.session->last_sequence;
-  result.last_outcome = opened.session->last_outcome;
-  result.version = version_;
-  return result;
-}
-
-void ModelImpl::CloseSession(std::string session_id,
-                             std::function<void(absl::Status)> done) {
-  Run([this, session_id = std::move(session_id), done = std::move(done)] {
-    {
-      MutexLock lock(&mu_);
-      sessions_.Close(session_id);
-      AbortArrivals([&](const Incoming& incoming) -> absl::Status {
-        if (incoming.session_id != session_id) return absl::OkStatus();
-        mu_.AssertHeld();
-        return sessions_.Find(session_id).status();
-      });
-    }
-    done(absl::OkStatus());
-    return true;
-  });
-}
-
-void ModelImpl::ScheduleExpiry() {
-  if (environment_.session_ttl == absl::InfiniteDuration()) return;
-  const absl::Duration period =
-      std::min(environment_.session_ttl / 4, kLongestExpiryPeriod);
-  std::weak_ptr<ModelImpl> weak = Self();
-  MutexLock lock(&mu_);
-  expiry_timer_ = environment_.timers->At(absl::Now() + period, [weak] {
-    auto self = weak.lock();
-    if (self == nullptr) return;
-    self->Run([raw = self.get()] {
-      raw->ExpireSessions();
-      return true;
-    });
-  });
-}
-
-void ModelImpl::ExpireSessions() {
-  int64_t expired = 0;
-  {
-    MutexLock lock(&mu_);
-    if (deleted_) return;
-    // One whose push is on its way is not idle.
-    for (const Incoming& incoming : arrivals_) {
-      absl::StatusOr<Session*> session = sessions_.Find(incoming.session_id);
-      if (session.ok()) (*session)->last_active = absl::Now();
-    }
-    expired = sessions_.Expire(absl::Now() - environment_.session_ttl);
-  }
-  if (expired > 0) {
-    ACCRUE_LOG(info, "model \"{}\": {} idle sessions ended", name(), expired);
-  }
-  ScheduleExpiry();
-}
-
-// ---- Pushes ----
-
 absl::StatusOr<BegunPush> ModelImpl::Begin(const PushHeader& header,
                                            std::shared_ptr<Arrival> arrival) {
   MutexLock lock(&mu_);
@@ -283,53 +155,6 @@ void ModelImpl::AbortArrivals(
   }
 }
 
-// ---- Steering ----
-
-void ModelImpl::UpdateHyperparameters(std::vector<HyperparameterUpdate> updates,
-                                      std::function<void(absl::Status)> done) {
-  Run([this, updates = std::move(updates), done = std::move(done)] {
-    done(DoUpdate(updates));
-    return true;
-  });
-}
-
-absl::Status ModelImpl::DoUpdate(
-    const std::vector<HyperparameterUpdate>& updates) {
-  MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(Usable());
-  auto invalid = [&](const std::string& message) {
-    mu_.AssertHeld();
-    return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
-                     View(cycles_), message);
-  };
-  std::vector<rule::RuleSpec> rules = rules_;
-  for (const HyperparameterUpdate& update : updates) {
-    bool found = false;
-    for (size_t g = 0; g < rules.size(); ++g) {
-      const std::string& group = spec_.groups[g].name;
-      if (!update.group.empty() && update.group != group) continue;
-      found = true;
-      update.change(rules[g].hyper);
-      const std::string why = rule::ValidateRule(rules[g]);
-      if (!why.empty()) {
-        return invalid(absl::StrCat("group \"", group, "\": ", why));
-      }
-    }
-    if (!found) return invalid(absl::StrCat("no group \"", update.group, "\""));
-  }
-  const std::string why = rule::ValidateGroups(rules, spec_.max_staleness == 0);
-  if (!why.empty()) return invalid(why);
-  rules_ = std::move(rules);
-  return absl::OkStatus();
-}
-
-void ModelImpl::EndCycle(std::optional<Version> version,
-                         std::function<void(absl::StatusOr<EndedCycle>)> done) {
-  Run([this, version = std::move(version), done = std::move(done)] {
-    return DoEndCycle(version, done);
-  });
-}
-
 void ModelImpl::Inspect(
     std::function<void(kernels::Shard&, const std::vector<rule::CycleState>&)>
         look) {
@@ -343,110 +168,6 @@ void ModelImpl::Inspect(
     return true;
   });
 }
-
-// ---- Initialization ----
-
-void ModelImpl::Initialize(Initialization initialization,
-                           std::function<void(absl::StatusOr<Version>)> done) {
-  auto shared = std::make_shared<Initialization>(std::move(initialization));
-  Run([this, shared = std::move(shared), done = std::move(done)]() mutable {
-    return DoInitialize(std::move(shared), std::move(done));
-  });
-}
-
-bool ModelImpl::DoInitialize(
-    std::shared_ptr<Initialization> initialization,
-    std::function<void(absl::StatusOr<Version>)> done) {
-  absl::StatusOr<std::vector<Initializer>> sorted;
-  std::vector<std::shared_ptr<GroupBuffer>> groups;
-  auto check = [&]() -> absl::Status {
-    {
-      MutexLock lock(&mu_);
-      ACCRUE_RETURN_IF_ERROR(Usable());
-      if (version_.has_value()) {
-        return GateError(absl::StatusCode::kAlreadyExists,
-                         Reason::kAlreadyInitialized, View(cycles_),
-                         "it has parameters already");
-      }
-      if (initialization->first_non_finite >= 0) {
-        return GateError(
-            absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
-            View(cycles_),
-            absl::StrCat("value ", initialization->first_non_finite,
-                         " is not finite"));
-      }
-    }
-    const int64_t value_bytes = initialization->values.size_bytes();
-    if (value_bytes == 0) {
-      sorted = SortInitializers(initialization->initializers, spec_, *layout_);
-      ACCRUE_RETURN_IF_ERROR(sorted.status());
-    } else if (const int64_t want =
-                   layout_->elems() * EncodedBytes(initialization->encoding);
-               value_bytes != want) {
-      return MakeError(absl::StatusCode::kInvalidArgument, Reason::kWrongShape,
-                       absl::StrCat("values for model \"", name(), "\": ",
-                                    value_bytes, " bytes, want ", want));
-    }
-    for (size_t g = 0; g < spec_.groups.size(); ++g) {
-      ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<GroupBuffer> buffer,
-                              store_->NewBuffer(static_cast<int>(g)));
-      groups.push_back(std::move(buffer));
-    }
-    return absl::OkStatus();
-  };
-  if (absl::Status status = check(); !status.ok()) {
-    initialization.reset();
-    done(status);
-    return true;
-  }
-  auto pieces = std::make_shared<std::vector<Piece>>(CutTensors(*layout_));
-  const int64_t piece_count = static_cast<int64_t>(pieces->size());
-  auto write = [this, pieces, initialization, groups,
-                sorted = sorted.ok() ? *sorted : std::vector<Initializer>()](
-                   int64_t chunk) {
-    const Piece& piece = (*pieces)[chunk];
-    const TensorPlace& place = layout_->tensors()[piece.tensor];
-    absl::Span<float> out(
-        groups[place.group]->floats() + place.group_offset + piece.begin,
-        piece.count);
-    if (sorted.empty()) {
-      DecodeRange(initialization->values, initialization->encoding,
-                  place.offset + piece.begin, out);
-    } else {
-      FillTensor(sorted[piece.tensor], initialization->seed, piece.tensor,
-                 piece.begin, out);
-    }
-  };
-  auto publish = [self = Self(), initialization, groups,
-                  done = std::move(done)]() mutable {
-    initialization->values.Clear();
-    initialization->reservation.reset();
-    Version version;
-    std::shared_ptr<const Publication> news;
-    {
-      MutexLock lock(&self->mu_);
-      Publication::Facts facts;
-      facts.version.lineage = RandomId();
-      for (size_t g = 0; g < groups.size(); ++g) {
-        facts.changed_groups.push_back(static_cast<int32_t>(g));
-        facts.changed_bytes += groups[g]->elems() * 4;
-      }
-      version = facts.version;
-      self->version_ = version;
-      self->newest_ =
-          self->store_->Publish(std::move(facts), std::move(groups));
-      news = self->newest_;
-    }
-    done(version);
-    self->Announce(std::move(news));
-    self->Drive();
-  };
-  environment_.pool->Run(lane_, piece_count, std::move(write),
-                         std::move(publish));
-  return false;
-}
-
-// ---- Looking ----
 
 std::shared_ptr<const Publication> ModelImpl::newest() const {
   MutexLock lock(&mu_);
@@ -522,8 +243,6 @@ std::vector<SessionDescription> ModelImpl::Sessions() const {
   }
   return result;
 }
-
-// ---- The end ----
 
 void ModelImpl::Drain(std::function<void()> done) {
   {

@@ -1,0 +1,168 @@
+// ModelImpl, once a pass has ended: what it has changed, and who hears of it.
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/error.h"
+#include "server/base/logging.h"
+#include "server/model/model_impl.h"
+
+namespace accrue {
+
+void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
+                            absl::StatusOr<kernels::PassResult> result) {
+  if (!result.ok()) {
+    Poison(result.status());
+    ErrorInfo info;
+    info.reason = Reason::kDeviceFault;
+    info.subject = name();
+    FailBatch(batch, closed,
+              MakeError(absl::StatusCode::kInternal, info,
+                        absl::StrCat("model \"", name(), "\" is poisoned: ",
+                                     result.status().message())));
+    return;
+  }
+  EndedCycle ended;
+  std::shared_ptr<const Publication> news;
+  // Kept past the lock: the last reference to a publication calls Unpark.
+  const std::shared_ptr<const Publication> before = newest();
+  {
+    MutexLock lock(&mu_);
+    Commit(batch, *result);
+    if (batch.publishes()) news = newest_;
+    ended.version = *version_;
+  }
+  std::vector<Answer> answers;
+  for (Batch::Item& item : batch.items) {
+    answers.push_back({std::move(item.push), std::move(item.outcome)});
+  }
+  Reply(std::move(answers));
+  for (size_t i = 0; i < batch.updated.size(); ++i) {
+    const std::string& group = spec_.groups[batch.updated[i]].name;
+    ended.closed_groups.push_back(group);
+    ended.missing_pushes.push_back(batch.missing[i]);
+    if (batch.missing[i] > 0) {
+      ACCRUE_LOG(info, "model \"{}\", group \"{}\": cycle closed, {} missing",
+                 name(), group, batch.missing[i]);
+    }
+  }
+  if (closed) closed(std::move(ended));
+  if (news != nullptr) Announce(std::move(news));
+}
+
+void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
+                          absl::Status why) {
+  std::vector<Answer> answers;
+  for (Batch::Item& item : batch.items) {
+    answers.push_back({std::move(item.push), why});
+  }
+  Reply(std::move(answers));
+  if (closed) closed(why);
+}
+
+void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
+  const int64_t before = version_->number;
+  window_pushes_ += batch.folded_pushes - folded_pushes_;
+  cycles_ = std::move(batch.cycles);
+  folded_pushes_ = batch.folded_pushes;
+  for (const Batch::Item& item : batch.items) {
+    received_bytes_ += item.push->payload.size_bytes();
+    if (item.push->header.loss.has_value()) {
+      loss_sum_ += *item.push->header.loss;
+      ++loss_count_;
+    }
+  }
+  for (int32_t g : batch.updated) clip_norms_[g] = result.clip_norms[g];
+  const Version old = *version_;
+  if (batch.publishes()) Publish(batch);
+  for (size_t i = 0; i < batch.items.size(); ++i) {
+    Batch::Item& item = batch.items[i];
+    const bool last = i + 1 == batch.items.size();
+    item.outcome.published = last && batch.publishes();
+    item.outcome.version = item.outcome.published ? *version_ : old;
+    absl::StatusOr<Session*> session =
+        sessions_.Find(item.push->header.session_id);
+    if (!session.ok()) continue;  // expired since; no one can ask any more
+    (*session)->last_sequence = item.push->header.sequence;
+    (*session)->last_outcome = item.outcome;
+    (*session)->last_hash = item.push->hash;
+    (*session)->last_active = absl::Now();
+    if ((*session)->quota_version != before) (*session)->quota_pushes = 0;
+    (*session)->quota_version = before;
+    (*session)->quota_pushes += item.push->header.micro_steps;
+  }
+  WatchWindow();
+}
+
+void ModelImpl::Publish(const Batch& batch) {
+  Publication::Facts facts;
+  facts.folded_pushes = folded_pushes_;
+  facts.changed_groups = batch.updated;
+  std::vector<std::shared_ptr<GroupBuffer>> groups = newest_->groups();
+  for (size_t i = 0; i < batch.updated.size(); ++i) {
+    const int32_t g = batch.updated[i];
+    groups[g] = std::move(next_[g]);
+    next_[g] = nullptr;
+    facts.changed_bytes += layout_->group_elems()[g] * 4;
+    facts.missing_pushes = std::max(facts.missing_pushes, batch.missing[i]);
+  }
+  if (facts.missing_pushes > 0) ++short_cycles_;
+  last_loss_.reset();
+  if (loss_count_ > 0)
+    last_loss_ = loss_sum_ / static_cast<double>(loss_count_);
+  facts.loss = last_loss_;
+  loss_sum_ = 0;
+  loss_count_ = 0;
+  ++version_->number;
+  facts.version = *version_;
+  newest_ = store_->Publish(std::move(facts), std::move(groups));
+  ++window_;
+  window_pushes_ = 0;
+  window_overdue_ = false;
+  environment_.timers->Cancel(window_timer_);
+  window_timer_ = TimerId();
+  AbortArrivals([this](const Incoming& incoming) {
+    mu_.AssertHeld();
+    const GateView view = View(cycles_);
+    if (!TooStale(incoming.version, view)) return absl::OkStatus();
+    return GateError(absl::StatusCode::kAborted, Reason::kStale, view,
+                     absl::StrCat("gradient of version ", incoming.version,
+                                  ", the newest is now ", version_->number));
+  });
+}
+
+void ModelImpl::Poison(const absl::Status& why) {
+  {
+    MutexLock lock(&mu_);
+    poison_reason_ = why.ToString();
+  }
+  ACCRUE_LOG(error, "model \"{}\" is poisoned: {}", name(), why);
+  ErrorInfo info;
+  info.reason = Reason::kPoisoned;
+  info.subject = name();
+  Announce(MakeError(absl::StatusCode::kFailedPrecondition, info,
+                     absl::StrCat("model \"", name(), "\" is poisoned")));
+}
+
+void ModelImpl::Announce(
+    absl::StatusOr<std::shared_ptr<const Publication>> news) {
+  std::vector<std::shared_ptr<Subscription>> listeners;
+  {
+    MutexLock lock(&mu_);
+    auto gone = std::remove_if(subscriptions_.begin(), subscriptions_.end(),
+                               [&](const std::weak_ptr<Subscription>& weak) {
+                                 std::shared_ptr<Subscription> subscription =
+                                     weak.lock();
+                                 if (subscription == nullptr) return true;
+                                 listeners.push_back(std::move(subscription));
+                                 return false;
+                               });
+    subscriptions_.erase(gone, subscriptions_.end());
+  }
+  for (const auto& listener : listeners) listener->notice(news);
+}
+
+}  // namespace accrue

@@ -1,0 +1,156 @@
+// ModelImpl's first parameters, from a payload or from initializers.
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/base/random_id.h"
+#include "server/base/status_macros.h"
+#include "server/kernels/convert.h"
+#include "server/model/model_impl.h"
+
+namespace accrue {
+namespace {
+
+constexpr int64_t kPieceElems = int64_t{1} << 18;
+
+// A piece of one tensor: what one chunk of an initialization writes.
+struct Piece {
+  int tensor;
+  int64_t begin;
+  int64_t count;
+};
+
+std::vector<Piece> CutTensors(const Layout& layout) {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < layout.tensors().size(); ++i) {
+    const int64_t elems = layout.tensors()[i].elems;
+    for (int64_t begin = 0; begin < elems; begin += kPieceElems) {
+      pieces.push_back(
+          {static_cast<int>(i), begin, std::min(kPieceElems, elems - begin)});
+    }
+  }
+  return pieces;
+}
+
+// Decodes elements [offset, offset + out.size()) of a payload, in steps that
+// fit into a buffer on the stack.
+void DecodeRange(const ByteChain& payload, kernels::Encoding encoding,
+                 int64_t offset, absl::Span<float> out) {
+  constexpr int64_t kStep = 2048;
+  const int64_t size = kernels::EncodedBytes(encoding);
+  alignas(64) std::byte scratch[kStep * 4];
+  ChainReader reader(payload);
+  for (int64_t i = 0; i < static_cast<int64_t>(out.size()); i += kStep) {
+    const int64_t count = std::min(kStep, static_cast<int64_t>(out.size()) - i);
+    const std::byte* bytes =
+        reader.Contiguous((offset + i) * size, count * size, scratch);
+    kernels::Decode(bytes, count, encoding, out.data() + i);
+  }
+}
+
+}  // namespace
+
+void ModelImpl::Initialize(Initialization initialization,
+                           std::function<void(absl::StatusOr<Version>)> done) {
+  auto shared = std::make_shared<Initialization>(std::move(initialization));
+  Run([this, shared = std::move(shared), done = std::move(done)]() mutable {
+    return DoInitialize(std::move(shared), std::move(done));
+  });
+}
+
+bool ModelImpl::DoInitialize(
+    std::shared_ptr<Initialization> initialization,
+    std::function<void(absl::StatusOr<Version>)> done) {
+  absl::StatusOr<std::vector<Initializer>> sorted;
+  std::vector<std::shared_ptr<GroupBuffer>> groups;
+  auto check = [&]() -> absl::Status {
+    {
+      MutexLock lock(&mu_);
+      ACCRUE_RETURN_IF_ERROR(Usable());
+      if (version_.has_value()) {
+        return GateError(absl::StatusCode::kAlreadyExists,
+                         Reason::kAlreadyInitialized, View(cycles_),
+                         "it has parameters already");
+      }
+      if (initialization->first_non_finite >= 0) {
+        return GateError(
+            absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
+            View(cycles_),
+            absl::StrCat("value ", initialization->first_non_finite,
+                         " is not finite"));
+      }
+    }
+    const int64_t value_bytes = initialization->values.size_bytes();
+    if (value_bytes == 0) {
+      sorted = SortInitializers(initialization->initializers, spec_, *layout_);
+      ACCRUE_RETURN_IF_ERROR(sorted.status());
+    } else if (const int64_t want =
+                   layout_->elems() * EncodedBytes(initialization->encoding);
+               value_bytes != want) {
+      return MakeError(absl::StatusCode::kInvalidArgument, Reason::kWrongShape,
+                       absl::StrCat("values for model \"", name(), "\": ",
+                                    value_bytes, " bytes, want ", want));
+    }
+    for (size_t g = 0; g < spec_.groups.size(); ++g) {
+      ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<GroupBuffer> buffer,
+                              store_->NewBuffer(static_cast<int>(g)));
+      groups.push_back(std::move(buffer));
+    }
+    return absl::OkStatus();
+  };
+  if (absl::Status status = check(); !status.ok()) {
+    initialization.reset();
+    done(status);
+    return true;
+  }
+  auto pieces = std::make_shared<std::vector<Piece>>(CutTensors(*layout_));
+  const int64_t piece_count = static_cast<int64_t>(pieces->size());
+  auto write = [this, pieces, initialization, groups,
+                sorted = sorted.ok() ? *sorted : std::vector<Initializer>()](
+                   int64_t chunk) {
+    const Piece& piece = (*pieces)[chunk];
+    const TensorPlace& place = layout_->tensors()[piece.tensor];
+    absl::Span<float> out(
+        groups[place.group]->floats() + place.group_offset + piece.begin,
+        piece.count);
+    if (sorted.empty()) {
+      DecodeRange(initialization->values, initialization->encoding,
+                  place.offset + piece.begin, out);
+    } else {
+      FillTensor(sorted[piece.tensor], initialization->seed, piece.tensor,
+                 piece.begin, out);
+    }
+  };
+  auto publish = [self = Self(), initialization, groups,
+                  done = std::move(done)]() mutable {
+    initialization->values.Clear();
+    initialization->reservation.reset();
+    Version version;
+    std::shared_ptr<const Publication> news;
+    {
+      MutexLock lock(&self->mu_);
+      Publication::Facts facts;
+      facts.version.lineage = RandomId();
+      for (size_t g = 0; g < groups.size(); ++g) {
+        facts.changed_groups.push_back(static_cast<int32_t>(g));
+        facts.changed_bytes += groups[g]->elems() * 4;
+      }
+      version = facts.version;
+      self->version_ = version;
+      self->newest_ =
+          self->store_->Publish(std::move(facts), std::move(groups));
+      news = self->newest_;
+    }
+    done(version);
+    self->Announce(std::move(news));
+    self->Drive();
+  };
+  environment_.pool->Run(lane_, piece_count, std::move(write),
+                         std::move(publish));
+  return false;
+}
+
+}  // namespace accrue

@@ -1,0 +1,136 @@
+// ModelImpl, steered from outside: hyperparameters, and cycles that end before
+// they are full.
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/model/model_impl.h"
+#include "server/rule/groups.h"
+
+namespace accrue {
+
+void ModelImpl::UpdateHyperparameters(std::vector<HyperparameterUpdate> updates,
+                                      std::function<void(absl::Status)> done) {
+  Run([this, updates = std::move(updates), done = std::move(done)] {
+    done(DoUpdate(updates));
+    return true;
+  });
+}
+
+absl::Status ModelImpl::DoUpdate(
+    const std::vector<HyperparameterUpdate>& updates) {
+  MutexLock lock(&mu_);
+  ACCRUE_RETURN_IF_ERROR(Usable());
+  auto invalid = [&](const std::string& message) {
+    mu_.AssertHeld();
+    return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
+                     View(cycles_), message);
+  };
+  std::vector<rule::RuleSpec> rules = rules_;
+  for (const HyperparameterUpdate& update : updates) {
+    bool found = false;
+    for (size_t g = 0; g < rules.size(); ++g) {
+      const std::string& group = spec_.groups[g].name;
+      if (!update.group.empty() && update.group != group) continue;
+      found = true;
+      update.change(rules[g].hyper);
+      const std::string why = rule::ValidateRule(rules[g]);
+      if (!why.empty()) {
+        return invalid(absl::StrCat("group \"", group, "\": ", why));
+      }
+    }
+    if (!found) return invalid(absl::StrCat("no group \"", update.group, "\""));
+  }
+  const std::string why = rule::ValidateGroups(rules, spec_.max_staleness == 0);
+  if (!why.empty()) return invalid(why);
+  rules_ = std::move(rules);
+  return absl::OkStatus();
+}
+
+void ModelImpl::EndCycle(std::optional<Version> version,
+                         std::function<void(absl::StatusOr<EndedCycle>)> done) {
+  Run([this, version = std::move(version), done = std::move(done)] {
+    return DoEndCycle(version, done);
+  });
+}
+
+bool ModelImpl::DoEndCycle(const std::optional<Version>& version,
+                           const Closed& closed) {
+  std::shared_ptr<Batch> batch;
+  absl::Status why;
+  EndedCycle nothing;
+  {
+    MutexLock lock(&mu_);
+    why = Usable();
+    if (why.ok() && !version_.has_value()) {
+      why = GateError(absl::StatusCode::kFailedPrecondition,
+                      Reason::kNotInitialized, View(cycles_),
+                      "it has no parameters yet");
+    }
+    if (why.ok()) {
+      nothing.version = *version_;
+      if (!version.has_value() || *version == *version_) {
+        batch =
+            std::make_shared<Batch>(NewBatch(rules_, cycles_, folded_pushes_));
+        AddClose(rules_, /*all=*/true, *batch);
+      }
+    }
+  }
+  if (!why.ok()) {
+    closed(why);
+    return true;
+  }
+  if (batch == nullptr || !batch->publishes()) {
+    closed(std::move(nothing));
+    return true;
+  }
+  return StartBatch(std::move(batch), closed);
+}
+
+// After a batch: a cycle may have begun, or have waited for min_pushes only.
+void ModelImpl::WatchWindow() {
+  if (window_pushes_ == 0 || spec_.cycle_timeout == absl::InfiniteDuration()) {
+    return;
+  }
+  const int64_t window = window_;
+  std::weak_ptr<ModelImpl> weak = Self();
+  if (window_overdue_) {
+    if (window_pushes_ < spec_.min_pushes) return;
+    window_overdue_ = false;
+    queue_.push_front(
+        {nullptr, [this, window] { return CloseWindow(window); }});
+  } else if (window_timer_ == TimerId()) {
+    window_timer_ = environment_.timers->At(absl::Now() + spec_.cycle_timeout,
+                                            [weak, window] {
+                                              if (auto self = weak.lock())
+                                                self->OnCycleTimeout(window);
+                                            });
+  }
+}
+
+void ModelImpl::OnCycleTimeout(int64_t window) {
+  Run([this, window] { return CloseWindow(window); });
+}
+
+bool ModelImpl::CloseWindow(int64_t window) {
+  std::shared_ptr<Batch> batch;
+  {
+    MutexLock lock(&mu_);
+    if (window != window_ || window_pushes_ == 0 || !Usable().ok()) return true;
+    if (window_pushes_ < spec_.min_pushes) {
+      window_overdue_ = true;
+      return true;
+    }
+    batch = std::make_shared<Batch>(NewBatch(rules_, cycles_, folded_pushes_));
+    AddClose(rules_, /*all=*/false, *batch);
+  }
+  return StartBatch(std::move(batch), nullptr);
+}
+
+}  // namespace accrue
