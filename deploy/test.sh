@@ -26,12 +26,20 @@ esac
 
 passed=0 failed=0 skipped=0
 
-# Adds the outcomes of a ctest run: the attributes of its JUnit file's root.
+# Adds the outcomes of a ctest run: the attributes of its JUnit file's root, the
+# first of their names in it.
 count() {
-  local root_element all bad off
-  root_element=$(head -n 12 "$1" | tr '\n\t' '  ')
-  attribute() { sed -n "s/^[^>]* $1=\"\([0-9]*\)\".*/\1/p" <<<"$root_element"; }
-  all=$(attribute tests) bad=$(attribute failures) off=$(attribute skipped)
+  local all bad off
+  attribute() {
+    grep -o -m 1 "\b$2=\"[0-9]*\"" "$1" | head -n 1 | tr -dc '0-9'
+  }
+  all=$(attribute "$1" tests) bad=$(attribute "$1" failures)
+  off=$(attribute "$1" skipped)
+  if [ "${all:-0}" -eq 0 ]; then
+    echo "$1 names no tests"
+    failed=$((failed + 1))
+    return
+  fi
   passed=$((passed + all - bad - off))
   failed=$((failed + bad))
   skipped=$((skipped + off))

@@ -26,9 +26,10 @@ if(ACCRUE_TESTS)
   find_package(benchmark CONFIG REQUIRED)
 endif()
 
-# Header-only spdlog over header-only fmt: Debian has neither as an archive, and
-# the daemon shall need no shared library for its log lines.
+# Header-only spdlog over fmt as server/base/fmt_library.cc compiles it: Debian
+# has neither as an archive, and the daemon shall need no shared library for its
+# log lines.
 add_library(accrue_spdlog INTERFACE)
 target_compile_definitions(accrue_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
 target_link_libraries(accrue_spdlog
-  INTERFACE fmt::fmt-header-only Threads::Threads)
+  INTERFACE Threads::Threads)

@@ -38,12 +38,11 @@ absl::StatusOr<OpenedSession> ModelImpl::DoOpen(const std::string& worker,
       return sessions_.Find(opened.fenced_id).status();
     });
   }
-  OpenedSession result;
-  result.id = opened.session->id;
-  result.last_sequence = opened.session->last_sequence;
-  result.last_outcome = opened.session->last_outcome;
-  result.version = version_;
-  return result;
+  const Session& session = *opened.session;
+  return OpenedSession{.id = session.id,
+                       .last_sequence = session.last_sequence,
+                       .last_outcome = session.last_outcome,
+                       .version = version_};
 }
 
 void ModelImpl::CloseSession(std::string session_id,
