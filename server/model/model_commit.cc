@@ -64,7 +64,6 @@ void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
 }
 
 void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
-  const int64_t before = version_->number;
   window_pushes_ += batch.folded_pushes - folded_pushes_;
   cycles_ = std::move(batch.cycles);
   folded_pushes_ = batch.folded_pushes;
@@ -90,10 +89,10 @@ void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
     (*session)->last_outcome = item.outcome;
     (*session)->last_hash = item.push->hash;
     (*session)->last_active = absl::Now();
-    if ((*session)->quota_version != before) (*session)->quota_pushes = 0;
-    (*session)->quota_version = before;
-    (*session)->quota_pushes += item.push->header.micro_steps;
+    sessions_.CountPushes((*session)->worker, old.number,
+                          item.push->header.micro_steps);
   }
+  if (batch.publishes()) AbortStaleArrivals();
   WatchWindow();
 }
 
@@ -124,10 +123,20 @@ void ModelImpl::Publish(const Batch& batch) {
   window_overdue_ = false;
   environment_.timers->Cancel(window_timer_);
   window_timer_ = TimerId();
+}
+
+// Once the sessions know of their folded pushes: a sequence that is folded by
+// now is not stale but a repeat, and its sender learns its push's fate when the
+// payload is here.
+void ModelImpl::AbortStaleArrivals() {
   AbortArrivals([this](const Incoming& incoming) {
     mu_.AssertHeld();
     const GateView view = View(cycles_);
     if (!TooStale(incoming.version, view)) return absl::OkStatus();
+    const auto session = sessions_.Find(incoming.session_id);
+    if (session.ok() && incoming.sequence <= (*session)->last_sequence) {
+      return absl::OkStatus();
+    }
     return GateError(absl::StatusCode::kAborted, Reason::kStale, view,
                      absl::StrCat("gradient of version ", incoming.version,
                                   ", the newest is now ", version_->number));

@@ -125,9 +125,8 @@ absl::StatusOr<BegunPush> ModelImpl::Begin(const PushHeader& header,
                      absl::StrCat("a newer stream of sequence ", old.sequence,
                                   " replaced this one"));
   });
-  arrivals_.push_back(
-      {std::move(arrival), header.session_id, header.sequence,
-       passed.repeats ? version_->number : header.version.number});
+  arrivals_.push_back({std::move(arrival), header.session_id, header.sequence,
+                       header.version.number});
   return BegunPush();
 }
 
@@ -221,8 +220,8 @@ ModelDescription ModelImpl::Describe() const {
   }
   const int64_t version = version_.has_value() ? version_->number : 0;
   for (const auto& [worker, session] : sessions_.by_worker()) {
-    (session->PushesToward(version) > 0 ? result.pushed_workers
-                                        : result.missing_workers)
+    (sessions_.PushesAfter(version, worker) > 0 ? result.pushed_workers
+                                                : result.missing_workers)
         .push_back(worker);
   }
   return result;
@@ -237,7 +236,7 @@ std::vector<SessionDescription> ModelImpl::Sessions() const {
     description.worker = worker;
     description.id = session->id;
     description.last_sequence = session->last_sequence;
-    description.pushes_this_version = session->PushesToward(version);
+    description.pushes_this_version = sessions_.PushesAfter(version, worker);
     description.last_active = session->last_active;
     result.push_back(std::move(description));
   }

@@ -112,6 +112,7 @@ class ModelImpl final : public Model {
   void Commit(Batch& batch, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
   void Publish(const Batch& batch) ACCRUE_REQUIRES(mu_);
+  void AbortStaleArrivals() ACCRUE_REQUIRES(mu_);
   void Poison(const absl::Status& why) ACCRUE_EXCLUDES(mu_);
   void Announce(absl::StatusOr<std::shared_ptr<const Publication>> news)
       ACCRUE_EXCLUDES(mu_);

@@ -85,7 +85,8 @@ absl::Status JudgeQuota(const PushHeader& header, const GateView& view,
                         const Passed& passed) {
   const int64_t quota = view.spec->max_pushes_per_worker;
   if (quota == 0) return absl::OkStatus();
-  const int64_t used = passed.session->PushesToward(view.version->number);
+  const int64_t used =
+      view.sessions->PushesAfter(view.version->number, passed.session->worker);
   if (used + header.micro_steps <= quota) return absl::OkStatus();
   return GateError(
       absl::StatusCode::kAborted, Reason::kQuota, view,

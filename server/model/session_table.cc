@@ -111,4 +111,18 @@ int64_t SessionTable::Expire(absl::Time deadline) {
   return count;
 }
 
+void SessionTable::CountPushes(const std::string& worker, int64_t version,
+                               int64_t pushes) {
+  if (counted_version_ != version) pushes_.clear();
+  counted_version_ = version;
+  pushes_[worker] += pushes;
+}
+
+int64_t SessionTable::PushesAfter(int64_t version,
+                                  const std::string& worker) const {
+  if (counted_version_ != version) return 0;
+  const auto it = pushes_.find(worker);
+  return it == pushes_.end() ? 0 : it->second;
+}
+
 }  // namespace accrue

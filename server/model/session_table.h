@@ -1,7 +1,9 @@
 // SessionTable: a model's sessions; what makes its pushes exactly-once.
 //
 // Invariant. one live session a worker name; last_sequence, its outcome and
-//            its payload's hash change together, in the step that folds.
+//            its payload's hash change together, in the step that folds. What a
+//            worker has pushed toward a version is counted by its name: neither
+//            a new session nor the end of one changes it.
 // Errors.    NOT_FOUND kSessionUnknown; ABORTED kSessionFenced;
 //            RESOURCE_EXHAUSTED kLimit. Nothing has changed then.
 // Threading. compatible (lock outside).
@@ -30,14 +32,7 @@ struct Session {
   int64_t last_sequence = 0;
   std::optional<PushOutcome> last_outcome;
   uint64_t last_hash = 0;
-  // Pushes, micro-steps counted, toward the version after `quota_version`.
-  int64_t quota_version = -1;
-  int64_t quota_pushes = 0;
   absl::Time last_active;
-
-  int64_t PushesToward(int64_t version) const {
-    return quota_version == version ? quota_pushes : 0;
-  }
 };
 
 class SessionTable {
@@ -58,6 +53,11 @@ class SessionTable {
   // Ends those that were last active before `deadline`; returns how many.
   int64_t Expire(absl::Time deadline);
 
+  // Pushes of a worker toward the version after `version`. Counting toward
+  // another version than before forgets the counts of that one.
+  void CountPushes(const std::string& worker, int64_t version, int64_t pushes);
+  int64_t PushesAfter(int64_t version, const std::string& worker) const;
+
   int64_t size() const { return static_cast<int64_t>(by_worker_.size()); }
   // By worker name.
   const std::map<std::string, std::unique_ptr<Session>>& by_worker() const {
@@ -75,6 +75,8 @@ class SessionTable {
   // oldest are forgotten and then merely unknown.
   absl::flat_hash_set<std::string> fenced_;
   std::deque<std::string> fenced_order_;
+  int64_t counted_version_ = -1;
+  absl::flat_hash_map<std::string, int64_t> pushes_;  // by worker
 };
 
 }  // namespace accrue

@@ -1,0 +1,72 @@
+// A worker's share of a version belongs to its name: no session, new or gone,
+// gives it more.
+#include <string>
+
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "server/model/session_table.h"
+#include "tests/model/harness.h"
+
+namespace accrue {
+namespace {
+
+using ::testing::ElementsAre;
+
+class QuotaTest : public ::testing::Test {
+ protected:
+  // Workers "a" and "b", of one push a version each.
+  void Make() {
+    ModelSpec spec = SimpleSpec(1, 2);
+    spec.max_pushes_per_worker = 1;
+    model_ = harness_.Make(spec);
+    a_ = harness_.Open(*model_, "a")->id;
+    ASSERT_TRUE(harness_.PushNow(*model_, a_, 1, {1}).ok());
+  }
+
+  // "a", in a session that has pushed nothing, must wait for the next version.
+  void ExpectUsedUp(const std::string& session) {
+    const auto refused = harness_.PushNow(*model_, session, 1, {1});
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kAborted);
+    EXPECT_EQ(GetErrorInfo(refused.status()).reason, Reason::kQuota);
+    EXPECT_THAT(model_->Describe().pushed_workers, ElementsAre("a"));
+    ASSERT_EQ(model_->Sessions().size(), 1);
+    EXPECT_EQ(model_->Sessions()[0].pushes_this_version, 1);
+
+    const std::string b = harness_.Open(*model_, "b")->id;
+    ASSERT_TRUE(harness_.PushNow(*model_, b, 1, {1})->published);
+    EXPECT_TRUE(harness_.PushNow(*model_, session, 1, {1}).ok());
+  }
+
+  Harness harness_;
+  std::shared_ptr<Model> model_;
+  std::string a_;
+};
+
+TEST_F(QuotaTest, ATakeOverGivesTheWorkerNoNewShare) {
+  Make();
+  ExpectUsedUp(harness_.Open(*model_, "a")->id);
+}
+
+TEST_F(QuotaTest, ClosingAndOpeningAgainGivesTheWorkerNoNewShare) {
+  Make();
+  ASSERT_TRUE(harness_.CloseSession(*model_, a_).ok());
+  ExpectUsedUp(harness_.Open(*model_, "a")->id);
+}
+
+TEST(SessionTableTest, AnExpiredSessionLeavesItsWorkersShareUsed) {
+  SessionTable table("m", 10);
+  const absl::Time now = absl::Now();
+  ASSERT_TRUE(table.Open("a", "", now).ok());
+  table.CountPushes("a", 7, 2);
+  ASSERT_EQ(table.Expire(now + absl::Seconds(1)), 1);
+  ASSERT_TRUE(table.Open("a", "", now).ok());
+  EXPECT_EQ(table.PushesAfter(7, "a"), 2);
+  table.CountPushes("b", 8, 1);
+  EXPECT_EQ(table.PushesAfter(8, "a"), 0);
+  EXPECT_EQ(table.PushesAfter(7, "a"), 0);
+}
+
+}  // namespace
+}  // namespace accrue
