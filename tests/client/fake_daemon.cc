@@ -348,17 +348,20 @@ class FakeDaemon::Model : public v1::ModelService::Service {
   }
 
   grpc::Status EndCycle(grpc::ServerContext* context,
-                        const v1::EndCycleRequest*,
+                        const v1::EndCycleRequest* request,
                         v1::EndCycleResponse* response) override {
     const Fate fate = daemon_.Next("EndCycle");
     grpc::Status status;
     if (daemon_.Before(fate, context, &status)) return status;
     {
       const std::lock_guard lock(daemon_.mutex_);
-      daemon_.version_.set_number(daemon_.version_.number() + 1);
+      if (!request->has_version() ||
+          request->version().number() == daemon_.version_.number()) {
+        daemon_.version_.set_number(daemon_.version_.number() + 1);
+        response->add_closed_groups("all");
+        response->add_missing_pushes(3);
+      }
       *response->mutable_version() = daemon_.version_;
-      response->add_closed_groups("all");
-      response->add_missing_pushes(3);
     }
     daemon_.After(fate);
     return grpc::Status::OK;
@@ -534,8 +537,12 @@ bool FakeDaemon::Before(const Fate& fate, grpc::ServerContext* context,
   switch (fate.kind) {
     case Fate::kServe:
     case Fate::kServeAndCut:
+    case Fate::kServeForgetAndCut:
     case Fate::kServeAndHang:
     case Fate::kCutHalfWay:
+      return false;
+    case Fate::kPublishAndServe:
+      Publish(parameters());
       return false;
     case Fate::kCut:
       CutConnections();
@@ -554,7 +561,11 @@ bool FakeDaemon::Before(const Fate& fate, grpc::ServerContext* context,
 }
 
 void FakeDaemon::After(const Fate& fate) {
-  if (fate.kind == Fate::kServeAndCut) CutConnections();
+  if (fate.kind == Fate::kServeForgetAndCut) ForgetSessions();
+  if (fate.kind == Fate::kServeAndCut ||
+      fate.kind == Fate::kServeForgetAndCut) {
+    CutConnections();
+  }
   if (fate.kind == Fate::kServeAndHang) Hang();
 }
 
@@ -574,7 +585,13 @@ grpc::Status FakeDaemon::Error(const Refusal& refusal,
 
 void FakeDaemon::Hang() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return stopping_; });
+  changed_.wait(lock, [this] { return stopping_ || hangs_end_; });
+}
+
+void FakeDaemon::EndHangs() {
+  const std::lock_guard lock(mutex_);
+  hangs_end_ = true;
+  changed_.notify_all();
 }
 
 std::vector<FoldedPush> FakeDaemon::folded() const {

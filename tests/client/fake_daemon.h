@@ -37,14 +37,16 @@ struct Refusal {
 // What becomes of one push, pull, call.
 struct Fate {
   enum Kind {
-    kServe,         // as it should be
-    kServeAndCut,   // done, but the connection breaks before the answer
-    kServeAndHang,  // done, but the answer never leaves
-    kCut,           // the connection breaks instead
-    kCutHalfWay,    // ... after the first message of the stream
-    kHang,          // no answer, ever
-    kRefuse,        // `refusal`
-    kPlainStatus,   // `refusal.code`, without a detail
+    kServe,              // as it should be
+    kPublishAndServe,    // the same, but a version comes just before
+    kServeAndCut,        // done, but the connection breaks before the answer
+    kServeForgetAndCut,  // ... and by then the sessions have expired
+    kServeAndHang,       // done, but the answer never leaves
+    kCut,                // the connection breaks instead
+    kCutHalfWay,         // ... after the first message of the stream
+    kHang,               // no answer before EndHangs()
+    kRefuse,             // `refusal`
+    kPlainStatus,        // `refusal.code`, without a detail
   };
   Kind kind = kServe;
   Refusal refusal = {};
@@ -78,6 +80,9 @@ class FakeDaemon {
   // Attempts of a method so far.
   int calls(const std::string& method) const;
 
+  // Calls that hang are answered, OK, from now on.
+  void EndHangs();
+
   // Ends every connection, as a crash would.
   void CutConnections();
   // As a daemon that is away: new connections are refused.
@@ -89,7 +94,8 @@ class FakeDaemon {
   // Waits for a method's n-th attempt to begin.
   void AwaitCalls(const std::string& method, int n) const;
 
-  // As if the daemon had restarted without its state.
+  // As if all sessions had expired. / As if the daemon had restarted without
+  // its state.
   void ForgetSessions();
   void ForgetModels();
 
@@ -134,6 +140,7 @@ class FakeDaemon {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   bool stopping_ = false;
+  bool hangs_end_ = false;
   std::vector<int> connections_;  // our duplicates of their descriptors
   int accepted_ = 0;
   std::map<std::string, std::deque<Fate>> script_;

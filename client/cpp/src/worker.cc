@@ -80,4 +80,8 @@ std::string Worker::session_id() const { return session_->session_id(); }
 
 int64_t Worker::last_sequence() const { return session_->last_sequence(); }
 
+std::optional<PushResult> Worker::last_result() const {
+  return session_->last_result();
+}
+
 }  // namespace accrue::client

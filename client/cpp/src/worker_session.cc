@@ -40,6 +40,17 @@ std::optional<PushResult> AsRefusal(const absl::Status& status) {
 
 bool NeverRetry(const absl::Status&) { return false; }
 
+// The error of a push whose session ended before its answer was there. No code
+// that anybody repeats a call for.
+absl::Status FateLost(const std::string& worker, int64_t sequence) {
+  return absl::UnknownError(absl::StrCat(
+      "push ", sequence, " of worker \"", worker,
+      "\": its answer was lost, and its session has ended since, so that the "
+      "daemon cannot say whether it was folded. It was not sent again: the "
+      "model has this gradient once or not at all. Pull, and go on with a new "
+      "one"));
+}
+
 }  // namespace
 
 WorkerSession::WorkerSession(std::shared_ptr<Channel> channel,
@@ -55,10 +66,17 @@ absl::Status WorkerSession::Open() {
   ACCRUE_ASSIGN_OR_RETURN(
       const v1::OpenSessionResponse response,
       OpenSession(state().session_id, CallDeadline(), Retryable));
+  SetState(response);
+  return absl::OkStatus();
+}
+
+void WorkerSession::SetState(const v1::OpenSessionResponse& response) {
   MutexLock lock(&mutex_);
   state_ = {.session_id = response.session_id(),
             .last_sequence = response.last_sequence()};
-  return absl::OkStatus();
+  if (response.has_last_response()) {
+    state_.last_result = FromProto(response.last_response());
+  }
 }
 
 absl::Status WorkerSession::TakeTurn(absl::Time deadline) {
@@ -77,7 +95,8 @@ absl::Status WorkerSession::TakeTurn(absl::Time deadline) {
 void WorkerSession::EndTurn() {
   MutexLock lock(&mutex_);
   turn_taken_ = false;
-  turn_ended_.Signal();
+  // One that was woken may not take the turn: there may be none any more.
+  turn_ended_.SignalAll();
 }
 
 absl::StatusOr<PushResult> WorkerSession::Push(const Payload& gradient,
@@ -99,14 +118,16 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
   bool reopened = false;
   while (true) {
     absl::Status error;
-    if (state().session_id.empty() || state().in_doubt) {
-      auto folded = Synchronize(deadline, NeverRetry);
-      if (folded.ok() && attempted && folded->has_value()) {
-        PushResult result = FromProto(**folded);
-        result.duplicate = true;
-        return result;
+    if (state().session_id.empty() || in_doubt()) {
+      absl::StatusOr<Fate> fate = Synchronize(deadline, NeverRetry);
+      if (fate.ok() && attempted) {
+        ACCRUE_RETURN_IF_ERROR(fate->lost);
+        if (fate->result.has_value()) {
+          fate->result->duplicate = true;
+          return *std::move(fate->result);
+        }
       }
-      error = folded.status();
+      error = fate.status();
     }
     if (error.ok()) {
       const State state = this->state();
@@ -119,10 +140,13 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
       MutexLock lock(&mutex_);
       if (sent.status.ok()) {
         state_.last_sequence = header->sequence();
-        return FromProto(response);
+        state_.last_result = FromProto(response);
+        return *state_.last_result;
       }
       error = sent.status;
-      state_.in_doubt = sent.all_sent && OutcomeUnknown(error);
+      if (sent.all_sent && OutcomeUnknown(error)) {
+        state_.doubtful_lineage = header->version().lineage();
+      }
       if (GetReason(error) == Reason::kSessionUnknown) {
         state_ = State();
         // At once, but not forever at once.
@@ -173,36 +197,41 @@ absl::StatusOr<v1::OpenSessionResponse> WorkerSession::OpenSession(
   return response;
 }
 
-absl::StatusOr<std::optional<v1::PushResponse>> WorkerSession::Synchronize(
+absl::StatusOr<WorkerSession::Fate> WorkerSession::Synchronize(
     absl::Time deadline, Channel::MayRetry may_retry) {
   const State before = state();
   auto opened = OpenSession(before.session_id, deadline, may_retry);
   if (GetReason(opened.status()) == Reason::kSessionUnknown) {
-    // The session is part of the model's state: a daemon that has lost it has
-    // lost what it folded too.
     opened = OpenSession(/*session_id=*/"", deadline, may_retry);
   }
-  ACCRUE_ASSIGN_OR_RETURN(v1::OpenSessionResponse response, std::move(opened));
-  std::optional<v1::PushResponse> folded;
-  if (before.in_doubt && response.session_id() == before.session_id &&
-      response.last_sequence() == before.last_sequence + 1) {
-    folded = std::move(*response.mutable_last_response());
+  ACCRUE_ASSIGN_OR_RETURN(const v1::OpenSessionResponse response,
+                          std::move(opened));
+  SetState(response);
+  Fate fate;
+  if (!before.doubtful_lineage.has_value()) return fate;
+  if (response.session_id() == before.session_id) {
+    if (response.last_sequence() > before.last_sequence) {
+      fate.result = last_result();
+    }
+  } else if (response.has_version() &&
+             response.version().lineage() == *before.doubtful_lineage) {
+    // Sessions also end by age, and then what they folded stays. In another
+    // lineage it does not count: the daemon refuses the push if it is sent
+    // again.
+    fate.lost = FateLost(worker_, before.last_sequence + 1);
   }
-  MutexLock lock(&mutex_);
-  state_ = {.session_id = response.session_id(),
-            .last_sequence = response.last_sequence()};
-  return folded;
+  return fate;
 }
 
 absl::StatusOr<std::optional<PushResult>> WorkerSession::Settle(
     absl::Time deadline) {
   std::optional<PushResult> result;
   if (!in_doubt()) return result;
-  const auto folded = Synchronize(deadline, Retryable);
-  NoteFencing(folded.status());
-  ACCRUE_RETURN_IF_ERROR(folded.status());
-  if (folded->has_value()) result = FromProto(**folded);
-  return result;
+  const absl::StatusOr<Fate> fate = Synchronize(deadline, Retryable);
+  NoteFencing(fate.status());
+  ACCRUE_RETURN_IF_ERROR(fate.status());
+  ACCRUE_RETURN_IF_ERROR(fate->lost);
+  return fate->result;
 }
 
 absl::Status WorkerSession::Close(absl::Time deadline) {
@@ -223,7 +252,8 @@ absl::StatusOr<PullResult> WorkerSession::Pull(const PayloadBuffer& into,
   absl::StatusOr<PullResult> result =
       PullInto(*channel_, model_, into, options);
   MutexLock lock(&mutex_);
-  if (result.ok()) version_ = result->version;
+  // Of a part of the model no gradient is computed.
+  if (result.ok() && options.tensors.empty()) version_ = result->version;
   return result;
 }
 
@@ -236,7 +266,9 @@ absl::Time WorkerSession::CallDeadline() const {
   return absl::Now() + channel_->options().call_timeout;
 }
 
-bool WorkerSession::in_doubt() const { return state().in_doubt; }
+bool WorkerSession::in_doubt() const {
+  return state().doubtful_lineage.has_value();
+}
 
 std::optional<Version> WorkerSession::version() const {
   MutexLock lock(&mutex_);
@@ -246,6 +278,10 @@ std::optional<Version> WorkerSession::version() const {
 std::string WorkerSession::session_id() const { return state().session_id; }
 
 int64_t WorkerSession::last_sequence() const { return state().last_sequence; }
+
+std::optional<PushResult> WorkerSession::last_result() const {
+  return state().last_result;
+}
 
 void WorkerSession::NoteFencing(const absl::Status& status) {
   if (GetReason(status) != Reason::kSessionFenced) return;

@@ -5,7 +5,10 @@
 // doubt, if there is one, by asking the daemon for the session's last sequence;
 // send the next sequence; then by the outcome
 //   folded, refused       done
-//   unknown, all sent     in doubt: settle, and send again if it was not folded
+//   unknown, all sent     in doubt: settle, and send again if it was not
+//   folded;
+//                         an error if the daemon no longer knows the session
+//                         but still has the push's lineage
 //   unknown, not all sent send again: half a push is never folded
 //   session unknown       open anew, send again
 //   try again later       back off, send again
@@ -66,6 +69,7 @@ class WorkerSession {
   std::optional<Version> version() const;
   std::string session_id() const;
   int64_t last_sequence() const;
+  std::optional<PushResult> last_result() const;
 
  private:
   // As the daemon has it: changed by the thread whose turn it is, but read by
@@ -73,8 +77,18 @@ class WorkerSession {
   struct State {
     std::string session_id = {};  // empty: to be opened
     int64_t last_sequence = 0;
-    // The next sequence was sent, whole, and its outcome is unknown.
-    bool in_doubt = false;
+    std::optional<PushResult> last_result = {};
+    // The next sequence was sent, whole, and its outcome is unknown: the
+    // lineage that it was for.
+    std::optional<std::string> doubtful_lineage = {};
+  };
+
+  // What became of a push in doubt.
+  struct Fate {
+    // Set if it was folded.
+    std::optional<PushResult> result = {};
+    // Not OK: nobody can know.
+    absl::Status lost = {};
   };
 
   // OpenSession, with this id or none.
@@ -82,10 +96,11 @@ class WorkerSession {
       const std::string& session_id, absl::Time deadline,
       Channel::MayRetry may_retry);
 
-  // Opens or resumes the session. Afterwards nothing is in doubt: the response
-  // to the push that was, if it was folded.
-  absl::StatusOr<std::optional<v1::PushResponse>> Synchronize(
-      absl::Time deadline, Channel::MayRetry may_retry);
+  // Opens or resumes the session. Afterwards nothing is in doubt.
+  absl::StatusOr<Fate> Synchronize(absl::Time deadline,
+                                   Channel::MayRetry may_retry);
+
+  void SetState(const v1::OpenSessionResponse& response);
 
   absl::StatusOr<PushResult> PushUntil(const Payload& gradient,
                                        v1::PushHeader* header,

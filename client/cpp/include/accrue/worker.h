@@ -7,8 +7,9 @@
 //   worker->Pull(&parameters);
 //   for (...) {
 //     ...compute gradient at parameters...
-//     absl::StatusOr<PushResult> pushed = worker->Push(gradient, {.loss =
-//     loss}); if (!pushed.ok()) return pushed.status();
+//     absl::StatusOr<PushResult> pushed =
+//         worker->Push(gradient, {.loss = loss});
+//     if (!pushed.ok()) return pushed.status();
 //     worker->PullNewer(&parameters, absl::Seconds(10));
 //   }
 //   worker->Close();
@@ -16,7 +17,10 @@
 // Exactly once. Pushes carry a sequence number. Where an attempt's fate is
 //            unknown (the connection broke before the answer) the library asks
 //            the daemon, and sends again only what was not folded. Only a
-//            timeout leaves a push in doubt: see Push() and Settle().
+//            timeout leaves a push in doubt: see Push() and Settle(). Where
+//            the session has ended meanwhile (it was idle for as long as the
+//            daemon's --session_ttl) nobody can tell any more: that is an
+//            error, and the push is not sent again.
 // Sessions.  A session that the daemon has forgotten is opened anew. One that
 //            another process has taken over, by opening a worker of the same
 //            name, is lost: every later push fails with ABORTED
@@ -144,11 +148,17 @@ class Worker {
   //          retried on a new one), so that takes no longer than about 0.1 s.
   // Errors.  INVALID_ARGUMENT (kWrongShape, ...); FAILED_PRECONDITION
   //          (kNotInitialized, kPoisoned; without a reason: this worker has
-  //          never pulled and options.version is unset); OUT_OF_RANGE
+  //          never pulled the whole model and options.version is unset);
+  //          OUT_OF_RANGE
   //          (kFuture); ABORTED (kSessionFenced); NOT_FOUND (kModelUnknown).
-  //          In all of these the push was not folded. DEADLINE_EXCEEDED,
-  //          UNAVAILABLE, RESOURCE_EXHAUSTED: time is over; if in_doubt(), the
-  //          push may have been folded: ask Settle() rather than push it again.
+  //          In all of these the push was not folded, unless in_doubt(): the
+  //          session was lost before its fate could be asked for.
+  //          DEADLINE_EXCEEDED, UNAVAILABLE, RESOURCE_EXHAUSTED: time is over;
+  //          if in_doubt(), the push may have been folded: ask Settle() rather
+  //          than push it again.
+  //          UNKNOWN: the answer was lost and the session has ended since, so
+  //          that it was folded once or not at all: pull, and go on with
+  //          another gradient.
   absl::StatusOr<PushResult> Push(const Payload& gradient,
                                   const PushOptions& options = {});
 
@@ -161,7 +171,9 @@ class Worker {
   bool in_doubt() const;
 
   // The fate of the push in doubt: its result if it was folded, nothing if it
-  // was not and never will be. Nothing also if no push is in doubt.
+  // was not (or only in a lineage that is no more). Nothing also if no push is
+  // in doubt. UNKNOWN: nobody can tell any more, as for Push(); it is no longer
+  // in doubt then. Other errors leave it in doubt.
   absl::StatusOr<std::optional<PushResult>> Settle();
 
   // Fetches parameters, see accrue/pull.h.
@@ -174,7 +186,8 @@ class Worker {
   absl::StatusOr<PullResult> PullNewer(const PayloadBuffer& into,
                                        absl::Duration wait);
 
-  // The version pulled last, whole; unset before the first.
+  // The version pulled last, whole; unset before the first. A pull with a
+  // tensor filter leaves it as it is.
   std::optional<Version> version() const;
 
   // Ends the session: the daemon no longer waits for, or lists, this worker.
@@ -186,6 +199,9 @@ class Worker {
   std::string session_id() const;
   // The sequence of the last push known to be folded; 0 before the first.
   int64_t last_sequence() const;
+  // That push's result; unset before the first. Tells a process that resumes a
+  // session what became of the push whose answer it did not live to see.
+  std::optional<PushResult> last_result() const;
 
  private:
   friend class Model;
