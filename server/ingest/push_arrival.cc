@@ -60,6 +60,10 @@ absl::Status PushArrival::CheckHeader(const PushHeader& header) const {
     return refuse(kContradicts, "sequence ", header.sequence,
                   ", want at least 1");
   }
+  if (header.version.number < 0) {
+    return refuse(kContradicts, "version ", header.version.number,
+                  ", want at least 0");
+  }
   if (header.micro_steps < 1) {
     return refuse(kContradicts, "micro_steps ", header.micro_steps,
                   ", want at least 1");

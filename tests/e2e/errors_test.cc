@@ -120,6 +120,13 @@ TEST_F(ErrorsTest, RequestsThatContradictThemselvesOrTheModel) {
        Detail::REASON_UNSPECIFIED},
       {"sequence 0", [](auto& h) { h.set_sequence(0); },
        Detail::REASON_UNSPECIFIED},
+      {"negative version", [](auto& h) { h.mutable_version()->set_number(-1); },
+       Detail::REASON_UNSPECIFIED},
+      {"smallest version",
+       [](auto& h) {
+         h.mutable_version()->set_number(std::numeric_limits<int64_t>::min());
+       },
+       Detail::REASON_UNSPECIFIED},
       {"checksum", [](auto& h) { h.set_checksum(1); }, Detail::REASON_CHECKSUM},
   };
   for (const Row& row : rows) {

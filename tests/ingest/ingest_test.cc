@@ -209,6 +209,12 @@ TEST_F(IngestTest, AHeaderThatContradictsItselfOrTheModelIsRefused) {
          "-1 bytes, want 65536");
   expect([](PushHeader& h) { h.sequence = 0; }, Reason::kUnspecified,
          "sequence 0, want at least 1");
+  for (const int64_t number :
+       {int64_t{-1}, std::numeric_limits<int64_t>::min()}) {
+    expect([number](PushHeader& h) { h.version.number = number; },
+           Reason::kUnspecified,
+           absl::StrCat("version ", number, ", want at least 0"));
+  }
   expect([](PushHeader& h) { h.micro_steps = 0; }, Reason::kUnspecified,
          "micro_steps 0, want at least 1");
   expect([](PushHeader& h) { h.weight = 0; }, Reason::kUnspecified,
