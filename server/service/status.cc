@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "server/service/convert.h"
 
 namespace accrue {
@@ -30,6 +31,21 @@ ACCRUE_SAME_CODE(kUnavailable, UNAVAILABLE);
 ACCRUE_SAME_CODE(kDataLoss, DATA_LOSS);
 ACCRUE_SAME_CODE(kUnauthenticated, UNAUTHENTICATED);
 #undef ACCRUE_SAME_CODE
+
+// Peers refuse more than 8 KiB of metadata: the message, of which a byte may
+// take three, and the detail in base64 must fit into that. Both may quote what
+// a client sent, at any length.
+constexpr size_t kMaxMessageBytes = 1024;
+constexpr size_t kMaxSubjectBytes = 256;
+
+// The beginning of a text, no character cut in two.
+std::string Cut(absl::string_view text, size_t size) {
+  if (text.size() <= size) return std::string(text);
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) {
+    --size;
+  }
+  return absl::StrCat(text.substr(0, size), "...");
+}
 
 }  // namespace
 
@@ -103,7 +119,7 @@ v1::ErrorDetail ToApi(const ErrorInfo& info) {
   if (info.retry_after > absl::ZeroDuration()) {
     *detail.mutable_retry_after() = ToApi(info.retry_after);
   }
-  detail.set_subject(info.subject);
+  detail.set_subject(Cut(info.subject, kMaxSubjectBytes));
   return detail;
 }
 
@@ -113,7 +129,7 @@ grpc::Status ToGrpc(const absl::Status& status,
   context->AddTrailingMetadata(kErrorTrailer,
                                ToApi(GetErrorInfo(status)).SerializeAsString());
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
-                      std::string(status.message()));
+                      Cut(status.message(), kMaxMessageBytes));
 }
 
 }  // namespace accrue

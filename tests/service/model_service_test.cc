@@ -55,6 +55,22 @@ TEST_F(ModelServiceTest, CreateIsIdempotentForTheSameSpecOnly) {
   EXPECT_THAT(description, StartsWith("ALREADY_EXISTS MODEL_EXISTS"));
 }
 
+TEST_F(ModelServiceTest, AnErrorAboutALongNameArrivesWithItsDetail) {
+  for (const char* character : {"x", "\xc3\xa9", "%"}) {
+    v1::GetModelRequest request;
+    while (request.model().size() < 100'000) {
+      request.mutable_model()->append(character);
+    }
+    v1::GetModelResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = models_->GetModel(&context, request, &response);
+    EXPECT_THAT(Describe(status, context),
+                StartsWith("NOT_FOUND MODEL_UNKNOWN: no model \"" +
+                           std::string(character) + character));
+    EXPECT_THAT(DetailOf(context).subject(), StartsWith(character));
+  }
+}
+
 TEST_F(ModelServiceTest, AnUnspecifiedEnumIsRefusedByName) {
   v1::ModelSpec spec = PlainSpec("m", 5);
   spec.mutable_optimizer()->set_decay(v1::DECAY_UNSPECIFIED);
