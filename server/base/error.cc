@@ -123,6 +123,15 @@ absl::Status MakeError(absl::StatusCode code, Reason reason,
   return MakeError(code, info, message);
 }
 
+absl::Status WithVersion(const absl::Status& status, int64_t version,
+                         absl::string_view lineage) {
+  ErrorInfo info = GetErrorInfo(status);
+  if (status.ok() || !info.lineage.empty()) return status;
+  info.current_version = version;
+  info.lineage = std::string(lineage);
+  return MakeError(status.code(), info, status.message());
+}
+
 ErrorInfo GetErrorInfo(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kPayloadUrl);
   return payload ? Decode(std::string(*payload)) : ErrorInfo();

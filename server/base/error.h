@@ -74,6 +74,10 @@ absl::Status MakeError(absl::StatusCode code, const ErrorInfo& info,
 absl::Status MakeError(absl::StatusCode code, Reason reason,
                        absl::string_view message);
 
+// The same error, telling where the model is unless it does already.
+absl::Status WithVersion(const absl::Status& status, int64_t version,
+                         absl::string_view lineage);
+
 // The info attached by MakeError; reason kUnspecified where there is none.
 ErrorInfo GetErrorInfo(const absl::Status& status);
 

@@ -185,6 +185,10 @@ void Receiver::Fail(absl::Status why) {
   // Whatever Refuse calls, nothing else happens any more.
   phase_ = Phase::kDelivered;
   Release();
+  if (const auto newest = model_ == nullptr ? nullptr : model_->newest()) {
+    const Version& version = newest->facts().version;
+    why = WithVersion(why, version.number, version.lineage);
+  }
   Refuse(std::move(why));
 }
 
@@ -218,13 +222,7 @@ absl::Status Receiver::Error(absl::StatusCode code, Reason reason,
   ErrorInfo info;
   info.reason = reason;
   info.retry_after = retry_after;
-  if (model_ != nullptr) {
-    info.subject = model_->name();
-    if (const auto newest = model_->newest(); newest != nullptr) {
-      info.current_version = newest->facts().version.number;
-      info.lineage = newest->facts().version.lineage;
-    }
-  }
+  if (model_ != nullptr) info.subject = model_->name();
   return MakeError(code, info, message);
 }
 

@@ -106,7 +106,7 @@ class Receiver : public std::enable_shared_from_this<Receiver> {
   bool Close();
 
   const std::shared_ptr<Model>& model() const { return model_; }
-  // An error about this stream's model.
+  // An error about this stream's model; Fail adds its version.
   absl::Status Error(absl::StatusCode code, Reason reason,
                      absl::string_view message,
                      absl::Duration retry_after = absl::ZeroDuration()) const;

@@ -55,6 +55,10 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
 
 void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
                           absl::Status why) {
+  {
+    MutexLock lock(&mu_);
+    why = WithVersion(why, View(cycles_));
+  }
   std::vector<Answer> answers;
   for (Batch::Item& item : batch.items) {
     answers.push_back({std::move(item.push), why});

@@ -72,6 +72,10 @@ absl::Status ModelImpl::Allocate() {
 absl::Status ModelImpl::Usable() const {
   ErrorInfo info;
   info.subject = name();
+  if (version_.has_value()) {
+    info.current_version = version_->number;
+    info.lineage = version_->lineage;
+  }
   if (deleted_) {
     info.reason = Reason::kModelUnknown;
     return MakeError(absl::StatusCode::kNotFound, info,

@@ -136,6 +136,7 @@ class ModelImpl final : public Model {
   absl::Status Usable() const ACCRUE_REQUIRES(mu_);
   GateView View(const std::vector<rule::CycleState>& cycles) const
       ACCRUE_REQUIRES(mu_);
+  void AbortArrivalsOf(const std::string& session_id) ACCRUE_REQUIRES(mu_);
   void AbortArrivals(const std::function<absl::Status(const Incoming&)>& why)
       ACCRUE_REQUIRES(mu_);
   std::shared_ptr<ModelImpl> Self() {

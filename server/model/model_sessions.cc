@@ -29,16 +29,11 @@ absl::StatusOr<OpenedSession> ModelImpl::DoOpen(const std::string& worker,
                                                 const std::string& session_id) {
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(Usable());
-  ACCRUE_ASSIGN_OR_RETURN(SessionTable::Opened opened,
-                          sessions_.Open(worker, session_id, absl::Now()));
-  if (!opened.fenced_id.empty()) {
-    AbortArrivals([&](const Incoming& incoming) -> absl::Status {
-      if (incoming.session_id != opened.fenced_id) return absl::OkStatus();
-      mu_.AssertHeld();
-      return sessions_.Find(opened.fenced_id).status();
-    });
-  }
-  const Session& session = *opened.session;
+  absl::StatusOr<SessionTable::Opened> opened =
+      sessions_.Open(worker, session_id, absl::Now());
+  if (!opened.ok()) return WithVersion(opened.status(), View(cycles_));
+  if (!opened->fenced_id.empty()) AbortArrivalsOf(opened->fenced_id);
+  const Session& session = *opened->session;
   return OpenedSession{.id = session.id,
                        .last_sequence = session.last_sequence,
                        .last_outcome = session.last_outcome,
@@ -51,14 +46,19 @@ void ModelImpl::CloseSession(std::string session_id,
     {
       MutexLock lock(&mu_);
       sessions_.Close(session_id);
-      AbortArrivals([&](const Incoming& incoming) -> absl::Status {
-        if (incoming.session_id != session_id) return absl::OkStatus();
-        mu_.AssertHeld();
-        return sessions_.Find(session_id).status();
-      });
+      AbortArrivalsOf(session_id);
     }
     done(absl::OkStatus());
     return true;
+  });
+}
+
+// Of a session that is no more.
+void ModelImpl::AbortArrivalsOf(const std::string& session_id) {
+  AbortArrivals([&](const Incoming& incoming) -> absl::Status {
+    if (incoming.session_id != session_id) return absl::OkStatus();
+    mu_.AssertHeld();
+    return WithVersion(sessions_.Find(session_id).status(), View(cycles_));
   });
 }
 

@@ -111,6 +111,11 @@ absl::Status GateError(absl::StatusCode code, Reason reason,
                    absl::StrCat("model \"", view.spec->name, "\": ", message));
 }
 
+absl::Status WithVersion(const absl::Status& status, const GateView& view) {
+  if (view.version == nullptr) return status;
+  return WithVersion(status, view.version->number, view.version->lineage);
+}
+
 bool TooStale(int64_t version, const GateView& view) {
   return view.spec->stale_policy == StalePolicy::kReject &&
          view.spec->max_staleness >= 0 &&
@@ -124,8 +129,9 @@ absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,
                      Reason::kNotInitialized, view, "it has no parameters yet");
   }
   Passed passed;
-  ACCRUE_ASSIGN_OR_RETURN(passed.session,
-                          view.sessions->Find(header.session_id));
+  absl::StatusOr<Session*> session = view.sessions->Find(header.session_id);
+  if (!session.ok()) return WithVersion(session.status(), view);
+  passed.session = *session;
   ACCRUE_RETURN_IF_ERROR(JudgeSequence(header, view, passed));
   if (passed.repeats) return passed;
   ACCRUE_RETURN_IF_ERROR(JudgeVersion(header, view, passed));

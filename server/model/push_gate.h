@@ -60,6 +60,9 @@ bool TooStale(int64_t version, const GateView& view);
 absl::Status GateError(absl::StatusCode code, Reason reason,
                        const GateView& view, absl::string_view message);
 
+// An error, telling the model's version and lineage as well.
+absl::Status WithVersion(const absl::Status& status, const GateView& view);
+
 }  // namespace accrue
 
 #endif  // ACCRUE_SERVER_MODEL_PUSH_GATE_H_

@@ -22,13 +22,14 @@ namespace {
 constexpr absl::Duration kGrace = absl::Milliseconds(100);
 
 absl::Status AboutModel(absl::StatusCode code, Reason reason,
-                        const Model& model, const Version& version,
-                        absl::string_view message) {
+                        const Model& model, absl::string_view message) {
   ErrorInfo info;
   info.reason = reason;
   info.subject = model.name();
-  info.current_version = version.number;
-  info.lineage = version.lineage;
+  if (const auto newest = model.newest(); newest != nullptr) {
+    info.current_version = newest->facts().version.number;
+    info.lineage = newest->facts().version.lineage;
+  }
   return MakeError(code, info,
                    absl::StrCat("model \"", model.name(), "\": ", message));
 }
@@ -41,7 +42,7 @@ absl::StatusOr<std::vector<int>> FindTensors(
     const int index = model.layout()->FindTensor(name);
     if (index < 0) {
       return AboutModel(absl::StatusCode::kInvalidArgument, Reason::kWrongShape,
-                        model, {}, absl::StrCat("no tensor \"", name, "\""));
+                        model, absl::StrCat("no tensor \"", name, "\""));
     }
     tensors.push_back(index);
   }
@@ -96,14 +97,14 @@ absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
   PublicationPtr newest = wanted_.model->newest();
   if (newest == nullptr) {
     return AboutModel(absl::StatusCode::kFailedPrecondition,
-                      Reason::kNotInitialized, *wanted_.model, {},
+                      Reason::kNotInitialized, *wanted_.model,
                       "it has no parameters yet");
   }
   const Version& version = newest->facts().version;
   if (wanted_.have.lineage == version.lineage &&
       wanted_.have.number > version.number) {
     return AboutModel(
-        absl::StatusCode::kOutOfRange, Reason::kFuture, *wanted_.model, version,
+        absl::StatusCode::kOutOfRange, Reason::kFuture, *wanted_.model,
         absl::StrCat("the reader has version ", wanted_.have.number,
                      ", the newest is ", version.number));
   }
@@ -354,7 +355,7 @@ void PullCall::CheckProgress() {
     }
   }
   EndNow(AboutModel(
-      absl::StatusCode::kAborted, Reason::kSlowReader, *wanted_.model, {},
+      absl::StatusCode::kAborted, Reason::kSlowReader, *wanted_.model,
       absl::StrCat("the reader took nothing for ", absl::FormatDuration(limit),
                    " (--reader_idle_timeout)")));
 }

@@ -40,6 +40,23 @@ TEST(ErrorTest, AReasonAloneIsEnough) {
   EXPECT_EQ(GetErrorInfo(status).subject, "");
 }
 
+TEST(ErrorTest, AVersionIsAddedToTheRestUnlessItIsThereAlready) {
+  ErrorInfo info;
+  info.reason = Reason::kSessionFenced;
+  info.subject = "mnist";
+  const absl::Status without =
+      MakeError(absl::StatusCode::kAborted, info, "taken over");
+  const absl::Status with = WithVersion(without, 7, "lineage");
+  EXPECT_EQ(with.code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(with.message(), "taken over");
+  EXPECT_EQ(GetErrorInfo(with).reason, Reason::kSessionFenced);
+  EXPECT_EQ(GetErrorInfo(with).subject, "mnist");
+  EXPECT_EQ(GetErrorInfo(with).current_version, 7);
+  EXPECT_EQ(GetErrorInfo(with).lineage, "lineage");
+  EXPECT_EQ(GetErrorInfo(WithVersion(with, 8, "other")).current_version, 7);
+  EXPECT_TRUE(WithVersion(absl::OkStatus(), 8, "other").ok());
+}
+
 TEST(ErrorTest, EveryReasonHasANameOfItsOwn) {
   std::set<std::string> names;
   constexpr int kLast = static_cast<int>(Reason::kStateMemory);

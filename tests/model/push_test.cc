@@ -31,8 +31,7 @@ class PushTest : public ::testing::Test {
     EXPECT_EQ(ReasonOf(answer.status()), reason) << answer.status();
     const ErrorInfo info = GetErrorInfo(answer.status());
     EXPECT_EQ(info.subject, "m");
-    if (before.version.has_value() && reason != Reason::kSessionUnknown &&
-        reason != Reason::kSessionFenced) {
+    if (before.version.has_value()) {
       EXPECT_EQ(info.current_version, before.version->number);
       EXPECT_EQ(info.lineage, before.version->lineage);
     }

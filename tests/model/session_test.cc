@@ -25,11 +25,15 @@ TEST(SessionTest, ANewSessionOfANameFencesTheOlderOne) {
   ASSERT_TRUE(taken.ok());
   EXPECT_NE(taken->id, old);
   EXPECT_EQ(taken->last_sequence, 0);
-  EXPECT_EQ(ReasonOf(half->Why()), Reason::kSessionFenced);
+  const absl::Status why = half->Why();
+  EXPECT_EQ(ReasonOf(why), Reason::kSessionFenced);
+  EXPECT_EQ(GetErrorInfo(why).lineage, model->Describe().version->lineage);
   model->Leave(half.get());
   const auto refused = harness.PushNow(*model, old, 2, {1});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kAborted);
   EXPECT_EQ(ReasonOf(refused.status()), Reason::kSessionFenced);
+  EXPECT_EQ(GetErrorInfo(refused.status()).lineage,
+            model->Describe().version->lineage);
   EXPECT_EQ(ReasonOf(harness.Open(*model, "a", old).status()),
             Reason::kSessionFenced);
   EXPECT_TRUE(harness.PushNow(*model, taken->id, 1, {1}).ok());
@@ -51,7 +55,6 @@ TEST(SessionTest, QueuedPushesOfAFencedSessionFoldFirst) {
   std::promise<absl::StatusOr<OpenedSession>> opened;
   model->OpenSession(
       "a", "", [&](auto session) { opened.set_value(std::move(session)); });
-  auto behind = std::make_shared<NotedArrival>();
   release.set_value();
   EXPECT_TRUE(queued.get().ok());
   ASSERT_TRUE(opened.get_future().get().ok());

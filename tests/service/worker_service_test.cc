@@ -183,6 +183,55 @@ TEST_F(WorkerServiceTest, AStaleErrorSaysWhereTheModelIs) {
   EXPECT_EQ(detail.subject(), "m");
 }
 
+TEST_F(WorkerServiceTest, EveryErrorAboutAModelSaysWhereItIs) {
+  const std::string payload = FloatBytes({1, 1, 1});
+  ASSERT_EQ(PushAndDescribe(Header(1), payload), "OK");
+  const auto expect_version = [&](const grpc::Status& status,
+                                  const grpc::ClientContext& context,
+                                  const std::string& reason) {
+    EXPECT_THAT(Describe(status, context), HasSubstr(" " + reason + ": "));
+    const v1::ErrorDetail detail = DetailOf(context);
+    EXPECT_EQ(detail.current_version(), 1) << reason;
+    EXPECT_EQ(detail.lineage(), version_.lineage()) << reason;
+  };
+  const auto expect_refused = [&](const v1::PushHeader& header,
+                                  const std::string& bytes,
+                                  const std::string& reason) {
+    grpc::ClientContext context;
+    v1::PushResponse response;
+    const grpc::Status status = Push(&context, header, bytes, &response);
+    expect_version(status, context, reason);
+  };
+  v1::PushHeader next = Header(2);
+  next.mutable_version()->set_number(1);
+  expect_refused(next, payload.substr(0, 8), "PARTIAL");
+  expect_refused(next, payload + "1234", "WRONG_SHAPE");
+  v1::PushHeader unknown = next;
+  unknown.set_session_id("00000000000000000000000000000000");
+  expect_refused(unknown, payload, "SESSION_UNKNOWN");
+  OpenSession("m", "w");
+  expect_refused(next, payload, "SESSION_FENCED");
+
+  v1::OpenSessionRequest resume;
+  resume.set_model("m");
+  resume.set_worker("w");
+  resume.set_session_id(session_);
+  v1::OpenSessionResponse opened;
+  grpc::ClientContext open_context, pull_context;
+  grpc::Status status = workers_->OpenSession(&open_context, resume, &opened);
+  expect_version(status, open_context, "SESSION_FENCED");
+
+  v1::PullRequest pull;
+  pull.set_model("m");
+  pull.set_encoding(v1::ENCODING_F32);
+  pull.add_tensors("absent");
+  v1::PullResponse pulled;
+  auto reader = workers_->Pull(&pull_context, pull);
+  EXPECT_FALSE(reader->Read(&pulled));
+  status = reader->Finish();
+  expect_version(status, pull_context, "WRONG_SHAPE");
+}
+
 TEST_F(WorkerServiceTest, ALargerMessageThanTheLimitIsRefusedByGrpc) {
   v1::PushRequest message;
   *message.mutable_header() = Header(1);
