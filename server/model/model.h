@@ -36,6 +36,7 @@
 #include "server/model/publication.h"
 #include "server/model/push.h"
 #include "server/model/spec.h"
+#include "server/model/state_budget.h"
 #include "server/model/version.h"
 
 namespace accrue {
@@ -46,6 +47,8 @@ struct ModelEnvironment {
   WorkPool* pool = nullptr;
   TimerQueue* timers = nullptr;
   MemoryLedger* ledger = nullptr;  // the process's
+  // Reserved from for encoded copies of publications; null: without bound.
+  std::shared_ptr<StateBudget> state_budget = nullptr;
   int64_t max_sessions = 10'000;
   absl::Duration session_ttl = absl::Hours(24);
 };

@@ -60,11 +60,16 @@ absl::Status ModelImpl::Allocate() {
   ACCRUE_ASSIGN_OR_RETURN(shard_,
                           kernels::MakeCpuShard(options, environment_.device,
                                                 environment_.pool, lane_));
-  store_ = std::make_unique<PublicationStore>(
-      layout_, spec_.max_publications, environment_.device, ledger_,
-      [weak = std::weak_ptr<ModelImpl>(Self())] {
+  store_ = std::make_unique<PublicationStore>(PublicationStore::Options{
+      .model = name(),
+      .layout = layout_,
+      .max_publications = spec_.max_publications,
+      .device = environment_.device,
+      .ledger = ledger_,
+      .budget = environment_.state_budget,
+      .on_free = [weak = std::weak_ptr<ModelImpl>(Self())] {
         if (auto self = weak.lock()) self->Unpark();
-      });
+      }});
   ScheduleExpiry();
   return absl::OkStatus();
 }

@@ -200,7 +200,11 @@ void PullCall::OnRanges(
     absl::StatusOr<std::vector<Publication::Range>> ranges) {
   MutexLock lock(&mutex_);
   if (finished_) return;
-  if (!ranges.ok()) return FinishOnce(ranges.status());
+  if (!ranges.ok()) {
+    const Version& version = publication->facts().version;
+    return FinishOnce(
+        WithVersion(ranges.status(), version.number, version.lineage));
+  }
   stream_ =
       std::make_unique<PublicationStream>(publication, *std::move(ranges));
   bytes_ = stream_->hold();
