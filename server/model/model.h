@@ -161,6 +161,7 @@ class Model : public std::enable_shared_from_this<Model> {
   // to its caller. `arrival` is what Begin was given.
   virtual void Submit(std::unique_ptr<Push> push, const Arrival* arrival) = 0;
 
+  // In order, all or none; every group at once at most once.
   virtual void UpdateHyperparameters(
       std::vector<HyperparameterUpdate> updates,
       std::function<void(absl::Status)> done) = 0;

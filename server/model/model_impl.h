@@ -127,6 +127,8 @@ class ModelImpl final : public Model {
       ACCRUE_EXCLUDES(mu_);
   absl::Status DoUpdate(const std::vector<HyperparameterUpdate>& updates)
       ACCRUE_EXCLUDES(mu_);
+  std::string Change(const std::vector<HyperparameterUpdate>& updates,
+                     std::vector<rule::RuleSpec>& rules) const;
   absl::StatusOr<OpenedSession> DoOpen(const std::string& worker,
                                        const std::string& session_id)
       ACCRUE_EXCLUDES(mu_);

@@ -37,6 +37,12 @@ absl::Status AboutModel(absl::StatusCode code, Reason reason,
 absl::StatusOr<std::vector<int>> FindTensors(
     const google::protobuf::RepeatedPtrField<std::string>& names,
     const Model& model) {
+  const size_t count = model.layout()->tensors().size();
+  if (static_cast<size_t>(names.size()) > count) {
+    return AboutModel(
+        absl::StatusCode::kInvalidArgument, Reason::kWrongShape, model,
+        absl::StrCat(names.size(), " tensors asked for, it has ", count));
+  }
   std::vector<int> tensors;
   for (const std::string& name : names) {
     const int index = model.layout()->FindTensor(name);

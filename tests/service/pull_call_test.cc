@@ -81,6 +81,11 @@ TEST_F(PullCallTest, SendsTheTensorsAskedForInTheSpecsOrder) {
 
   request.add_tensors("absent");
   EXPECT_THAT(Pull(request).description,
+              StartsWith("INVALID_ARGUMENT WRONG_SHAPE: model \"m\": 5 tensors "
+                         "asked for, it has 4"));
+  request.mutable_tensors()->RemoveLast();
+  request.set_tensors(0, "absent");
+  EXPECT_THAT(Pull(request).description,
               StartsWith("INVALID_ARGUMENT WRONG_SHAPE: model \"m\": no tensor "
                          "\"absent\""));
 }
