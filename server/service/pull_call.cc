@@ -100,6 +100,7 @@ absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
     return absl::InvalidArgumentError("malformed request");
   }
   ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, *environment_.store));
+  ACCRUE_RETURN_IF_ERROR(wanted_.model->CheckUsable());
   PublicationPtr newest = wanted_.model->newest();
   if (newest == nullptr) {
     return AboutModel(absl::StatusCode::kFailedPrecondition,
