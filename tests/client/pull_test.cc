@@ -108,11 +108,12 @@ TEST_F(PullTest, APullThatIsCutOffBeginsAgain) {
       "Pull", {{Fate::kCutHalfWay},
                Refuse(StatusCode::ABORTED, ErrorDetail::REASON_SLOW_READER),
                {Fate::kCut},
+               Refuse(StatusCode::ABORTED, ErrorDetail::REASON_UNSPECIFIED),
                Refuse(StatusCode::UNAVAILABLE, ErrorDetail::REASON_DRAINING)});
   std::vector<float> flat(want.size());
   ValueOf(model.Pull(&flat));
   EXPECT_EQ(flat, want);
-  EXPECT_EQ(daemon_.calls("Pull"), 5);
+  EXPECT_EQ(daemon_.calls("Pull"), 6);
 }
 
 TEST_F(PullTest, ProgressCountsUpToAllBytes) {

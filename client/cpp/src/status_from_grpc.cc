@@ -81,8 +81,11 @@ bool Retryable(const absl::Status& status) {
       break;
   }
   // CANCELLED: the daemon has reset the stream. No call is cancelled from this
-  // side and then retried.
+  // side and then retried. ABORTED without a reason: a pull whose reader was
+  // too slow to be told that it is.
   return absl::IsUnavailable(status) ||
+         (absl::IsAborted(status) &&
+          GetReason(status) == Reason::kUnspecified) ||
          (absl::IsCancelled(status) && OutcomeUnknown(status));
 }
 
