@@ -29,6 +29,12 @@ absl::StatusOr<OpenedSession> ModelImpl::DoOpen(const std::string& worker,
                                                 const std::string& session_id) {
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(Usable());
+  // Nothing can be pushed any more; but whoever resumes a session may still
+  // learn its last push's fate.
+  if (draining_ && session_id.empty()) {
+    return GateError(absl::StatusCode::kUnavailable, Reason::kDraining,
+                     View(cycles_), "the server is shutting down");
+  }
   absl::StatusOr<SessionTable::Opened> opened =
       sessions_.Open(worker, session_id, absl::Now());
   if (!opened.ok()) return WithVersion(opened.status(), View(cycles_));
