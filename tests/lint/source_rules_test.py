@@ -142,8 +142,19 @@ class SourceRulesTest(unittest.TestCase):
         for call in ("std::this_thread::sleep_" "for(x)", "absl::Sleep" "For(x)",
                      "u" "sleep(5)", "time.sl" "eep(1)"):
             self.expect("tests/e2e/extra.py", f"{call}\n", "wait on conditions")
+        for call in ("poll(null" "ptr, 0, 10)", "ppoll(NU" "LL, 0, &time, 0)",
+                     "select(" "0, 0, 0, 0, &time)"):
+            self.expect("tests/e2e/extra.cc", f"{call};\n", "wait on conditions")
+        for line in ("sl" "eep 1", "while ! done; do sl" "eep 0.1; done",
+                     "(sl" "eep $SECONDS)", 'sl' 'eep "$pause"'):
+            self.expect("tests/client/extra.sh", f"{line}\n",
+                        "wait on conditions")
         self.assertEqual(
             self.violations({"client/ctl/extra.cc": "u" "sleep(5);\n"}), [])
+        self.assertEqual(
+            self.violations({
+                "tests/e2e/extra.cc": "poll(&descriptor, 1, milliseconds);\n",
+                "tests/client/extra.sh": "# no sl" "eep: it waits\n"}), [])
 
     def test_the_top_level_is_exactly_as_laid_out(self):
         self.expect("notes.md", "", "not in the layout")
