@@ -27,12 +27,12 @@ class Daemon {
   // sanitizers on a busy machine.
   static constexpr absl::Duration kPatience = absl::Seconds(60);
 
-  // Starts `program` (from $ACCRUE_BIN_DIR) on TCP and a Unix socket, with
+  // Starts `accrued` (from $ACCRUE_BIN_DIR) on TCP and a Unix socket, with
   // `flags` added, and returns once it listens; null if it does not.
   static std::unique_ptr<Daemon> Start(
-      const std::vector<std::string>& flags = {},
-      const std::string& program = "accrued");
-  // Kills it if it still runs.
+      const std::vector<std::string>& flags = {});
+  // Ends it by SIGTERM, unless the test ended it before: it must then exit with
+  // 0. In any case no sanitizer may have complained in its log.
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -64,8 +64,9 @@ class Daemon {
  private:
   explicit Daemon(std::string directory);
 
-  bool Launch(const std::string& program,
-              const std::vector<std::string>& flags);
+  void ExpectCleanLog() const;
+
+  bool Launch(const std::vector<std::string>& flags);
   bool AwaitAddresses();
   int64_t StatusNumber(const std::string& key) const;
 
