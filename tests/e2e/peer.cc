@@ -12,6 +12,7 @@
 #include <mutex>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
@@ -23,7 +24,6 @@ namespace accrue {
 namespace {
 
 constexpr char kRoleFlag[] = "--role=";
-constexpr int kPauseMilliseconds = 10;
 
 std::map<std::string, RoleFunction>& Roles() {
   static auto* const roles = new std::map<std::string, RoleFunction>;
@@ -87,14 +87,18 @@ std::unique_ptr<Peer> Peer::Start(const std::string& role,
   if (peer->pid_ == 0) BecomePeer(argv.data(), input[0], output[1], parent);
   close(input[0]);
   close(output[1]);
-  if (peer->pid_ > 0) return peer;
-  ADD_FAILURE() << "fork: " << std::strerror(errno);
+  if (peer->pid_ > 0) {
+    peer->pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, peer->pid_, 0));
+  }
+  if (peer->pidfd_ >= 0) return peer;
+  ADD_FAILURE() << "no process: " << std::strerror(errno);
   return nullptr;
 }
 
 Peer::~Peer() {
   Kill();
   if (to_ >= 0) close(to_);
+  if (pidfd_ >= 0) close(pidfd_);
   close(from_);
 }
 
@@ -140,8 +144,19 @@ void Peer::Signal(int signal) const {
   if (pid_ > 0) kill(pid_, signal);
 }
 
-int Peer::AwaitExit() {
+int Peer::AwaitExit(absl::Duration patience) {
   close(std::exchange(to_, -1));
+  pollfd descriptor{pidfd_, POLLIN, 0};
+  const absl::Time deadline = absl::Now() + patience;
+  int ready = 0;
+  do {
+    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    ready = poll(&descriptor, 1, static_cast<int>(std::max<int64_t>(0, left)));
+  } while (ready < 0 && errno == EINTR);
+  if (ready <= 0) {
+    ADD_FAILURE() << "a peer does not end";
+    Signal(SIGKILL);
+  }
   int status = 0;
   if (waitpid(std::exchange(pid_, -1), &status, 0) < 0) return -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
@@ -158,7 +173,6 @@ bool Eventually(const std::function<bool()>& condition,
   const absl::Time deadline = absl::Now() + patience;
   while (!condition()) {
     if (absl::Now() > deadline) return false;
-    poll(nullptr, 0, kPauseMilliseconds);
   }
   return true;
 }

@@ -64,19 +64,21 @@ class Peer {
 
   void Signal(int signal) const;
   // Closes its input and waits for its end: the exit code, or minus the signal
-  // that ended it.
-  int AwaitExit();
+  // that ended it. One that takes too long is a failure, and killed.
+  int AwaitExit(absl::Duration patience = kPatience);
   void Kill();
 
  private:
   Peer() = default;
 
   pid_t pid_ = -1;
+  int pidfd_ = -1;
   int to_ = -1, from_ = -1;
   std::string unread_;
 };
 
-// Asks again and again, with short pauses in between, until it is true.
+// Asks again and again until it is true. Meant for what only a call to the
+// daemon tells, so that each look waits for an answer.
 bool Eventually(const std::function<bool()>& condition,
                 absl::Duration patience = absl::Seconds(60));
 

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 
 #include <grpcpp/create_channel.h>
+
+#include "accrue/v1/error.pb.h"
 
 namespace accrue {
 
@@ -43,9 +46,20 @@ bool RawPush::Send(int64_t bytes, int64_t chunk_bytes) {
   return true;
 }
 
-grpc::Status RawPush::Finish() {
+std::string RawPush::Finish() {
   writer_->WritesDone();
-  return writer_->Finish();
+  const grpc::Status status = writer_->Finish();
+  if (status.ok()) return "OK";
+  const auto& trailers = context_.GetServerTrailingMetadata();
+  const auto found = trailers.find("accrue-error-bin");
+  v1::ErrorDetail detail;
+  if (found == trailers.end() ||
+      !detail.ParseFromArray(found->second.data(),
+                             static_cast<int>(found->second.size()))) {
+    return "gone";
+  }
+  const std::string name = v1::ErrorDetail::Reason_Name(detail.reason());
+  return name.substr(std::strlen("REASON_"));
 }
 
 }  // namespace accrue

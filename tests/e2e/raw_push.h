@@ -28,8 +28,9 @@ class RawPush {
   // The next bytes, in chunks of at most `chunk_bytes`. Waits while the daemon
   // reads nothing. False: the call is over.
   bool Send(int64_t bytes, int64_t chunk_bytes);
-  // Ends the stream; the daemon's answer.
-  grpc::Status Finish();
+  // Ends the stream. The daemon's answer: "OK", "SLOW_PUSH" or whatever the
+  // error's reason is, "gone" if it has none.
+  std::string Finish();
 
  private:
   std::unique_ptr<v1::WorkerService::Stub> stub_;
