@@ -1,11 +1,11 @@
-// Each row of protocol.md's table of errors, against the real daemon. After
-// every refusal the model must go on as if nothing had been sent: its twin,
-// which only gets the good pushes, ends with the same bits.
+// What protocol.md's table of errors says of pushes and sessions, against the
+// real daemon, over every kind of state. After every refusal the model must go
+// on as if nothing had been sent.
 #include <cmath>
-#include <csignal>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/e2e/daemon.h"
+#include "tests/e2e/twin.h"
 #include "tests/e2e/wire.h"
 
 namespace accrue {
@@ -21,78 +22,47 @@ namespace {
 using Detail = v1::ErrorDetail;
 using grpc::StatusCode;
 
-constexpr int64_t kElems = 12'345;  // 49,380 bytes: four chunks of 16 KiB
+constexpr int64_t kElems = Twin::kElems;
 
-std::vector<float> Gradient(int64_t seed) {
-  std::vector<float> gradient(kElems);
-  for (size_t i = 0; i < gradient.size(); ++i) {
-    gradient[i] =
-        std::sin(static_cast<float>(seed) + static_cast<float>(i) * 0.37f);
-  }
-  return gradient;
-}
-
-class ErrorsTest : public ::testing::Test {
+// One daemon for all tests of the suite, each with models of its own.
+class ErrorsTest : public ::testing::TestWithParam<TwinState> {
  protected:
-  ErrorsTest() : ErrorsTest(std::vector<std::string>()) {}
-  explicit ErrorsTest(const std::vector<std::string>& flags)
-      : daemon_(Daemon::Start(flags)), wire_(daemon_->tcp()) {
-    for (const char* model : {"model", "twin"}) {
-      v1::ModelSpec spec = Wire::Spec(model, kElems, 4);
-      spec.set_max_pushes_per_worker(4);
-      wire_.Make(spec);
+  static void SetUpTestSuite() { daemon_ = Daemon::Start().release(); }
+  static void TearDownTestSuite() { delete daemon_; }
+
+  void SetUp() override {
+    ASSERT_NE(daemon_, nullptr);
+    wire_.emplace(daemon_->tcp());
+    for (const v1::Model& model : wire_->Models()) {
+      wire_->Delete(model.spec().name());
     }
-    session_ = wire_.Open("model", "w");
-    twin_session_ = wire_.Open("twin", "w");
+    twin_.emplace(*wire_, GetParam());
   }
 
-  v1::PushHeader Next() {
-    return wire_.Header("model", session_, sequence_ + 1, Gradient(0));
+  v1::PushHeader Next() { return twin_->Next(); }
+  Ending Push(const v1::PushHeader& header, const std::string& payload) {
+    return wire_->Push(header, payload);
+  }
+  // Of the next push, whose daemon has its memory.
+  std::unique_ptr<Wire::HalfPush> Half(const v1::PushHeader& header) {
+    auto half = std::make_unique<Wire::HalfPush>(*wire_, header,
+                                                 Twin::Payload(2), 16 << 10);
+    wire_->AwaitIngest();
+    return half;
   }
 
-  // The next good push, to both models.
-  void PushBoth() {
-    ++sequence_;
-    const std::string payload = FloatBytes(Gradient(sequence_));
-    for (const auto& [model, session] :
-         {std::pair("model", session_), std::pair("twin", twin_session_)}) {
-      const Ending ending = wire_.Push(
-          wire_.Header(model, session, sequence_, Gradient(sequence_)),
-          payload);
-      ASSERT_TRUE(ending.status.ok())
-          << model << ": " << ending.status.error_message();
-    }
-  }
-
-  void ExpectRefused(const Ending& ending, StatusCode code,
-                     Detail::Reason reason) {
-    EXPECT_EQ(ending.status.error_code(), code)
-        << ending.status.error_message();
-    EXPECT_EQ(ending.detail.reason(), reason) << ending.status.error_message();
-    EXPECT_FALSE(ending.status.error_message().empty());
-  }
-
-  // A good push still works, and the twin agrees in every bit: now and, as the
-  // momentum shows, in what is hidden.
-  void ExpectUntouched() {
-    for (int i = 0; i < 5; ++i) PushBoth();
-    const v1::Model model = wire_.Describe("model");
-    const v1::Model twin = wire_.Describe("twin");
-    EXPECT_EQ(model.folded_pushes(), twin.folded_pushes());
-    EXPECT_EQ(model.version().number(), twin.version().number());
-    EXPECT_EQ(model.groups(0).position(), twin.groups(0).position());
-    EXPECT_EQ(wire_.Parameters("model"), wire_.Parameters("twin"));
-  }
-
-  std::unique_ptr<Daemon> daemon_;
-  Wire wire_;
-  std::string session_, twin_session_;
-  int64_t sequence_ = 0;
+  static Daemon* daemon_;
+  std::optional<Wire> wire_;
+  std::optional<Twin> twin_;
+  const std::string payload_ = Twin::Payload(0);
 };
 
-TEST_F(ErrorsTest, RequestsThatContradictThemselvesOrTheModel) {
-  PushBoth();
-  const std::string payload = FloatBytes(Gradient(0));
+Daemon* ErrorsTest::daemon_ = nullptr;
+
+INSTANTIATE_TEST_SUITE_P(States, ErrorsTest, testing::ValuesIn(Twin::States()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(ErrorsTest, RequestsThatContradictThemselvesOrTheModel) {
   struct Row {
     const char* name;
     std::function<void(v1::PushHeader&)> spoil;
@@ -100,6 +70,9 @@ TEST_F(ErrorsTest, RequestsThatContradictThemselvesOrTheModel) {
   };
   const std::vector<Row> rows = {
       {"wrong shape", [](auto& h) { h.set_payload_bytes(kElems * 4 - 4); },
+       Detail::REASON_WRONG_SHAPE},
+      {"more than the model",
+       [](auto& h) { h.set_payload_bytes(kElems * 4 + 4); },
        Detail::REASON_WRONG_SHAPE},
       {"other encoding", [](auto& h) { h.set_encoding(v1::ENCODING_BF16); },
        Detail::REASON_WRONG_SHAPE},
@@ -133,34 +106,57 @@ TEST_F(ErrorsTest, RequestsThatContradictThemselvesOrTheModel) {
     SCOPED_TRACE(row.name);
     v1::PushHeader header = Next();
     row.spoil(header);
-    ExpectRefused(wire_.Push(header, payload), StatusCode::INVALID_ARGUMENT,
+    ExpectRefused(Push(header, payload_), StatusCode::INVALID_ARGUMENT,
                   row.reason);
   }
-  ExpectUntouched();
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, PartialOversizedAndMinutelyCutPushes) {
-  PushBoth();
-  const std::string payload = FloatBytes(Gradient(0));
-  ExpectRefused(wire_.Push(Next(), payload.substr(0, payload.size() - 1)),
+TEST_P(ErrorsTest, PartialPushesAndChunksThatAreTooSmall) {
+  ExpectRefused(Push(Next(), payload_.substr(0, payload_.size() - 1)),
                 StatusCode::INVALID_ARGUMENT, Detail::REASON_PARTIAL);
-  ExpectRefused(wire_.Push(Next(), ""), StatusCode::INVALID_ARGUMENT,
+  ExpectRefused(Push(Next(), ""), StatusCode::INVALID_ARGUMENT,
                 Detail::REASON_PARTIAL);
-  ExpectRefused(wire_.Push(Next(), payload + "1234"),
+  ExpectRefused(wire_->Push(Next(), payload_, nullptr, 1000),
                 StatusCode::INVALID_ARGUMENT, Detail::REASON_WRONG_SHAPE);
-  EXPECT_EQ(wire_.Push(Next(), payload, nullptr, 1000).status.error_code(),
-            StatusCode::INVALID_ARGUMENT);
+  v1::PushResponse answer;
   EXPECT_TRUE(wire_
-                  .Push(wire_.Header("model", session_, 1, Gradient(1)),
-                        FloatBytes(Gradient(1)), nullptr, 16384)
+                  ->Push(twin_->last_header(), twin_->last_payload(), &answer,
+                         Twin::kChunk)
                   .status.ok());  // a duplicate, in the smallest chunks
-  ExpectUntouched();
+  EXPECT_TRUE(answer.duplicate());
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, AStreamWithoutHeaderAndOneWithTwo) {
+TEST_P(ErrorsTest, OversizedPushes) {
+  const std::string more = payload_ + "1234";
+  // At once, and in the last of several chunks.
+  for (const size_t chunk_bytes : {more.size(), Twin::kChunk}) {
+    ExpectRefused(wire_->Push(Next(), more, nullptr, chunk_bytes),
+                  StatusCode::INVALID_ARGUMENT, Detail::REASON_WRONG_SHAPE);
+  }
+  // One chunk too many, after all the bytes.
+  Wire::HalfPush whole(*wire_, Next(), payload_ + std::string(Twin::kChunk, 0),
+                       payload_.size());
+  ExpectRefused(whole.Complete(), StatusCode::INVALID_ARGUMENT,
+                Detail::REASON_WRONG_SHAPE);
+  // What both the header and the stream say, and the model does not.
+  v1::PushHeader header = Next();
+  header.set_payload_bytes(static_cast<int64_t>(more.size()));
+  ExpectRefused(Push(header, more), StatusCode::INVALID_ARGUMENT,
+                Detail::REASON_WRONG_SHAPE);
+  // A message that gRPC refuses by itself.
+  const std::string message((4 << 20) + (64 << 10) + 1, '\0');
+  EXPECT_EQ(
+      wire_->Push(Next(), message, nullptr, message.size()).status.error_code(),
+      StatusCode::RESOURCE_EXHAUSTED);
+  twin_->ExpectUntouched();
+}
+
+TEST_P(ErrorsTest, AStreamWithoutHeaderAndOneWithTwo) {
   grpc::ClientContext context;
   v1::PushResponse response;
-  auto writer = wire_.workers().Push(&context, &response);
+  auto writer = wire_->workers().Push(&context, &response);
   v1::PushRequest request;
   request.set_chunk("abcd");
   writer->Write(request);
@@ -169,7 +165,7 @@ TEST_F(ErrorsTest, AStreamWithoutHeaderAndOneWithTwo) {
                 Detail::REASON_UNSPECIFIED);
 
   grpc::ClientContext again;
-  writer = wire_.workers().Push(&again, &response);
+  writer = wire_->workers().Push(&again, &response);
   request.Clear();
   *request.mutable_header() = Next();
   writer->Write(request);
@@ -177,294 +173,207 @@ TEST_F(ErrorsTest, AStreamWithoutHeaderAndOneWithTwo) {
   writer->WritesDone();
   ExpectRefused(EndOf(writer->Finish(), again), StatusCode::INVALID_ARGUMENT,
                 Detail::REASON_UNSPECIFIED);
-  ExpectUntouched();
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, GradientsThatAreNotFiniteOrCannotBeSquared) {
-  PushBoth();
+TEST_P(ErrorsTest, GradientsThatAreNotFiniteOrCannotBeSquared) {
   const float inf = std::numeric_limits<float>::infinity();
   for (float bad : {std::nanf(""), inf, -inf, 0x1p64f}) {
-    std::vector<float> gradient = Gradient(0);
-    gradient[kElems - 1] = bad;
-    ExpectRefused(wire_.Push(Next(), FloatBytes(gradient)),
-                  StatusCode::INVALID_ARGUMENT, Detail::REASON_NON_FINITE);
+    for (const int64_t where : {int64_t{0}, kElems / 2, kElems - 1}) {
+      std::vector<float> gradient = Twin::Gradient(0);
+      gradient[static_cast<size_t>(where)] = bad;
+      ExpectRefused(Push(Next(), FloatBytes(gradient)),
+                    StatusCode::INVALID_ARGUMENT, Detail::REASON_NON_FINITE);
+    }
   }
-  ExpectUntouched();
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, UnknownModelsAndTakenNames) {
+TEST_P(ErrorsTest, UnknownModelsAndTakenNames) {
   v1::PushHeader header = Next();
   header.set_model("nobody");
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::NOT_FOUND, Detail::REASON_MODEL_UNKNOWN);
-  ExpectRefused(wire_.TryOpen("nobody", "w", ""), StatusCode::NOT_FOUND,
+  ExpectRefused(Push(header, payload_), StatusCode::NOT_FOUND,
                 Detail::REASON_MODEL_UNKNOWN);
-  ExpectRefused(wire_.Delete("nobody"), StatusCode::NOT_FOUND,
+  ExpectRefused(wire_->TryOpen("nobody", "w", ""), StatusCode::NOT_FOUND,
                 Detail::REASON_MODEL_UNKNOWN);
-  ExpectRefused(wire_.Create(Wire::Spec("model", kElems, 2)),
+  ExpectRefused(wire_->Delete("nobody"), StatusCode::NOT_FOUND,
+                Detail::REASON_MODEL_UNKNOWN);
+  ExpectRefused(wire_->Create(Wire::Spec(Twin::kModel, kElems, 2)),
                 StatusCode::ALREADY_EXISTS, Detail::REASON_MODEL_EXISTS);
-  ExpectRefused(wire_.Initialize("model"), StatusCode::ALREADY_EXISTS,
+  ExpectRefused(wire_->Initialize(Twin::kModel), StatusCode::ALREADY_EXISTS,
                 Detail::REASON_ALREADY_INITIALIZED);
-  ExpectRefused(wire_.Create(Wire::Spec("../model", kElems, 2)),
+  ExpectRefused(wire_->Create(Wire::Spec("../model", kElems, 2)),
                 StatusCode::INVALID_ARGUMENT, Detail::REASON_INVALID_SPEC);
-  ExpectUntouched();
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, StaleAndFuturePushesAndOtherLineages) {
-  v1::PushHeader stale = wire_.Header("model", session_, 5, Gradient(0));
-  for (int i = 0; i < 4; ++i) PushBoth();  // an update
-  const Ending ending = wire_.Push(stale, FloatBytes(Gradient(0)));
+TEST_P(ErrorsTest, StaleAndFuturePushesAndOtherLineages) {
+  v1::PushHeader stale = Next();
+  twin_->PushToUpdate();
+  twin_->Push();  // and into the next cycle
+  const v1::Version now = wire_->Describe(Twin::kModel).version();
+  stale.set_sequence(twin_->sequence() + 1);
+  const Ending ending = Push(stale, payload_);
   ExpectRefused(ending, StatusCode::ABORTED, Detail::REASON_STALE);
-  EXPECT_EQ(ending.detail.current_version(), 1);
-  EXPECT_EQ(ending.detail.lineage(),
-            wire_.Describe("model").version().lineage());
+  EXPECT_EQ(ending.detail.current_version(), now.number());
+  EXPECT_EQ(ending.detail.lineage(), now.lineage());
+  EXPECT_EQ(ending.detail.subject(), Twin::kModel);
   v1::PushHeader future = Next();
-  future.mutable_version()->set_number(2);
-  ExpectRefused(wire_.Push(future, FloatBytes(Gradient(0))),
-                StatusCode::OUT_OF_RANGE, Detail::REASON_FUTURE);
+  future.mutable_version()->set_number(now.number() + 1);
+  ExpectRefused(Push(future, payload_), StatusCode::OUT_OF_RANGE,
+                Detail::REASON_FUTURE);
   v1::PushHeader other = Next();
   other.mutable_version()->set_lineage(std::string(32, '0'));
-  ExpectRefused(wire_.Push(other, FloatBytes(Gradient(0))), StatusCode::ABORTED,
+  ExpectRefused(Push(other, payload_), StatusCode::ABORTED,
                 Detail::REASON_LINEAGE_CHANGED);
-  ExpectUntouched();
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, DuplicatedReorderedAndReusedSequences) {
-  PushBoth();
-  const v1::PushHeader first = wire_.Header("model", session_, 1, Gradient(1));
-  v1::PushResponse answer;
-  ASSERT_TRUE(wire_.Push(first, FloatBytes(Gradient(1)), &answer).status.ok());
-  EXPECT_TRUE(answer.duplicate());
-  EXPECT_EQ(answer.folded_pushes(), 1);
-  ExpectRefused(wire_.Push(first, FloatBytes(Gradient(2))),
-                StatusCode::INVALID_ARGUMENT, Detail::REASON_SEQUENCE_REUSED);
+TEST_P(ErrorsTest, AHalfReceivedPushThatBecomesStaleEndsAtOnce) {
+  v1::PushHeader header = Next();
+  header.set_session_id(twin_->Open("slow"));
+  header.set_sequence(1);
+  const auto half = Half(header);
+  twin_->PushToUpdate();
+  ExpectRefused(half->Finish(), StatusCode::ABORTED, Detail::REASON_STALE);
+  twin_->ExpectUntouched();
+}
+
+TEST_P(ErrorsTest, DuplicatedReorderedAndReusedSequences) {
+  const v1::PushHeader first = twin_->last_header();
+  const std::string first_payload = twin_->last_payload();
+  // Twice, with another payload, and again: it is still the same push.
+  for (int i = 0; i < 3; ++i) {
+    v1::PushResponse answer;
+    ASSERT_TRUE(wire_->Push(first, first_payload, &answer).status.ok());
+    EXPECT_TRUE(answer.duplicate());
+    answer.set_duplicate(false);
+    EXPECT_EQ(answer.DebugString(), twin_->last_response().DebugString());
+    ExpectRefused(Push(first, payload_), StatusCode::INVALID_ARGUMENT,
+                  Detail::REASON_SEQUENCE_REUSED);
+  }
   v1::PushHeader skipped = Next();
-  skipped.set_sequence(3);
-  ExpectRefused(wire_.Push(skipped, FloatBytes(Gradient(0))),
-                StatusCode::OUT_OF_RANGE, Detail::REASON_FUTURE);
-  PushBoth();
-  ExpectRefused(wire_.Push(first, FloatBytes(Gradient(1))),
-                StatusCode::FAILED_PRECONDITION, Detail::REASON_SEQUENCE_OLD);
-  ExpectUntouched();
+  skipped.set_sequence(twin_->sequence() + 2);
+  ExpectRefused(Push(skipped, payload_), StatusCode::OUT_OF_RANGE,
+                Detail::REASON_FUTURE);
+  twin_->Push();
+  ExpectRefused(Push(first, first_payload), StatusCode::FAILED_PRECONDITION,
+                Detail::REASON_SEQUENCE_OLD);
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, FencedAndUnknownSessions) {
-  PushBoth();
-  const std::string old = session_;
-  session_ = wire_.Open("model", "w");
-  twin_session_ = wire_.Open("twin", "w");
-  sequence_ = 0;
-  v1::PushHeader header = wire_.Header("model", old, 2, Gradient(0));
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::ABORTED, Detail::REASON_SESSION_FENCED);
-  ExpectRefused(wire_.TryOpen("model", "w", old), StatusCode::ABORTED,
+TEST_P(ErrorsTest, ADuplicateOfThePushThatPublished) {
+  twin_->PushToUpdate();
+  ASSERT_TRUE(twin_->last_response().published());
+  // With and without a checksum, which shows a duplicate by its header alone.
+  for (const bool resumed : {false, true}) {
+    v1::PushResponse answer;
+    if (resumed) {
+      v1::OpenSessionResponse opened;
+      ASSERT_TRUE(wire_->TryOpen(Twin::kModel, "w", twin_->session(), &opened)
+                      .status.ok());
+      EXPECT_EQ(opened.last_sequence(), twin_->sequence());
+      answer = opened.last_response();
+    } else {
+      ASSERT_TRUE(
+          wire_->Push(twin_->last_header(), twin_->last_payload(), &answer)
+              .status.ok());
+      EXPECT_TRUE(answer.duplicate());
+      answer.set_duplicate(false);
+    }
+    EXPECT_EQ(answer.DebugString(), twin_->last_response().DebugString());
+  }
+  twin_->ExpectUntouched();
+}
+
+TEST_P(ErrorsTest, FencedAndUnknownSessions) {
+  const std::string old = twin_->session();
+  twin_->Reopen();
+  v1::PushHeader header = Next();
+  header.set_session_id(old);
+  header.set_sequence(2);
+  ExpectRefused(Push(header, payload_), StatusCode::ABORTED,
                 Detail::REASON_SESSION_FENCED);
-  header.set_session_id(std::string(32, 'a'));
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::NOT_FOUND, Detail::REASON_SESSION_UNKNOWN);
-  header.set_session_id("");
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::NOT_FOUND, Detail::REASON_SESSION_UNKNOWN);
-  header.set_session_id(twin_session_);  // of another model: misaddressed
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::NOT_FOUND, Detail::REASON_SESSION_UNKNOWN);
-  ExpectUntouched();
+  ExpectRefused(wire_->TryOpen(Twin::kModel, "w", old), StatusCode::ABORTED,
+                Detail::REASON_SESSION_FENCED);
+  // The last one is of another model: misaddressed.
+  for (const std::string& unknown :
+       {std::string(32, 'a'), std::string(), twin_->twin_session()}) {
+    header.set_session_id(unknown);
+    ExpectRefused(Push(header, payload_), StatusCode::NOT_FOUND,
+                  Detail::REASON_SESSION_UNKNOWN);
+  }
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, OtherMicroStepsThanTheCyclesAndUsedQuotas) {
-  PushBoth();
+TEST_P(ErrorsTest, OtherMicroStepsThanTheCyclesAndUsedQuotas) {
   v1::PushHeader header = Next();
   header.set_micro_steps(2);
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::ABORTED, Detail::REASON_MICRO_STEPS);
+  const Ending ending = Push(header, payload_);
+  ExpectRefused(ending, StatusCode::ABORTED, Detail::REASON_MICRO_STEPS);
+  EXPECT_EQ(ending.detail.subject(), Twin::kModel);
   // A model whose workers have one push a version.
-  v1::ModelSpec spec = Wire::Spec("quota", kElems, 2);
+  v1::ModelSpec spec = GetParam().spec("quota");
   spec.set_max_pushes_per_worker(1);
-  wire_.Make(spec);
-  const std::string session = wire_.Open("quota", "w");
-  const std::string payload = FloatBytes(Gradient(0));
-  ASSERT_TRUE(
-      wire_.Push(wire_.Header("quota", session, 1, Gradient(0)), payload)
-          .status.ok());
-  ExpectRefused(
-      wire_.Push(wire_.Header("quota", session, 2, Gradient(0)), payload),
-      StatusCode::ABORTED, Detail::REASON_QUOTA);
-  EXPECT_THAT(wire_.Describe("quota").pushed_workers(),
+  wire_->Make(spec);
+  const std::string session = wire_->Open("quota", "w");
+  const auto push = [&](const std::string& from, int64_t sequence) {
+    return Push(wire_->Header("quota", from, sequence, Twin::Gradient(0)),
+                payload_);
+  };
+  ASSERT_TRUE(push(session, 1).status.ok());
+  ExpectRefused(push(session, 2), StatusCode::ABORTED, Detail::REASON_QUOTA);
+  EXPECT_THAT(wire_->Describe("quota").pushed_workers(),
               testing::ElementsAre("w"));
-  ExpectUntouched();
+  EXPECT_EQ(wire_->Describe("quota").folded_pushes(), 1);
+  EXPECT_TRUE(push(wire_->Open("quota", "v"), 1).status.ok());
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, ModelsWithoutParameters) {
-  ASSERT_TRUE(wire_.Create(Wire::Spec("empty", kElems, 1)).status.ok());
+TEST_P(ErrorsTest, ModelsWithoutParameters) {
+  ASSERT_TRUE(wire_->Create(GetParam().spec("empty")).status.ok());
   v1::PushHeader header = Next();
   header.set_model("empty");
-  header.set_session_id(wire_.Open("empty", "w"));
-  ExpectRefused(wire_.Push(header, FloatBytes(Gradient(0))),
-                StatusCode::FAILED_PRECONDITION,
+  header.set_session_id(wire_->Open("empty", "w"));
+  header.set_sequence(1);
+  ExpectRefused(Push(header, payload_), StatusCode::FAILED_PRECONDITION,
                 Detail::REASON_NOT_INITIALIZED);
   grpc::ClientContext context;
   v1::PullRequest request;
   request.set_model("empty");
   request.set_encoding(v1::ENCODING_F32);
-  auto reader = wire_.workers().Pull(&context, request);
+  auto reader = wire_->workers().Pull(&context, request);
   v1::PullResponse response;
   EXPECT_FALSE(reader->Read(&response));
   ExpectRefused(EndOf(reader->Finish(), context),
                 StatusCode::FAILED_PRECONDITION,
                 Detail::REASON_NOT_INITIALIZED);
+  ASSERT_TRUE(wire_->Initialize("empty").status.ok());
+  *header.mutable_version() = wire_->Describe("empty").version();
+  EXPECT_TRUE(Push(header, payload_).status.ok());
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, ASecondStreamReplacesAnIncompleteFirst) {
-  PushBoth();
-  grpc::ClientContext context;
-  v1::PushResponse response;
-  auto half = wire_.workers().Push(&context, &response);
-  v1::PushRequest request;
-  *request.mutable_header() = Next();
-  request.set_chunk(FloatBytes(Gradient(2)).substr(0, 16384));
-  ASSERT_TRUE(half->Write(request));
-  wire_.AwaitIngest();
-  PushBoth();  // the same sequence, whole
-  ExpectRefused(EndOf(half->Finish(), context), StatusCode::ABORTED,
-                Detail::REASON_SUPERSEDED);
-  ExpectUntouched();
+TEST_P(ErrorsTest, ASecondStreamReplacesAnIncompleteFirst) {
+  const auto half = Half(Next());
+  twin_->Push();  // the same sequence, whole
+  ExpectRefused(half->Finish(), StatusCode::ABORTED, Detail::REASON_SUPERSEDED);
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, AClientThatGoesInTheMiddleOfAPush) {
-  PushBoth();
-  {
-    Wire leaving(daemon_->tcp());
-    grpc::ClientContext context;
-    v1::PushResponse response;
-    auto half = leaving.workers().Push(&context, &response);
-    v1::PushRequest request;
-    *request.mutable_header() = Next();
-    request.set_chunk(FloatBytes(Gradient(2)).substr(0, 16384));
-    ASSERT_TRUE(half->Write(request));
-    wire_.AwaitIngest();
-    context.TryCancel();
-    EXPECT_FALSE(half->Finish().ok());
-  }
-  ExpectUntouched();
+TEST_P(ErrorsTest, AClientThatGoesInTheMiddleOfAPush) {
+  const auto half = Half(Next());
+  half->Cancel();
+  EXPECT_FALSE(half->Finish().status.ok());
+  twin_->ExpectUntouched();
 }
 
-TEST_F(ErrorsTest, ASessionTakenOverInTheMiddleOfAPush) {
-  PushBoth();
-  grpc::ClientContext context;
-  v1::PushResponse response;
-  auto half = wire_.workers().Push(&context, &response);
-  v1::PushRequest request;
-  *request.mutable_header() = Next();
-  request.set_chunk(FloatBytes(Gradient(2)).substr(0, 16384));
-  ASSERT_TRUE(half->Write(request));
-  wire_.AwaitIngest();
-  session_ = wire_.Open("model", "w");
-  twin_session_ = wire_.Open("twin", "w");
-  sequence_ = 0;
-  ExpectRefused(EndOf(half->Finish(), context), StatusCode::ABORTED,
+TEST_P(ErrorsTest, ASessionTakenOverInTheMiddleOfAPush) {
+  const auto half = Half(Next());
+  twin_->Reopen();
+  ExpectRefused(half->Finish(), StatusCode::ABORTED,
                 Detail::REASON_SESSION_FENCED);
-  ExpectUntouched();
-}
-
-TEST_F(ErrorsTest, APullAcrossAChangeOfLineage) {
-  const v1::Version old = wire_.Describe("model").version();
-  ASSERT_TRUE(wire_.Delete("model").status.ok());
-  wire_.Make(Wire::Spec("model", kElems, 1));
-  const std::string session = wire_.Open("model", "w");
-  ASSERT_TRUE(wire_
-                  .Push(wire_.Header("model", session, 1, Gradient(1)),
-                        FloatBytes(Gradient(1)))
-                  .status.ok());
-  grpc::ClientContext context;
-  v1::PullRequest request;
-  request.set_model("model");
-  request.set_encoding(v1::ENCODING_F32);
-  *request.mutable_have() = old;
-  request.mutable_have()->set_number(57);  // there is no such version here
-  auto reader = wire_.workers().Pull(&context, request);
-  v1::PullResponse response;
-  ASSERT_TRUE(reader->Read(&response));
-  EXPECT_FALSE(response.header().unchanged());
-  EXPECT_EQ(response.header().payload_bytes(), kElems * 4);
-  EXPECT_NE(response.header().version().lineage(), old.lineage());
-  while (reader->Read(&response)) {
-  }
-  EXPECT_TRUE(reader->Finish().ok());
-
-  // The same lineage, but a version to come.
-  grpc::ClientContext again;
-  *request.mutable_have() = wire_.Describe("model").version();
-  request.mutable_have()->set_number(57);
-  reader = wire_.workers().Pull(&again, request);
-  EXPECT_FALSE(reader->Read(&response));
-  ExpectRefused(EndOf(reader->Finish(), again), StatusCode::OUT_OF_RANGE,
-                Detail::REASON_FUTURE);
-}
-
-TEST_F(ErrorsTest, ADrainingServer) {
-  grpc::ClientContext context;
-  v1::PushResponse response;
-  auto half = wire_.workers().Push(&context, &response);
-  v1::PushRequest request;
-  *request.mutable_header() = Next();
-  request.set_chunk(FloatBytes(Gradient(0)).substr(0, 16384));
-  ASSERT_TRUE(half->Write(request));
-  wire_.AwaitIngest();
-  daemon_->Signal(SIGTERM);
-  const Ending ending = EndOf(half->Finish(), context);
-  ExpectRefused(ending, StatusCode::UNAVAILABLE, Detail::REASON_DRAINING);
-  EXPECT_EQ(daemon_->AwaitExit(), 0);
-}
-
-class TightErrorsTest : public ErrorsTest {
- protected:
-  TightErrorsTest()
-      : ErrorsTest({"--ingest_memory=1MiB", "--admission_timeout=200ms",
-                    "--push_idle_timeout=1s", "--max_push_streams=3"}) {}
-};
-
-TEST_F(TightErrorsTest, FullBudgetsTooManyStreamsAndSlowSenders) {
-  // 200,000 elements: 800 kB, so that two do not fit.
-  wire_.Make(Wire::Spec("big", 200'000, 4));
-  const std::vector<float> big(200'000, 1.0f);
-  const std::string one = wire_.Open("big", "one");
-  const std::string two = wire_.Open("big", "two");
-  grpc::ClientContext context;
-  v1::PushResponse response;
-  auto frozen = wire_.workers().Push(&context, &response);
-  v1::PushRequest request;
-  *request.mutable_header() = wire_.Header("big", one, 1, big);
-  request.set_chunk(FloatBytes(big).substr(0, 65536));
-  ASSERT_TRUE(frozen->Write(request));
-  wire_.AwaitIngest();
-  ExpectRefused(wire_.Push(wire_.Header("big", two, 1, big), FloatBytes(big)),
-                StatusCode::RESOURCE_EXHAUSTED, Detail::REASON_INGEST_MEMORY);
-  ExpectRefused(EndOf(frozen->Finish(), context), StatusCode::DEADLINE_EXCEEDED,
-                Detail::REASON_SLOW_PUSH);
-  EXPECT_TRUE(wire_.Push(wire_.Header("big", two, 1, big), FloatBytes(big))
-                  .status.ok());
-
-  // Three streams that have sent nothing fill the places.
-  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
-  std::vector<std::unique_ptr<grpc::ClientWriter<v1::PushRequest>>> idle;
-  Ending ending;
-  do {
-    contexts.push_back(std::make_unique<grpc::ClientContext>());
-    idle.push_back(wire_.workers().Push(contexts.back().get(), &response));
-    ending = wire_.Push(Next(), FloatBytes(Gradient(0)).substr(0, 16384));
-  } while (ending.status.error_code() != StatusCode::RESOURCE_EXHAUSTED &&
-           idle.size() < 100);
-  ExpectRefused(ending, StatusCode::RESOURCE_EXHAUSTED, Detail::REASON_LIMIT);
-  for (auto& call : contexts) call->TryCancel();
-  for (auto& call : idle) call->Finish();
-}
-
-TEST_F(TightErrorsTest, AModelWhosePushCannotFitIsRefusedWithTheFlagsName) {
-  const Ending ending = wire_.Create(Wire::Spec("huge", 1 << 20, 1));
-  ExpectRefused(ending, StatusCode::INVALID_ARGUMENT,
-                Detail::REASON_INVALID_SPEC);
-  EXPECT_THAT(ending.status.error_message(),
-              testing::HasSubstr("--ingest_memory"));
+  twin_->ExpectUntouched();
 }
 
 }  // namespace

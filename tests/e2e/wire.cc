@@ -4,8 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
 namespace accrue {
 namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(60);
 
 // gRPC shares channels that look alike: each Wire has its own.
 std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
@@ -14,6 +19,23 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
   arguments.SetMaxReceiveMessageSize(-1);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(),
                                    arguments);
+}
+
+// False: the call is over.
+bool WriteChunks(grpc::ClientWriter<v1::PushRequest>& writer,
+                 const v1::PushHeader* header, const std::string& payload,
+                 size_t chunk_bytes = 1 << 20) {
+  v1::PushRequest request;
+  if (header != nullptr) *request.mutable_header() = *header;
+  size_t sent = 0;
+  do {
+    const size_t size = std::min(chunk_bytes, payload.size() - sent);
+    request.set_chunk(payload.substr(sent, size));
+    if (!writer.Write(request)) return false;
+    request.Clear();
+    sent += size;
+  } while (sent < payload.size());
+  return true;
 }
 
 }  // namespace
@@ -84,9 +106,12 @@ Ending Wire::Initialize(const std::string& model) {
   auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(model);
-  v1::Initializer* const zeros = request.mutable_header()->add_initializers();
-  zeros->set_tensor("w");
-  zeros->set_constant(0);
+  const v1::ModelSpec spec = Describe(model).spec();
+  for (const v1::TensorSpec& tensor : spec.tensors()) {
+    v1::Initializer* const zeros = request.mutable_header()->add_initializers();
+    zeros->set_tensor(tensor.name());
+    zeros->set_constant(0);
+  }
   writer->WriteLast(request, grpc::WriteOptions());
   return EndOf(writer->Finish(), context);
 }
@@ -104,14 +129,17 @@ std::string Wire::Open(const std::string& model, const std::string& worker) {
 }
 
 Ending Wire::TryOpen(const std::string& model, const std::string& worker,
-                     const std::string& session) {
+                     const std::string& session,
+                     v1::OpenSessionResponse* response) {
   grpc::ClientContext context;
   v1::OpenSessionRequest request;
   request.set_model(model);
   request.set_worker(worker);
   request.set_session_id(session);
-  v1::OpenSessionResponse response;
-  return EndOf(workers_->OpenSession(&context, request, &response), context);
+  v1::OpenSessionResponse ignored;
+  return EndOf(workers_->OpenSession(&context, request,
+                                     response != nullptr ? response : &ignored),
+               context);
 }
 
 v1::Model Wire::Describe(const std::string& model) {
@@ -124,12 +152,30 @@ v1::Model Wire::Describe(const std::string& model) {
   return response.model();
 }
 
+std::vector<v1::Model> Wire::Models() {
+  grpc::ClientContext context;
+  v1::ListModelsResponse response;
+  const grpc::Status status =
+      models_->ListModels(&context, v1::ListModelsRequest(), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return {response.models().begin(), response.models().end()};
+}
+
 Ending Wire::Delete(const std::string& model) {
   grpc::ClientContext context;
   v1::DeleteModelRequest request;
   request.set_model(model);
   v1::DeleteModelResponse response;
   return EndOf(models_->DeleteModel(&context, request, &response), context);
+}
+
+void Wire::EndCycle(const std::string& model) {
+  grpc::ClientContext context;
+  v1::EndCycleRequest request;
+  request.set_model(model);
+  v1::EndCycleResponse response;
+  const grpc::Status status = models_->EndCycle(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 std::string Wire::Parameters(const std::string& model) {
@@ -146,14 +192,52 @@ std::string Wire::Parameters(const std::string& model) {
   return bytes;
 }
 
-void Wire::AwaitIngest() {
+int64_t Wire::ReservedBytes() {
+  grpc::ClientContext context;
   v1::GetServerInfoResponse info;
+  const grpc::Status status =
+      server_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return status.ok() ? info.ingest_reserved_bytes() : -1;
+}
+
+void Wire::AwaitIngest(int64_t bytes) {
+  const absl::Time deadline = absl::Now() + kPatience;
+  int64_t reserved = 0;
   do {
-    grpc::ClientContext context;
-    const grpc::Status status =
-        server_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
-    ASSERT_TRUE(status.ok()) << status.error_message();
-  } while (info.ingest_reserved_bytes() == 0);
+    ASSERT_LT(absl::Now(), deadline) << reserved << " bytes, want " << bytes;
+    reserved = ReservedBytes();
+    ASSERT_GE(reserved, 0);
+  } while (bytes == 0 ? reserved > 0 : reserved < bytes);
+}
+
+std::vector<v1::Session> Wire::Sessions(const std::string& model) {
+  grpc::ClientContext context;
+  v1::ListSessionsRequest request;
+  request.set_model(model);
+  v1::ListSessionsResponse response;
+  const grpc::Status status =
+      models_->ListSessions(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return {response.sessions().begin(), response.sessions().end()};
+}
+
+Wire::HalfPush::HalfPush(Wire& wire, const v1::PushHeader& header,
+                         const std::string& payload, size_t bytes)
+    : writer_(wire.workers().Push(&context_, &response_)),
+      rest_(payload.substr(bytes)) {
+  EXPECT_TRUE(WriteChunks(*writer_, &header, payload.substr(0, bytes)));
+}
+
+void Wire::HalfPush::FinishSending() {
+  if (!rest_.empty()) WriteChunks(*writer_, nullptr, rest_);
+  writer_->WritesDone();
+}
+
+Ending Wire::HalfPush::Finish(v1::PushResponse* response) {
+  const grpc::Status status = writer_->Finish();
+  if (response != nullptr) *response = response_;
+  return EndOf(status, context_);
 }
 
 v1::PushHeader Wire::Header(const std::string& model,
@@ -175,16 +259,7 @@ Ending Wire::Push(const v1::PushHeader& header, const std::string& payload,
   v1::PushResponse ignored;
   auto writer =
       workers_->Push(&context, response != nullptr ? response : &ignored);
-  v1::PushRequest request;
-  *request.mutable_header() = header;
-  size_t sent = 0;
-  do {
-    const size_t size = std::min(chunk_bytes, payload.size() - sent);
-    request.set_chunk(payload.substr(sent, size));
-    if (!writer->Write(request)) break;
-    request.Clear();
-    sent += size;
-  } while (sent < payload.size());
+  WriteChunks(*writer, &header, payload, chunk_bytes);
   writer->WritesDone();
   return EndOf(writer->Finish(), context);
 }

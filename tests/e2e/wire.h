@@ -1,5 +1,8 @@
 // Wire: the API of a daemon through ordinary generated stubs, for tests that
 // send what the SDK never would.
+//
+// Errors.    what a test does not expect to fail is reported as its failure
+// Threading. safe
 #ifndef ACCRUE_TESTS_E2E_WIRE_H_
 #define ACCRUE_TESTS_E2E_WIRE_H_
 
@@ -35,9 +38,12 @@ class Wire {
   Ending Initialize(const std::string& model);
   std::string Open(const std::string& model, const std::string& worker);
   Ending TryOpen(const std::string& model, const std::string& worker,
-                 const std::string& session);
+                 const std::string& session,
+                 v1::OpenSessionResponse* response = nullptr);
   v1::Model Describe(const std::string& model);
+  std::vector<v1::Model> Models();
   Ending Delete(const std::string& model);
+  void EndCycle(const std::string& model);
   std::string Parameters(const std::string& model);
 
   // A header of this gradient from the newest version.
@@ -47,8 +53,14 @@ class Wire {
               v1::PushResponse* response = nullptr,
               size_t chunk_bytes = 1 << 20);
 
-  // Waits until a push is being received.
-  void AwaitIngest();
+  // A push of the header and the payload's first `bytes` only.
+  class HalfPush;
+
+  int64_t ReservedBytes();
+  // Waits until pushes that are being received hold `bytes` at least, or, at 0,
+  // until none is.
+  void AwaitIngest(int64_t bytes = 1);
+  std::vector<v1::Session> Sessions(const std::string& model);
 
   v1::WorkerService::Stub& workers() { return *workers_; }
   v1::ModelService::Stub& models() { return *models_; }
@@ -58,6 +70,29 @@ class Wire {
   std::unique_ptr<v1::ModelService::Stub> models_;
   std::unique_ptr<v1::WorkerService::Stub> workers_;
   std::unique_ptr<v1::ServerService::Stub> server_;
+};
+
+class Wire::HalfPush {
+ public:
+  HalfPush(Wire& wire, const v1::PushHeader& header, const std::string& payload,
+           size_t bytes);
+
+  void Cancel() { context_.TryCancel(); }
+  // Sends the rest, in chunks, and that nothing more comes.
+  void FinishSending();
+  // How it ended.
+  Ending Finish(v1::PushResponse* response = nullptr);
+  // Both.
+  Ending Complete() {
+    FinishSending();
+    return Finish();
+  }
+
+ private:
+  grpc::ClientContext context_;
+  v1::PushResponse response_;
+  std::unique_ptr<grpc::ClientWriter<v1::PushRequest>> writer_;
+  const std::string rest_;
 };
 
 std::string FloatBytes(const std::vector<float>& values);
