@@ -4,7 +4,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +17,6 @@
 #include "client/ctl/local_file.h"
 #include "client/ctl/progress.h"
 #include "client/ctl/safetensors.h"
-#include "client/ctl/transfer.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::ctl {
@@ -32,21 +30,7 @@ struct ExportFlags {
   std::string path;
   std::string encoding = "f32";
   std::vector<std::string> tensors;
-  std::string transfer_timeout;
 };
-
-// A tensor of this name could not be told from the file's metadata.
-absl::Status CheckNames(const std::vector<TensorSpec>& tensors) {
-  for (const TensorSpec& tensor : tensors) {
-    if (tensor.name == kSafetensorsMetadataKey) {
-      return UsageError(absl::StrCat(
-          "export: a safetensors file cannot have a tensor \"", tensor.name,
-          "\": the format keeps that name for its metadata. Say the others "
-          "with --tensors"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 // Those that were asked for, in the spec's order.
 absl::StatusOr<std::vector<TensorSpec>> Select(
@@ -82,9 +66,8 @@ SafetensorsMetadata Metadata(const std::string& model,
 // written yet: it names the version, which is known when it is here.
 class Export {
  public:
-  Export(std::vector<TensorSpec> tensors, Encoding encoding,
-         std::optional<absl::Duration> timeout)
-      : tensors_(std::move(tensors)), encoding_(encoding), timeout_(timeout) {}
+  Export(std::vector<TensorSpec> tensors, Encoding encoding)
+      : tensors_(std::move(tensors)), encoding_(encoding) {}
 
   absl::StatusOr<client::PullResult> Run(const Context& context,
                                          const client::Model& model,
@@ -97,8 +80,7 @@ class Export {
             .size();
     int64_t array_bytes = 0;
     for (const TensorSpec& tensor : tensors_) {
-      array_bytes +=
-          client::ElementCount(tensor) * client::ElementBytes(encoding_);
+      array_bytes += client::ElementCount(tensor) * EncodedBytes(encoding_);
     }
     ACCRUE_ASSIGN_OR_RETURN(
         FileReplacement file,
@@ -129,14 +111,13 @@ class Export {
     ProgressBar bar(context.console().err, "export",
                     context.console().err_is_terminal && !context.json(),
                     absl::Now());
-    const auto bytes = static_cast<int64_t>(arrays.size());
     client::PullOptions options;
-    options.timeout = timeout_.value_or(DefaultTransferTimeout(bytes));
     for (const TensorSpec& tensor : tensors_) {
       options.tensors.push_back(tensor.name);
     }
     options.progress = [&](int64_t received_bytes) {
-      bar.Update(received_bytes, bytes, absl::Now());
+      bar.Update(received_bytes, static_cast<int64_t>(arrays.size()),
+                 absl::Now());
     };
     const client::PayloadBuffer::Part part = arrays;
     return model.Pull(
@@ -146,19 +127,15 @@ class Export {
 
   const std::vector<TensorSpec> tensors_;
   const Encoding encoding_;
-  const std::optional<absl::Duration> timeout_;
 };
 
 absl::Status RunExport(const Context& context, const ExportFlags& flags) {
-  ACCRUE_ASSIGN_OR_RETURN(const std::optional<absl::Duration> timeout,
-                          ParseTransferTimeout(flags.transfer_timeout));
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
                           context.OpenModel(flags.model));
   ACCRUE_ASSIGN_OR_RETURN(std::vector<TensorSpec> tensors,
                           Select(model.spec(), flags.tensors));
-  ACCRUE_RETURN_IF_ERROR(CheckNames(tensors));
   const Encoding encoding = *client::ParseName<Encoding>(flags.encoding);
-  Export run(std::move(tensors), encoding, timeout);
+  Export run(std::move(tensors), encoding);
   ACCRUE_ASSIGN_OR_RETURN(const client::PullResult pulled,
                           run.Run(context, model, flags.path));
   if (context.json()) {
@@ -190,7 +167,6 @@ void AddExportCommand(CLI::App& app, Command* chosen) {
       ->add_option("--tensors", flags->tensors,
                    "these only, separated by commas; default: all")
       ->delimiter(',');
-  AddTransferTimeout(*command, &flags->transfer_timeout);
   command->callback([=] {
     *chosen = [=](const Context& context) {
       return RunExport(context, *flags);

@@ -41,15 +41,11 @@ class MappedBytes {
 // A file to read. It must not shrink meanwhile.
 absl::StatusOr<MappedBytes> MapFile(const std::string& path);
 
-// A file to write: a nameless one that takes the place of `path`, whole and
-// durable, at Commit(), and goes away without one, however the program ends.
-// (On file systems that have no nameless files it has a name beside `path`
-// meanwhile, which a program that is killed leaves there.)
+// A file to write: a temporary one beside `path` that takes its place, whole
+// and durable, at Commit(), and goes away without one.
 class FileReplacement {
  public:
-  // All space is allotted here, so that a full disk is found now. A symbolic
-  // link stays, what it leads to is replaced. FileError also if there is
-  // anything but an ordinary file: a folder, a device, a pipe.
+  // All space is allotted here, so that a full disk is found now.
   static absl::StatusOr<FileReplacement> Create(const std::string& path,
                                                 int64_t size_bytes);
   FileReplacement(FileReplacement&& other) noexcept;
@@ -60,15 +56,14 @@ class FileReplacement {
   absl::Status Commit();
 
  private:
-  explicit FileReplacement(std::string path)
-      : path_(std::move(path)), fd_(-1) {}
-  absl::Status Open();
+  FileReplacement(std::string path, std::string temporary_path, int fd)
+      : path_(std::move(path)),
+        temporary_path_(std::move(temporary_path)),
+        fd_(fd) {}
   absl::Status Allot(int64_t size_bytes);
-  // Gives a nameless file its temporary name.
-  absl::Status Link();
 
-  std::string path_;            // no symbolic link
-  std::string temporary_path_;  // empty: it has no name
+  std::string path_;
+  std::string temporary_path_;  // empty: nothing to remove
   int fd_;
   MappedBytes mapped_;
 };

@@ -22,6 +22,7 @@ constexpr size_t kLengthBytes = sizeof(uint64_t);
 constexpr size_t kAlignment = 8;
 // As the reference implementation.
 constexpr uint64_t kLargestHeader = 100'000'000;
+constexpr char kMetadataKey[] = "__metadata__";
 
 absl::Status Malformed(absl::string_view what) {
   return FileError(absl::StrCat("no safetensors file: ", what));
@@ -117,20 +118,24 @@ absl::string_view SafetensorsType(client::Encoding encoding) {
   return "";
 }
 
+int64_t EncodedBytes(client::Encoding encoding) {
+  return encoding == client::Encoding::kF32 ? 4 : 2;
+}
+
 std::string SafetensorsHeader(const std::vector<client::TensorSpec>& tensors,
                               client::Encoding encoding,
                               const SafetensorsMetadata& metadata,
                               size_t size_bytes) {
   Json json = Json::object();
   if (!metadata.empty()) {
-    Json& texts = json[kSafetensorsMetadataKey];
+    Json& texts = json[kMetadataKey];
     for (const auto& [key, value] : metadata) texts[key] = value;
   }
   const absl::string_view type = SafetensorsType(encoding);
   int64_t begin = 0;
   for (const client::TensorSpec& tensor : tensors) {
     const int64_t end =
-        begin + client::ElementCount(tensor) * client::ElementBytes(encoding);
+        begin + client::ElementCount(tensor) * EncodedBytes(encoding);
     json[tensor.name] = {{"dtype", std::string(type.data(), type.size())},
                          {"shape", tensor.shape},
                          {"data_offsets", {begin, end}}};
@@ -162,7 +167,7 @@ absl::StatusOr<StoredTensors> ParseSafetensors(
   const auto data = file.subspan(kLengthBytes + length);
   StoredTensors stored;
   for (const auto& [name, value] : json.items()) {
-    if (name == kSafetensorsMetadataKey) {
+    if (name == kMetadataKey) {
       ACCRUE_RETURN_IF_ERROR(ParseMetadata(value, &stored.metadata));
       continue;
     }

@@ -148,18 +148,16 @@ void ModelImpl::AbortStaleArrivals() {
 }
 
 void ModelImpl::Poison(const absl::Status& why) {
-  absl::Status poisoned;
   {
     MutexLock lock(&mu_);
     poison_reason_ = why.ToString();
-    poisoned = Usable();
-    AbortArrivals([this](const Incoming&) {
-      mu_.AssertHeld();
-      return Usable();
-    });
   }
   ACCRUE_LOG(error, "model \"{}\" is poisoned: {}", name(), why);
-  Announce(poisoned);
+  ErrorInfo info;
+  info.reason = Reason::kPoisoned;
+  info.subject = name();
+  Announce(MakeError(absl::StatusCode::kFailedPrecondition, info,
+                     absl::StrCat("model \"", name(), "\" is poisoned")));
 }
 
 void ModelImpl::Announce(

@@ -1,5 +1,5 @@
 // Sessions: a thousand of them over a hundred connections are served alike, by
-// a handful of threads.
+// a handful of threads, and each push of each is folded once.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "absl/strings/numbers.h"
@@ -25,21 +26,32 @@ namespace {
 using client::Client;
 
 constexpr char kModel[] = "m";
-constexpr int kElements = 256;
 constexpr int kProcesses = 4;
 constexpr int kConnectionsPerProcess = 25;
 constexpr int kSessionsPerConnection = 10;
 constexpr int kSessions =
     kProcesses * kConnectionsPerProcess * kSessionsPerConnection;
+constexpr int kElements = kSessions;  // one for each
 constexpr int kPushes = 10;
 constexpr int kMaxThreads = 32;
 constexpr double kMaxSlowness = 20;
 
-// Ten pushes; says "session" and how long each took, in microseconds.
-void PushAll(client::Worker worker) {
-  const std::vector<float> gradient(kElements, 0.5f);
+// Without momentum, with a gain of (1 - d)/k = 2^-7 and a learning rate of
+// 2^-3, a parameter is -2^-10 times the sum of what was pushed for it, in
+// whatever order; and no sum of powers of two is another's.
+constexpr int kK = 8;
+constexpr double kGain = 0x1p-7;
+constexpr double kLearningRate = 0x1p-3;
+constexpr float kExpected =
+    static_cast<float>(-kGain * kLearningRate * ((1 << kPushes) - 1));
+
+// Ten pushes of 1, 2, 4, ... for one element; says "session" and how long each
+// took, in microseconds.
+void PushAll(client::Worker worker, int element) {
+  std::vector<float> gradient(kElements, 0);
   std::string line = "session";
   for (int i = 0; i < kPushes; ++i) {
+    gradient[static_cast<size_t>(element)] = static_cast<float>(1 << i);
     const absl::Time start = absl::Now();
     const auto pushed = worker.Push(gradient);
     if (!pushed.ok() || !pushed->accepted) {
@@ -51,9 +63,11 @@ void PushAll(client::Worker worker) {
   Say(line);
 }
 
-// TARGET: opens its connections and sessions, says "open", waits to be told,
-// and has all sessions push at once.
+// TARGET NUMBER: opens its connections and sessions, says "open", waits to be
+// told, and has all sessions push at once, each for an element of its own.
 int Sessions(const std::vector<std::string>& arguments) {
+  int process = 0;
+  if (!absl::SimpleAtoi(arguments[1], &process)) return EXIT_FAILURE;
   std::vector<client::Worker> workers;
   std::vector<float> parameters(kElements);
   for (int i = 0; i < kConnectionsPerProcess; ++i) {
@@ -70,8 +84,9 @@ int Sessions(const std::vector<std::string>& arguments) {
   Say("open");
   if (!Hear()) return EXIT_FAILURE;
   std::vector<std::thread> threads;
+  int element = process * kSessions / kProcesses;
   for (client::Worker& worker : workers) {
-    threads.emplace_back(PushAll, std::move(worker));
+    threads.emplace_back(PushAll, std::move(worker), element++);
   }
   for (std::thread& thread : threads) thread.join();
   return EXIT_SUCCESS;
@@ -100,7 +115,12 @@ TEST(SessionsTest, AThousandAreServedAlikeByFewThreads) {
   client::ModelSpec spec;
   spec.name = kModel;
   spec.tensors = {{"w", {kElements}}};
-  spec.groups = {{"g", 8, {}, {.learning_rate = 0.001}}};
+  spec.optimizer.optimizer = client::Optimizer::kSgd;
+  spec.groups = {
+      {"g",
+       kK,
+       {},
+       {.learning_rate = kLearningRate, .dampening = 1 - kK * kGain}}};
   spec.max_staleness = -1;
   const auto model = client->CreateOrOpen(spec);
   ASSERT_TRUE(model.ok()) << model.status();
@@ -110,8 +130,9 @@ TEST(SessionsTest, AThousandAreServedAlikeByFewThreads) {
 
   std::vector<std::unique_ptr<Peer>> peers;
   for (int i = 0; i < kProcesses; ++i) {
-    peers.push_back(
-        Peer::Start("sessions", {i % 2 == 0 ? daemon->tcp() : daemon->uds()}));
+    peers.push_back(Peer::Start(
+        "sessions",
+        {i % 2 == 0 ? daemon->tcp() : daemon->uds(), absl::StrCat(i)}));
     ASSERT_NE(peers.back(), nullptr);
   }
   for (const auto& peer : peers) ASSERT_EQ(peer->AwaitLine(), "open");
@@ -133,6 +154,9 @@ TEST(SessionsTest, AThousandAreServedAlikeByFewThreads) {
   const auto description = model->Describe();
   ASSERT_TRUE(description.ok()) << description.status();
   EXPECT_EQ(description->folded_pushes, kSessions * kPushes);
+  std::vector<float> parameters(kElements);
+  ASSERT_TRUE(model->Pull(&parameters).ok());
+  EXPECT_THAT(parameters, testing::Each(kExpected));
   ASSERT_EQ(all.size(), kSessions * kPushes);
   EXPECT_LE(most_threads, kMaxThreads);
 

@@ -13,7 +13,7 @@ namespace accrue::client::internal {
 
 absl::StatusOr<InitializeResult> Initialize(
     Channel& channel, const v1::InitializeModelHeader& header,
-    const Payload& values, const InitializeOptions& options = {});
+    const Payload& values);
 
 }  // namespace accrue::client::internal
 

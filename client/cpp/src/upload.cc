@@ -9,18 +9,19 @@
 
 namespace accrue::client::internal {
 
-UploadResult Upload(Channel& channel, const UploadRequest& request,
+UploadResult Upload(Channel& channel, const std::string& method,
+                    const google::protobuf::Message& header,
+                    const Payload& payload, absl::Time deadline,
                     google::protobuf::Message* response) {
-  const auto connection = channel.GetConnection(request.deadline);
+  const auto connection = channel.GetConnection(deadline);
   if (!connection.ok()) return {.status = connection.status()};
-  ChunkStream chunks(request.payload, request.header.SerializeAsString(),
+  ChunkStream chunks(payload, header.SerializeAsString(),
                      channel.options().chunk_bytes);
-  RawCall call(*connection, request.method, request.deadline);
+  RawCall call(*connection, method, deadline);
   bool taken = true;
   while (taken && !chunks.done()) {
     const grpc::ByteBuffer message = chunks.Next();
     taken = call.Write(message, chunks.done());
-    if (taken && request.progress) request.progress(chunks.cut_bytes());
   }
   // Even where the last write has failed, its bytes may have left.
   UploadResult result;
