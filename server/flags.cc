@@ -15,13 +15,19 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/yaml_config.h"
 
 namespace accrue {
 namespace {
 
 constexpr char kPrefix[] = "ACCRUED_";
-constexpr int64_t kLargestSize = int64_t{1} << 62;
+// So large that sums of several, and products of a count and a window, are
+// still numbers.
+constexpr int64_t kLargestSize = int64_t{1} << 60;
+constexpr int64_t kLargestCount = int64_t{1} << 30;
+// HTTP/2 has no window of 2 GiB.
+constexpr int64_t kLargestWindow = int64_t{1} << 30;
 
 // Four fifths of the memory that this process may use.
 int64_t DefaultStateMemory() {
@@ -95,19 +101,37 @@ class FlagSet {
 
   void Count(const std::string& name, int64_t& target,
              const std::string& description) {
-    Value(name, target, description)->check(CLI::PositiveNumber);
+    Value(name, target, description)
+        ->check(CLI::Range(int64_t{1}, kLargestCount));
   }
 
   void Size(const std::string& name, int64_t& target, int64_t least,
-            const std::string& description) {
+            const std::string& description, int64_t most = kLargestSize) {
     Parsed(name, "SIZE", FormatSize(target), description,
-           [&target, least](const std::string& text) {
+           [&target, least, most](const std::string& text) {
              int64_t size = 0;
-             if (!ParseSize(text, &size) || size < least) {
-               return "want a size like 256MiB, at least " + FormatSize(least);
+             if (!ParseSize(text, &size) || size < least || size > most) {
+               return absl::StrCat("want a size like 256MiB, ",
+                                   FormatSize(least), " to ", FormatSize(most));
              }
              target = size;
              return std::string();
+           });
+  }
+
+  // Permissions of a file, in octal with or without a leading zero.
+  void Mode(const std::string& name, int& target,
+            const std::string& description) {
+    Parsed(name, "MODE", absl::StrFormat("%04o", target), description,
+           [&target](const std::string& text) {
+             const bool octal =
+                 !text.empty() && text.size() <= 4 &&
+                 text.find_first_not_of("01234567") == std::string::npos;
+             const long mode =
+                 octal ? std::strtol(text.c_str(), nullptr, 8) : -1;
+             if (mode < 0 || mode > 0777) return "want 0 to 0777, in octal";
+             target = static_cast<int>(mode);
+             return "";
            });
   }
 
@@ -155,9 +179,7 @@ void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
              "flag; port 0: any; none: no TCP")
       ->delimiter(',');
   flags.Value("listen_uds", options.unix_path, "path of a Unix socket");
-  flags
-      .Value("listen_uds_mode", options.unix_mode, "its permissions, in octal")
-      ->default_str("0600");
+  flags.Mode("listen_uds_mode", options.unix_mode, "its permissions, in octal");
   flags.Flag("insecure", insecure,
              "listen on addresses that other machines can reach, without TLS "
              "or authentication");
@@ -171,7 +193,8 @@ void AddLimits(FlagSet& flags, ServerOptions& options) {
              "memory for all models' moments, buffers and publications; "
              "default: four fifths of the machine's or container's");
   flags.Size("stream_window", options.stream_window_bytes, 65'535,
-             "what a peer may send on a stream before it is read");
+             "what a peer may send on a stream before it is read",
+             kLargestWindow);
   flags.Count("max_push_streams", options.ingest.max_push_streams,
               "pushes in progress at once");
   flags.Count("max_sessions", options.max_sessions, "sessions of one model");

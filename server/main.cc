@@ -1,5 +1,6 @@
 // accrued: flags -> options -> serve -> drain.
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -81,7 +82,9 @@ Woken Wait(int signals, int event, absl::Time deadline) {
   while (true) {
     int milliseconds = -1;
     if (deadline != absl::InfiniteFuture()) {
-      const absl::Duration left = deadline - absl::Now();
+      // poll() counts in an int: it is asked again where that does not suffice.
+      const absl::Duration left =
+          std::min(deadline - absl::Now(), absl::Hours(24));
       if (left <= absl::ZeroDuration()) return Woken::kTime;
       milliseconds = static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
     }

@@ -1,6 +1,7 @@
 #include "client/ctl/command.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/ctl/failure.h"
 #include "server/base/status_macros.h"
 
@@ -63,6 +64,21 @@ void AddCommonFlags(CLI::App& app, CommonFlags* flags) {
       ->capture_default_str();
 }
 
+// For errors of the command line, which come before its flags are known.
+bool AsksForJson(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (!absl::ConsumePrefix(&argument, "--output") &&
+        !absl::ConsumePrefix(&argument, "-o")) {
+      continue;
+    }
+    if (argument.empty() && i + 1 < argc) argument = argv[i + 1];
+    absl::ConsumePrefix(&argument, "=");
+    if (argument == "json") return true;
+  }
+  return false;
+}
+
 int Finish(const absl::Status& status, const CommonFlags& flags,
            const Console& console) {
   if (!status.ok()) {
@@ -94,7 +110,14 @@ int RunCommandLine(int argc, const char* const* argv, const Console& console) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, console.out, console.err) == 0 ? kOk : kUsage;
+    const bool is_error =
+        error.get_exit_code() != static_cast<int>(CLI::ExitCodes::Success);
+    if (is_error && AsksForJson(argc, argv)) {
+      flags.output = "json";
+      return Finish(UsageError(error.what()), flags, console);
+    }
+    app.exit(error, console.out, console.err);
+    return is_error ? kUsage : kOk;
   }
   return Finish(chosen(Context(flags, console)), flags, console);
 }

@@ -1,5 +1,6 @@
 // create, initialize.
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <set>
@@ -9,14 +10,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "client/ctl/command.h"
 #include "client/ctl/description_json.h"
 #include "client/ctl/description_text.h"
 #include "client/ctl/failure.h"
 #include "client/ctl/initial_values.h"
 #include "client/ctl/local_file.h"
+#include "client/ctl/progress.h"
 #include "client/ctl/safetensors.h"
 #include "client/ctl/spec_file.h"
+#include "client/ctl/transfer.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::ctl {
@@ -36,6 +40,7 @@ struct InitializeFlags {
   std::string model;
   std::string initialize;
   std::string values_path;
+  std::string transfer_timeout;
   std::optional<int64_t> seed;
 };
 
@@ -121,9 +126,23 @@ absl::StatusOr<client::Payload> MatchValues(const client::ModelSpec& spec,
                                 "; want all F32, all BF16 or all F16"));
 }
 
-absl::StatusOr<client::InitializeResult> InitializeFromFile(
+absl::StatusOr<client::InitializeResult> Send(
     const Context& context, const client::Model& model,
-    const std::string& path) {
+    const client::Payload& values, std::optional<absl::Duration> timeout) {
+  ProgressBar bar(context.console().err, "initialize",
+                  context.console().err_is_terminal && !context.json(),
+                  absl::Now());
+  const int64_t bytes = values.size_bytes();
+  return model.InitializeValues(
+      values, {.timeout = timeout.value_or(DefaultTransferTimeout(bytes)),
+               .progress = [&](int64_t sent_bytes) {
+                 bar.Update(sent_bytes, bytes, absl::Now());
+               }});
+}
+
+absl::StatusOr<client::InitializeResult> InitializeFromFile(
+    const Context& context, const client::Model& model, const std::string& path,
+    std::optional<absl::Duration> timeout) {
   ACCRUE_ASSIGN_OR_RETURN(const MappedBytes file, MapFile(path));
   const absl::StatusOr<StoredTensors> stored = ParseSafetensors(file.bytes());
   if (!stored.ok()) {
@@ -142,7 +161,7 @@ absl::StatusOr<client::InitializeResult> InitializeFromFile(
                                 "\", which the model does not have"));
     }
   }
-  return model.InitializeValues(*values);
+  return Send(context, model, *values, timeout);
 }
 
 absl::StatusOr<client::InitializeResult> InitializeFromRule(
@@ -159,13 +178,15 @@ absl::Status Initialize(const Context& context, const InitializeFlags& flags) {
   if (flags.initialize.empty() == flags.values_path.empty()) {
     return UsageError("initialize: say --initialize or --values, one of them");
   }
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<absl::Duration> timeout,
+                          ParseTransferTimeout(flags.transfer_timeout));
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
                           context.OpenModel(flags.model));
   ACCRUE_ASSIGN_OR_RETURN(
       const auto result,
       flags.values_path.empty()
           ? InitializeFromRule(model, flags)
-          : InitializeFromFile(context, model, flags.values_path));
+          : InitializeFromFile(context, model, flags.values_path, timeout));
   if (context.json()) {
     context.PrintJson({{"initialized", result.initialized},
                        {"version", ToJson(result.version)}});
@@ -223,6 +244,7 @@ void AddInitialize(CLI::App& app, Command* chosen) {
   initialize->add_option("--seed", flags->seed, "of --initialize; default: 0");
   initialize->add_option("--values", flags->values_path,
                          "a safetensors file, as export writes it");
+  AddTransferTimeout(*initialize, &flags->transfer_timeout);
   initialize->callback([=] {
     *chosen = [=](const Context& context) {
       return Initialize(context, *flags);

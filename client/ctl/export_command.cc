@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "client/ctl/local_file.h"
 #include "client/ctl/progress.h"
 #include "client/ctl/safetensors.h"
+#include "client/ctl/transfer.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::ctl {
@@ -30,7 +32,21 @@ struct ExportFlags {
   std::string path;
   std::string encoding = "f32";
   std::vector<std::string> tensors;
+  std::string transfer_timeout;
 };
+
+// A tensor of this name could not be told from the file's metadata.
+absl::Status CheckNames(const std::vector<TensorSpec>& tensors) {
+  for (const TensorSpec& tensor : tensors) {
+    if (tensor.name == kSafetensorsMetadataKey) {
+      return UsageError(absl::StrCat(
+          "export: a safetensors file cannot have a tensor \"", tensor.name,
+          "\": the format keeps that name for its metadata. Say the others "
+          "with --tensors"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 // Those that were asked for, in the spec's order.
 absl::StatusOr<std::vector<TensorSpec>> Select(
@@ -66,8 +82,9 @@ SafetensorsMetadata Metadata(const std::string& model,
 // written yet: it names the version, which is known when it is here.
 class Export {
  public:
-  Export(std::vector<TensorSpec> tensors, Encoding encoding)
-      : tensors_(std::move(tensors)), encoding_(encoding) {}
+  Export(std::vector<TensorSpec> tensors, Encoding encoding,
+         std::optional<absl::Duration> timeout)
+      : tensors_(std::move(tensors)), encoding_(encoding), timeout_(timeout) {}
 
   absl::StatusOr<client::PullResult> Run(const Context& context,
                                          const client::Model& model,
@@ -80,7 +97,8 @@ class Export {
             .size();
     int64_t array_bytes = 0;
     for (const TensorSpec& tensor : tensors_) {
-      array_bytes += client::ElementCount(tensor) * EncodedBytes(encoding_);
+      array_bytes +=
+          client::ElementCount(tensor) * client::ElementBytes(encoding_);
     }
     ACCRUE_ASSIGN_OR_RETURN(
         FileReplacement file,
@@ -111,13 +129,14 @@ class Export {
     ProgressBar bar(context.console().err, "export",
                     context.console().err_is_terminal && !context.json(),
                     absl::Now());
+    const auto bytes = static_cast<int64_t>(arrays.size());
     client::PullOptions options;
+    options.timeout = timeout_.value_or(DefaultTransferTimeout(bytes));
     for (const TensorSpec& tensor : tensors_) {
       options.tensors.push_back(tensor.name);
     }
     options.progress = [&](int64_t received_bytes) {
-      bar.Update(received_bytes, static_cast<int64_t>(arrays.size()),
-                 absl::Now());
+      bar.Update(received_bytes, bytes, absl::Now());
     };
     const client::PayloadBuffer::Part part = arrays;
     return model.Pull(
@@ -127,15 +146,19 @@ class Export {
 
   const std::vector<TensorSpec> tensors_;
   const Encoding encoding_;
+  const std::optional<absl::Duration> timeout_;
 };
 
 absl::Status RunExport(const Context& context, const ExportFlags& flags) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<absl::Duration> timeout,
+                          ParseTransferTimeout(flags.transfer_timeout));
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
                           context.OpenModel(flags.model));
   ACCRUE_ASSIGN_OR_RETURN(std::vector<TensorSpec> tensors,
                           Select(model.spec(), flags.tensors));
+  ACCRUE_RETURN_IF_ERROR(CheckNames(tensors));
   const Encoding encoding = *client::ParseName<Encoding>(flags.encoding);
-  Export run(std::move(tensors), encoding);
+  Export run(std::move(tensors), encoding, timeout);
   ACCRUE_ASSIGN_OR_RETURN(const client::PullResult pulled,
                           run.Run(context, model, flags.path));
   if (context.json()) {
@@ -167,6 +190,7 @@ void AddExportCommand(CLI::App& app, Command* chosen) {
       ->add_option("--tensors", flags->tensors,
                    "these only, separated by commas; default: all")
       ->delimiter(',');
+  AddTransferTimeout(*command, &flags->transfer_timeout);
   command->callback([=] {
     *chosen = [=](const Context& context) {
       return RunExport(context, *flags);

@@ -1,14 +1,18 @@
 #include "client/ctl/local_file.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <fstream>
+#include <memory>
+#include <random>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/ctl/failure.h"
 #include "server/base/status_macros.h"
 
@@ -16,22 +20,47 @@ namespace accrue::ctl {
 namespace {
 
 constexpr size_t kLargestTextBytes = size_t{64} << 20;
+constexpr char kDescriptorFolder[] = "/proc/self/fd";
+constexpr char kTemporarySuffix[] = ".XXXXXX";
 
 absl::Status ErrnoError(absl::string_view doing, const std::string& path) {
   return FileErrnoError(absl::StrCat("cannot ", doing, " ", path), errno);
 }
 
-// The permissions that an ordinary new file gets; mkstemp's are narrower.
-mode_t NewFileMode() {
+constexpr mode_t kNewFileMode = 0666;
+
+// What a new file gets by itself, but not from mkstemp.
+mode_t MaskedFileMode() {
   const mode_t mask = umask(0);
   umask(mask);
-  return 0666 & ~mask;
+  return kNewFileMode & ~mask;
 }
 
 std::string FolderOf(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Where a file of this name would be: behind its symbolic links. Nothing is
+// there, or an ordinary file.
+absl::StatusOr<std::string> ResolveOutput(const std::string& path) {
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT) return ErrnoError("look at", path);
+    if (lstat(path.c_str(), &status) != 0) return path;
+    return FileError(absl::StrCat(path, " is a link to nothing"));
+  }
+  if (S_ISDIR(status.st_mode)) {
+    return FileError(absl::StrCat(path, " is a folder"));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return FileError(absl::StrCat(path, " is no ordinary file"));
+  }
+  const std::unique_ptr<char, void (*)(void*)> resolved(
+      realpath(path.c_str(), nullptr), std::free);
+  if (resolved == nullptr) return ErrnoError("look at", path);
+  return std::string(resolved.get());
 }
 
 // Makes a rename in it durable.
@@ -105,18 +134,37 @@ absl::StatusOr<MappedBytes> MapFile(const std::string& path) {
 
 absl::StatusOr<FileReplacement> FileReplacement::Create(const std::string& path,
                                                         int64_t size_bytes) {
-  std::string temporary_path = path + ".XXXXXX";
-  const int fd = mkostemp(temporary_path.data(), O_CLOEXEC);
-  if (fd < 0) return ErrnoError("create a file beside", path);
-  FileReplacement file(path, std::move(temporary_path), fd);
+  ACCRUE_ASSIGN_OR_RETURN(std::string resolved, ResolveOutput(path));
+  FileReplacement file(std::move(resolved));
+  ACCRUE_RETURN_IF_ERROR(file.Open());
   ACCRUE_RETURN_IF_ERROR(file.Allot(size_bytes));
   return file;
 }
 
-absl::Status FileReplacement::Allot(int64_t size_bytes) {
-  if (fchmod(fd_, NewFileMode()) != 0) {
+absl::Status FileReplacement::Open() {
+  // It will get its name through /proc.
+  if (access(kDescriptorFolder, X_OK) == 0) {
+    fd_ = open(FolderOf(path_).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC,
+               kNewFileMode);
+    // The system, or the file system, does not know this.
+    if (fd_ < 0 && errno != EOPNOTSUPP && errno != EISDIR) {
+      return ErrnoError("create a file beside", path_);
+    }
+    if (fd_ >= 0) return absl::OkStatus();
+  }
+  temporary_path_ = path_ + kTemporarySuffix;
+  fd_ = mkostemp(temporary_path_.data(), O_CLOEXEC);
+  if (fd_ < 0) {
+    temporary_path_.clear();
+    return ErrnoError("create a file beside", path_);
+  }
+  if (fchmod(fd_, MaskedFileMode()) != 0) {
     return ErrnoError("set the permissions of", temporary_path_);
   }
+  return absl::OkStatus();
+}
+
+absl::Status FileReplacement::Allot(int64_t size_bytes) {
   // Returns its error instead of setting errno.
   if (const int error = posix_fallocate(fd_, 0, size_bytes)) {
     return FileErrnoError(
@@ -124,7 +172,7 @@ absl::Status FileReplacement::Allot(int64_t size_bytes) {
   }
   void* data = mmap(nullptr, static_cast<size_t>(size_bytes),
                     PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-  if (data == MAP_FAILED) return ErrnoError("map", temporary_path_);
+  if (data == MAP_FAILED) return ErrnoError("map a file beside", path_);
   mapped_ = MappedBytes(static_cast<std::byte*>(data),
                         static_cast<size_t>(size_bytes));
   return absl::OkStatus();
@@ -141,10 +189,26 @@ FileReplacement::~FileReplacement() {
   if (!temporary_path_.empty()) unlink(temporary_path_.c_str());
 }
 
+absl::Status FileReplacement::Link() {
+  const std::string nameless = absl::StrCat(kDescriptorFolder, "/", fd_);
+  std::random_device random;
+  while (true) {
+    std::string name = absl::StrFormat("%s.%08x", path_, random());
+    if (linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, name.c_str(),
+               AT_SYMLINK_FOLLOW) == 0) {
+      temporary_path_ = std::move(name);
+      return absl::OkStatus();
+    }
+    if (errno != EEXIST) return ErrnoError("create a file beside", path_);
+  }
+}
+
 absl::Status FileReplacement::Commit() {
   if (msync(bytes().data(), bytes().size(), MS_SYNC) != 0 || fsync(fd_) != 0) {
-    return ErrnoError("write", temporary_path_);
+    return ErrnoError("write a file beside", path_);
   }
+  // Two steps, since a link replaces nothing.
+  if (temporary_path_.empty()) ACCRUE_RETURN_IF_ERROR(Link());
   if (rename(temporary_path_.c_str(), path_.c_str()) != 0) {
     return ErrnoError("replace", path_);
   }

@@ -41,11 +41,15 @@ class MappedBytes {
 // A file to read. It must not shrink meanwhile.
 absl::StatusOr<MappedBytes> MapFile(const std::string& path);
 
-// A file to write: a temporary one beside `path` that takes its place, whole
-// and durable, at Commit(), and goes away without one.
+// A file to write: a nameless one that takes the place of `path`, whole and
+// durable, at Commit(), and goes away without one, however the program ends.
+// (On file systems that have no nameless files it has a name beside `path`
+// meanwhile, which a program that is killed leaves there.)
 class FileReplacement {
  public:
-  // All space is allotted here, so that a full disk is found now.
+  // All space is allotted here, so that a full disk is found now. A symbolic
+  // link stays, what it leads to is replaced. FileError also if there is
+  // anything but an ordinary file: a folder, a device, a pipe.
   static absl::StatusOr<FileReplacement> Create(const std::string& path,
                                                 int64_t size_bytes);
   FileReplacement(FileReplacement&& other) noexcept;
@@ -56,14 +60,15 @@ class FileReplacement {
   absl::Status Commit();
 
  private:
-  FileReplacement(std::string path, std::string temporary_path, int fd)
-      : path_(std::move(path)),
-        temporary_path_(std::move(temporary_path)),
-        fd_(fd) {}
+  explicit FileReplacement(std::string path)
+      : path_(std::move(path)), fd_(-1) {}
+  absl::Status Open();
   absl::Status Allot(int64_t size_bytes);
+  // Gives a nameless file its temporary name.
+  absl::Status Link();
 
-  std::string path_;
-  std::string temporary_path_;  // empty: nothing to remove
+  std::string path_;            // no symbolic link
+  std::string temporary_path_;  // empty: it has no name
   int fd_;
   MappedBytes mapped_;
 };

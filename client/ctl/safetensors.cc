@@ -22,7 +22,6 @@ constexpr size_t kLengthBytes = sizeof(uint64_t);
 constexpr size_t kAlignment = 8;
 // As the reference implementation.
 constexpr uint64_t kLargestHeader = 100'000'000;
-constexpr char kMetadataKey[] = "__metadata__";
 
 absl::Status Malformed(absl::string_view what) {
   return FileError(absl::StrCat("no safetensors file: ", what));
@@ -118,24 +117,20 @@ absl::string_view SafetensorsType(client::Encoding encoding) {
   return "";
 }
 
-int64_t EncodedBytes(client::Encoding encoding) {
-  return encoding == client::Encoding::kF32 ? 4 : 2;
-}
-
 std::string SafetensorsHeader(const std::vector<client::TensorSpec>& tensors,
                               client::Encoding encoding,
                               const SafetensorsMetadata& metadata,
                               size_t size_bytes) {
   Json json = Json::object();
   if (!metadata.empty()) {
-    Json& texts = json[kMetadataKey];
+    Json& texts = json[kSafetensorsMetadataKey];
     for (const auto& [key, value] : metadata) texts[key] = value;
   }
   const absl::string_view type = SafetensorsType(encoding);
   int64_t begin = 0;
   for (const client::TensorSpec& tensor : tensors) {
     const int64_t end =
-        begin + client::ElementCount(tensor) * EncodedBytes(encoding);
+        begin + client::ElementCount(tensor) * client::ElementBytes(encoding);
     json[tensor.name] = {{"dtype", std::string(type.data(), type.size())},
                          {"shape", tensor.shape},
                          {"data_offsets", {begin, end}}};
@@ -167,7 +162,7 @@ absl::StatusOr<StoredTensors> ParseSafetensors(
   const auto data = file.subspan(kLengthBytes + length);
   StoredTensors stored;
   for (const auto& [name, value] : json.items()) {
-    if (name == kMetadataKey) {
+    if (name == kSafetensorsMetadataKey) {
       ACCRUE_RETURN_IF_ERROR(ParseMetadata(value, &stored.metadata));
       continue;
     }

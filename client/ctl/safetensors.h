@@ -25,6 +25,9 @@
 
 namespace accrue::ctl {
 
+// The header's key for metadata: no tensor can have this name.
+inline constexpr char kSafetensorsMetadataKey[] = "__metadata__";
+
 using SafetensorsMetadata = std::vector<std::pair<std::string, std::string>>;
 
 // The file's beginning, up to the first array: the length and the header of
@@ -53,9 +56,6 @@ absl::StatusOr<StoredTensors> ParseSafetensors(
 
 // "F32", "BF16", "F16".
 absl::string_view SafetensorsType(client::Encoding encoding);
-
-// Bytes of one element.
-int64_t EncodedBytes(client::Encoding encoding);
 
 }  // namespace accrue::ctl
 

@@ -29,6 +29,9 @@ absl::Status InitializeArrival::CheckHeader(
         absl::StatusCode::kInvalidArgument, reason,
         absl::StrCat("values for model \"", header.model, "\": ", problem...));
   };
+  if (absl::Status takes = model()->CheckTakesPayloads(); !takes.ok()) {
+    return takes;
+  }
   if (model()->newest() != nullptr) {
     return Error(
         absl::StatusCode::kAlreadyExists, Reason::kAlreadyInitialized,

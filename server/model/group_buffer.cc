@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/status/statusor.h"
+#include "server/base/status_macros.h"
 #include "server/kernels/convert.h"
 
 namespace accrue {
@@ -27,16 +27,7 @@ void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
       return;
     }
     if (copy->state == Copy::State::kNone) {
-      if (copy->buffer.size_bytes() == 0 && elems_ > 0) {
-        absl::StatusOr<Buffer> buffer =
-            device_->AllocateHost(elems_ * kernels::EncodedBytes(encoding),
-                                  MemoryTag::kEncoded, ledger_);
-        if (buffer.ok()) {
-          copy->buffer = *std::move(buffer);
-        } else {
-          status = buffer.status();
-        }
-      }
+      status = Allocate(*copy, encoding);
       if (status.ok()) {
         copy->state = Copy::State::kMaking;
         copy->waiting.push_back(std::exchange(done, nullptr));
@@ -58,6 +49,16 @@ void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
                         out + begin * kernels::EncodedBytes(encoding));
       },
       [this, copy] { Finish(*copy, absl::OkStatus()); });
+}
+
+absl::Status GroupBuffer::Allocate(Copy& copy, kernels::Encoding encoding) {
+  if (copy.buffer.size_bytes() > 0 || elems_ == 0) return absl::OkStatus();
+  ACCRUE_RETURN_IF_ERROR(permit_->Permit(encoding));
+  ACCRUE_ASSIGN_OR_RETURN(
+      copy.buffer,
+      device_->AllocateHost(elems_ * kernels::EncodedBytes(encoding),
+                            MemoryTag::kEncoded, ledger_));
+  return absl::OkStatus();
 }
 
 void GroupBuffer::Finish(Copy& copy, absl::Status status) {

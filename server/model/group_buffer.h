@@ -23,12 +23,22 @@
 
 namespace accrue {
 
+// Whether copies in an encoding may take memory at all.
+class CopyPermit {
+ public:
+  virtual ~CopyPermit() = default;
+  // RESOURCE_EXHAUSTED: there is no room for them. Any thread.
+  virtual absl::Status Permit(kernels::Encoding encoding) = 0;
+};
+
 class GroupBuffer {
  public:
-  GroupBuffer(Buffer floats, int64_t elems, Device* device,
+  // All but the floats outlive it.
+  GroupBuffer(Buffer floats, int64_t elems, CopyPermit* permit, Device* device,
               MemoryLedger* ledger)
       : floats_(std::move(floats)),
         elems_(elems),
+        permit_(permit),
         device_(device),
         ledger_(ledger) {}
 
@@ -59,6 +69,8 @@ class GroupBuffer {
     std::vector<std::function<void(absl::Status)>> waiting;
   };
 
+  absl::Status Allocate(Copy& copy, kernels::Encoding encoding)
+      ACCRUE_REQUIRES(mu_);
   void Finish(Copy& copy, absl::Status status) ACCRUE_EXCLUDES(mu_);
   static int Index(kernels::Encoding encoding) {
     return encoding == kernels::Encoding::kBf16 ? 0 : 1;
@@ -66,6 +78,7 @@ class GroupBuffer {
 
   Buffer floats_;
   const int64_t elems_;
+  CopyPermit* const permit_;
   Device* const device_;
   MemoryLedger* const ledger_;
   mutable Mutex mu_;

@@ -36,16 +36,26 @@
 #include "server/model/publication.h"
 #include "server/model/push.h"
 #include "server/model/spec.h"
+#include "server/model/state_budget.h"
 #include "server/model/version.h"
 
 namespace accrue {
 
+// How a model gets its shard: kernels::MakeCpuShard, or another backend's.
+using ShardFactory =
+    std::function<absl::StatusOr<std::unique_ptr<kernels::Shard>>(
+        const kernels::ShardOptions& options, Device* device, WorkPool* pool,
+        WorkPool::Lane lane)>;
+
 // What a model needs of the process. All outlive it.
 struct ModelEnvironment {
+  ShardFactory make_shard = kernels::MakeCpuShard;
   Device* device = nullptr;
   WorkPool* pool = nullptr;
   TimerQueue* timers = nullptr;
   MemoryLedger* ledger = nullptr;  // the process's
+  // Reserved from for encoded copies of publications; null: without bound.
+  std::shared_ptr<StateBudget> state_budget = nullptr;
   int64_t max_sessions = 10'000;
   absl::Duration session_ttl = absl::Hours(24);
 };
@@ -158,6 +168,7 @@ class Model : public std::enable_shared_from_this<Model> {
   // to its caller. `arrival` is what Begin was given.
   virtual void Submit(std::unique_ptr<Push> push, const Arrival* arrival) = 0;
 
+  // In order, all or none; every group at once at most once.
   virtual void UpdateHyperparameters(
       std::vector<HyperparameterUpdate> updates,
       std::function<void(absl::Status)> done) = 0;
@@ -166,11 +177,16 @@ class Model : public std::enable_shared_from_this<Model> {
       std::optional<Version> version,
       std::function<void(absl::StatusOr<EndedCycle>)> done) = 0;
 
+  // NOT_FOUND: deleted; FAILED_PRECONDITION: poisoned.
+  virtual absl::Status CheckUsable() const = 0;
+  // CheckUsable's, and UNAVAILABLE: draining.
+  virtual absl::Status CheckTakesPayloads() const = 0;
   // Null while uninitialized.
   virtual std::shared_ptr<const Publication> newest() const = 0;
-  // Calls `notice` once per publication, and with a status once when the model
-  // is deleted or poisoned, until the subscription is dropped. Short, any
-  // thread, no lock of the model held. May run once more while being dropped.
+  // Calls `notice` once per publication, and with a status when the model is
+  // deleted or poisoned (before it returns if it is by now), until the
+  // subscription is dropped. Short, any thread, no lock of the model held. May
+  // run once more while being dropped.
   using Notice =
       std::function<void(absl::StatusOr<std::shared_ptr<const Publication>>)>;
   class Subscription {

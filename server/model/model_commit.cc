@@ -148,16 +148,18 @@ void ModelImpl::AbortStaleArrivals() {
 }
 
 void ModelImpl::Poison(const absl::Status& why) {
+  absl::Status poisoned;
   {
     MutexLock lock(&mu_);
     poison_reason_ = why.ToString();
+    poisoned = Usable();
+    AbortArrivals([this](const Incoming&) {
+      mu_.AssertHeld();
+      return Usable();
+    });
   }
   ACCRUE_LOG(error, "model \"{}\" is poisoned: {}", name(), why);
-  ErrorInfo info;
-  info.reason = Reason::kPoisoned;
-  info.subject = name();
-  Announce(MakeError(absl::StatusCode::kFailedPrecondition, info,
-                     absl::StrCat("model \"", name(), "\" is poisoned")));
+  Announce(poisoned);
 }
 
 void ModelImpl::Announce(

@@ -58,13 +58,18 @@ absl::Status ModelImpl::Allocate() {
   options.has_accumulation = Classic(spec_);
   options.ledger = ledger_.get();
   ACCRUE_ASSIGN_OR_RETURN(shard_,
-                          kernels::MakeCpuShard(options, environment_.device,
-                                                environment_.pool, lane_));
-  store_ = std::make_unique<PublicationStore>(
-      layout_, spec_.max_publications, environment_.device, ledger_,
-      [weak = std::weak_ptr<ModelImpl>(Self())] {
+                          environment_.make_shard(options, environment_.device,
+                                                  environment_.pool, lane_));
+  store_ = std::make_unique<PublicationStore>(PublicationStore::Options{
+      .model = name(),
+      .layout = layout_,
+      .max_publications = spec_.max_publications,
+      .device = environment_.device,
+      .ledger = ledger_,
+      .budget = environment_.state_budget,
+      .on_free = [weak = std::weak_ptr<ModelImpl>(Self())] {
         if (auto self = weak.lock()) self->Unpark();
-      });
+      }});
   ScheduleExpiry();
   return absl::OkStatus();
 }
@@ -90,6 +95,23 @@ absl::Status ModelImpl::Usable() const {
   return absl::OkStatus();
 }
 
+absl::Status ModelImpl::TakesPayloads() const {
+  ACCRUE_RETURN_IF_ERROR(Usable());
+  if (!draining_) return absl::OkStatus();
+  return GateError(absl::StatusCode::kUnavailable, Reason::kDraining,
+                   View(cycles_), "the server is shutting down");
+}
+
+absl::Status ModelImpl::CheckUsable() const {
+  MutexLock lock(&mu_);
+  return Usable();
+}
+
+absl::Status ModelImpl::CheckTakesPayloads() const {
+  MutexLock lock(&mu_);
+  return TakesPayloads();
+}
+
 GateView ModelImpl::View(const std::vector<rule::CycleState>& cycles) const {
   GateView view;
   view.spec = &spec_;
@@ -103,12 +125,8 @@ GateView ModelImpl::View(const std::vector<rule::CycleState>& cycles) const {
 absl::StatusOr<BegunPush> ModelImpl::Begin(const PushHeader& header,
                                            std::shared_ptr<Arrival> arrival) {
   MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(Usable());
+  ACCRUE_RETURN_IF_ERROR(TakesPayloads());
   const GateView view = View(cycles_);
-  if (draining_) {
-    return GateError(absl::StatusCode::kUnavailable, Reason::kDraining, view,
-                     "the server is shutting down");
-  }
   ACCRUE_ASSIGN_OR_RETURN(Passed passed, JudgeHeader(header, view));
   passed.session->last_active = absl::Now();
   if (passed.repeats && header.checksum.has_value()) {
@@ -179,8 +197,14 @@ std::shared_ptr<const Publication> ModelImpl::newest() const {
 
 std::shared_ptr<Model::Subscription> ModelImpl::Subscribe(Notice notice) {
   auto subscription = std::make_shared<Subscription>(std::move(notice));
-  MutexLock lock(&mu_);
-  subscriptions_.push_back(subscription);
+  absl::Status usable;
+  {
+    MutexLock lock(&mu_);
+    subscriptions_.push_back(subscription);
+    usable = Usable();
+  }
+  // What others were told before.
+  if (!usable.ok()) subscription->notice(usable);
   return subscription;
 }
 
@@ -253,8 +277,7 @@ void ModelImpl::Drain(std::function<void()> done) {
     draining_ = true;
     AbortArrivals([this](const Incoming&) {
       mu_.AssertHeld();
-      return GateError(absl::StatusCode::kUnavailable, Reason::kDraining,
-                       View(cycles_), "the server is shutting down");
+      return TakesPayloads();
     });
   }
   Run([done = std::move(done)] {

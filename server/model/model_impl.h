@@ -59,6 +59,8 @@ class ModelImpl final : public Model {
                              std::function<void(absl::Status)> done) override;
   void EndCycle(std::optional<Version> version,
                 std::function<void(absl::StatusOr<EndedCycle>)> done) override;
+  absl::Status CheckUsable() const override;
+  absl::Status CheckTakesPayloads() const override;
   std::shared_ptr<const Publication> newest() const override;
   std::shared_ptr<Subscription> Subscribe(Notice notice) override;
   ModelDescription Describe() const override;
@@ -125,8 +127,17 @@ class ModelImpl final : public Model {
   bool DoInitialize(std::shared_ptr<Initialization> initialization,
                     std::function<void(absl::StatusOr<Version>)> done)
       ACCRUE_EXCLUDES(mu_);
+  absl::Status CheckInitialization(const Initialization& initialization,
+                                   std::vector<Initializer>& sorted)
+      ACCRUE_EXCLUDES(mu_);
+  absl::Status NewBuffers(std::vector<std::shared_ptr<GroupBuffer>>& groups);
+  void PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
+                    const std::function<void(absl::StatusOr<Version>)>& done)
+      ACCRUE_EXCLUDES(mu_);
   absl::Status DoUpdate(const std::vector<HyperparameterUpdate>& updates)
       ACCRUE_EXCLUDES(mu_);
+  std::string Change(const std::vector<HyperparameterUpdate>& updates,
+                     std::vector<rule::RuleSpec>& rules) const;
   absl::StatusOr<OpenedSession> DoOpen(const std::string& worker,
                                        const std::string& session_id)
       ACCRUE_EXCLUDES(mu_);
@@ -134,6 +145,7 @@ class ModelImpl final : public Model {
   void ScheduleExpiry();
 
   absl::Status Usable() const ACCRUE_REQUIRES(mu_);
+  absl::Status TakesPayloads() const ACCRUE_REQUIRES(mu_);
   GateView View(const std::vector<rule::CycleState>& cycles) const
       ACCRUE_REQUIRES(mu_);
   void AbortArrivalsOf(const std::string& session_id) ACCRUE_REQUIRES(mu_);

@@ -64,93 +64,106 @@ void ModelImpl::Initialize(Initialization initialization,
 bool ModelImpl::DoInitialize(
     std::shared_ptr<Initialization> initialization,
     std::function<void(absl::StatusOr<Version>)> done) {
-  absl::StatusOr<std::vector<Initializer>> sorted;
+  auto initializers = std::make_shared<std::vector<Initializer>>();
   std::vector<std::shared_ptr<GroupBuffer>> groups;
-  auto check = [&]() -> absl::Status {
-    {
-      MutexLock lock(&mu_);
-      ACCRUE_RETURN_IF_ERROR(Usable());
-      if (version_.has_value()) {
-        return GateError(absl::StatusCode::kAlreadyExists,
-                         Reason::kAlreadyInitialized, View(cycles_),
-                         "it has parameters already");
-      }
-      if (initialization->first_non_finite >= 0) {
-        return GateError(
-            absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
-            View(cycles_),
-            absl::StrCat("value ", initialization->first_non_finite,
-                         " is not finite"));
-      }
-    }
-    const int64_t value_bytes = initialization->values.size_bytes();
-    if (value_bytes == 0) {
-      sorted = SortInitializers(initialization->initializers, spec_, *layout_);
-      ACCRUE_RETURN_IF_ERROR(sorted.status());
-    } else if (const int64_t want =
-                   layout_->elems() * EncodedBytes(initialization->encoding);
-               value_bytes != want) {
-      return MakeError(absl::StatusCode::kInvalidArgument, Reason::kWrongShape,
-                       absl::StrCat("values for model \"", name(), "\": ",
-                                    value_bytes, " bytes, want ", want));
-    }
-    for (size_t g = 0; g < spec_.groups.size(); ++g) {
-      ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<GroupBuffer> buffer,
-                              store_->NewBuffer(static_cast<int>(g)));
-      groups.push_back(std::move(buffer));
-    }
-    return absl::OkStatus();
-  };
-  if (absl::Status status = check(); !status.ok()) {
+  absl::Status status = CheckInitialization(*initialization, *initializers);
+  if (status.ok()) status = NewBuffers(groups);
+  if (!status.ok()) {
     initialization.reset();
     done(status);
     return true;
   }
   auto pieces = std::make_shared<std::vector<Piece>>(CutTensors(*layout_));
-  const int64_t piece_count = static_cast<int64_t>(pieces->size());
-  auto write = [this, pieces, initialization, groups,
-                sorted = sorted.ok() ? *sorted : std::vector<Initializer>()](
-                   int64_t chunk) {
+  const auto piece_count = static_cast<int64_t>(pieces->size());
+  auto write = [this, pieces, initialization, initializers,
+                groups](int64_t chunk) {
     const Piece& piece = (*pieces)[chunk];
     const TensorPlace& place = layout_->tensors()[piece.tensor];
     absl::Span<float> out(
         groups[place.group]->floats() + place.group_offset + piece.begin,
         piece.count);
-    if (sorted.empty()) {
+    if (initializers->empty()) {
       DecodeRange(initialization->values, initialization->encoding,
                   place.offset + piece.begin, out);
     } else {
-      FillTensor(sorted[piece.tensor], initialization->seed, piece.tensor,
-                 piece.begin, out);
+      FillTensor((*initializers)[piece.tensor], initialization->seed,
+                 piece.tensor, piece.begin, out);
     }
-  };
-  auto publish = [self = Self(), initialization, groups,
-                  done = std::move(done)]() mutable {
-    initialization->values.Clear();
-    initialization->reservation.reset();
-    Version version;
-    std::shared_ptr<const Publication> news;
-    {
-      MutexLock lock(&self->mu_);
-      Publication::Facts facts;
-      facts.version.lineage = RandomId();
-      for (size_t g = 0; g < groups.size(); ++g) {
-        facts.changed_groups.push_back(static_cast<int32_t>(g));
-        facts.changed_bytes += groups[g]->elems() * 4;
-      }
-      version = facts.version;
-      self->version_ = version;
-      self->newest_ =
-          self->store_->Publish(std::move(facts), std::move(groups));
-      news = self->newest_;
-    }
-    done(version);
-    self->Announce(std::move(news));
-    self->Drive();
   };
   environment_.pool->Run(lane_, piece_count, std::move(write),
-                         std::move(publish));
+                         [self = Self(), initialization, groups,
+                          done = std::move(done)]() mutable {
+                           initialization->values.Clear();
+                           initialization->reservation.reset();
+                           self->PublishFirst(std::move(groups), done);
+                           self->Drive();
+                         });
   return false;
+}
+
+// Whether it may become the first version. `sorted` stays empty where values
+// were sent.
+absl::Status ModelImpl::CheckInitialization(
+    const Initialization& initialization, std::vector<Initializer>& sorted) {
+  {
+    MutexLock lock(&mu_);
+    ACCRUE_RETURN_IF_ERROR(TakesPayloads());
+    if (version_.has_value()) {
+      return GateError(absl::StatusCode::kAlreadyExists,
+                       Reason::kAlreadyInitialized, View(cycles_),
+                       "it has parameters already");
+    }
+    if (initialization.first_non_finite >= 0) {
+      return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
+                       View(cycles_),
+                       absl::StrCat("value ", initialization.first_non_finite,
+                                    " is not finite"));
+    }
+  }
+  const int64_t value_bytes = initialization.values.size_bytes();
+  if (value_bytes == 0) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        sorted, SortInitializers(initialization.initializers, spec_, *layout_));
+    return absl::OkStatus();
+  }
+  const int64_t want =
+      layout_->elems() * kernels::EncodedBytes(initialization.encoding);
+  if (value_bytes == want) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, Reason::kWrongShape,
+                   absl::StrCat("values for model \"", name(),
+                                "\": ", value_bytes, " bytes, want ", want));
+}
+
+absl::Status ModelImpl::NewBuffers(
+    std::vector<std::shared_ptr<GroupBuffer>>& groups) {
+  for (size_t g = 0; g < spec_.groups.size(); ++g) {
+    ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<GroupBuffer> buffer,
+                            store_->NewBuffer(static_cast<int>(g)));
+    groups.push_back(std::move(buffer));
+  }
+  return absl::OkStatus();
+}
+
+void ModelImpl::PublishFirst(
+    std::vector<std::shared_ptr<GroupBuffer>> groups,
+    const std::function<void(absl::StatusOr<Version>)>& done) {
+  Publication::Facts facts;
+  facts.version.lineage = RandomId();
+  for (size_t g = 0; g < groups.size(); ++g) {
+    facts.changed_groups.push_back(static_cast<int32_t>(g));
+    facts.changed_bytes +=
+        groups[g]->elems() * static_cast<int64_t>(sizeof(float));
+  }
+  const Version version = facts.version;
+  std::shared_ptr<const Publication> news;
+  {
+    MutexLock lock(&mu_);
+    version_ = version;
+    newest_ = store_->Publish(std::move(facts), std::move(groups));
+    news = newest_;
+  }
+  done(version);
+  Announce(std::move(news));
 }
 
 }  // namespace accrue

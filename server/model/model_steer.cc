@@ -25,32 +25,48 @@ void ModelImpl::UpdateHyperparameters(std::vector<HyperparameterUpdate> updates,
 
 absl::Status ModelImpl::DoUpdate(
     const std::vector<HyperparameterUpdate>& updates) {
-  MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(Usable());
-  auto invalid = [&](const std::string& message) {
-    mu_.AssertHeld();
-    return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
-                     View(cycles_), message);
-  };
-  std::vector<rule::RuleSpec> rules = rules_;
-  for (const HyperparameterUpdate& update : updates) {
-    bool found = false;
-    for (size_t g = 0; g < rules.size(); ++g) {
-      const std::string& group = spec_.groups[g].name;
-      if (!update.group.empty() && update.group != group) continue;
-      found = true;
-      update.change(rules[g].hyper);
-      const std::string why = rule::ValidateRule(rules[g]);
-      if (!why.empty()) {
-        return invalid(absl::StrCat("group \"", group, "\": ", why));
-      }
-    }
-    if (!found) return invalid(absl::StrCat("no group \"", update.group, "\""));
+  // Nobody but the executor writes them: what takes long needs no lock.
+  std::vector<rule::RuleSpec> rules;
+  {
+    MutexLock lock(&mu_);
+    ACCRUE_RETURN_IF_ERROR(Usable());
+    rules = rules_;
   }
-  const std::string why = rule::ValidateGroups(rules, spec_.max_staleness == 0);
-  if (!why.empty()) return invalid(why);
+  const std::string why = Change(updates, rules);
+  MutexLock lock(&mu_);
+  if (!why.empty()) {
+    return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
+                     View(cycles_), why);
+  }
   rules_ = std::move(rules);
   return absl::OkStatus();
+}
+
+// Returns what is wrong, or nothing.
+std::string ModelImpl::Change(const std::vector<HyperparameterUpdate>& updates,
+                              std::vector<rule::RuleSpec>& rules) const {
+  absl::flat_hash_map<std::string, size_t> by_name;
+  for (size_t g = 0; g < rules.size(); ++g) by_name[spec_.groups[g].name] = g;
+  bool all = false;
+  for (const HyperparameterUpdate& update : updates) {
+    if (update.group.empty()) {
+      if (std::exchange(all, true)) return "every group: changed twice";
+      for (rule::RuleSpec& rule : rules) update.change(rule.hyper);
+      continue;
+    }
+    const auto found = by_name.find(update.group);
+    if (found == by_name.end()) {
+      return absl::StrCat("no group \"", update.group, "\"");
+    }
+    update.change(rules[found->second].hyper);
+  }
+  for (size_t g = 0; g < rules.size(); ++g) {
+    const std::string why = rule::ValidateRule(rules[g]);
+    if (!why.empty()) {
+      return absl::StrCat("group \"", spec_.groups[g].name, "\": ", why);
+    }
+  }
+  return rule::ValidateGroups(rules, spec_.max_staleness == 0);
 }
 
 void ModelImpl::EndCycle(std::optional<Version> version,

@@ -29,10 +29,18 @@ absl::Status Refuse(absl::StatusCode code, Reason reason,
   return MakeError(code, info, message);
 }
 
+ModelStore::Options WithBudget(ModelStore::Options options,
+                               std::shared_ptr<StateBudget> budget) {
+  options.environment.state_budget = std::move(budget);
+  return options;
+}
+
 }  // namespace
 
 ModelStore::ModelStore(Options options)
-    : options_(options), lane_(options_.environment.pool->NewLane()) {}
+    : budget_(std::make_shared<StateBudget>(options.state_memory_bytes)),
+      options_(WithBudget(std::move(options), budget_)),
+      lane_(options_.environment.pool->NewLane()) {}
 
 void ModelStore::Create(ModelSpec spec,
                         std::function<void(absl::StatusOr<Created>)> done) {
@@ -46,13 +54,13 @@ void ModelStore::Create(ModelSpec spec,
 absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
     const ModelSpec& spec) {
   ACCRUE_RETURN_IF_ERROR(ValidateSpec(spec, options_.limits));
-  const int64_t bytes = StateBytes(spec);
   // Held while the model is made, so that two requests for one name agree;
   // making it maps memory but does not touch it, and so is short.
   MutexLock lock(&mu_);
   auto found = models_.find(spec.name);
   if (found != models_.end()) {
-    if (found->second->spec() == spec) return Created{found->second, false};
+    const std::shared_ptr<Model>& model = found->second.model;
+    if (model->spec() == spec) return Created{model, false};
     return Refuse(
         absl::StatusCode::kAlreadyExists, Reason::kModelExists, spec.name,
         absl::StrCat("model \"", spec.name, "\" exists with another spec"));
@@ -67,19 +75,12 @@ absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
                   absl::StrCat("the server has ", models_.size(),
                                " models, as many as --max_models allows"));
   }
-  if (bytes > options_.state_memory_bytes - reserved_bytes_) {
-    return Refuse(
-        absl::StatusCode::kResourceExhausted, Reason::kStateMemory,
-        "--state_memory",
-        absl::StrCat("model \"", spec.name, "\" may need ", bytes,
-                     " bytes of state and publications; of --state_memory ",
-                     options_.state_memory_bytes - reserved_bytes_,
-                     " are left"));
-  }
+  ACCRUE_ASSIGN_OR_RETURN(
+      StateBudget::Reservation reservation,
+      budget_->Reserve(spec.name, "state and publications", StateBytes(spec)));
   ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
                           Model::Create(spec, options_.environment));
-  reserved_bytes_ += bytes;
-  models_[spec.name] = model;
+  models_[spec.name] = {model, std::move(reservation)};
   ACCRUE_LOG(info, "model \"{}\" created: {} parameters", spec.name,
              model->layout()->elems());
   return Created{std::move(model), true};
@@ -89,7 +90,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::Find(
     const std::string& name) const {
   MutexLock lock(&mu_);
   auto found = models_.find(name);
-  if (found != models_.end()) return found->second;
+  if (found != models_.end()) return found->second.model;
   return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown, name,
                 absl::StrCat("no model \"", name, "\""));
 }
@@ -101,7 +102,7 @@ std::vector<std::shared_ptr<Model>> ModelStore::List(const std::string& after,
   for (auto it = models_.upper_bound(after);
        it != models_.end() && static_cast<int64_t>(result.size()) < limit;
        ++it) {
-    result.push_back(it->second);
+    result.push_back(it->second.model);
   }
   return result;
 }
@@ -111,20 +112,14 @@ absl::Status ModelStore::Delete(const std::string& name) {
   {
     MutexLock lock(&mu_);
     auto found = models_.find(name);
-    if (found == models_.end() || found->second != model) {
+    if (found == models_.end() || found->second.model != model) {
       return absl::OkStatus();  // somebody else was faster
     }
     models_.erase(found);
-    reserved_bytes_ -= StateBytes(model->spec());
   }
   model->Delete();
   ACCRUE_LOG(info, "model \"{}\" deleted", name);
   return absl::OkStatus();
-}
-
-int64_t ModelStore::reserved_state_bytes() const {
-  MutexLock lock(&mu_);
-  return reserved_bytes_;
 }
 
 void ModelStore::Drain(std::function<void()> done) {
@@ -132,7 +127,7 @@ void ModelStore::Drain(std::function<void()> done) {
   {
     MutexLock lock(&mu_);
     draining_ = true;
-    for (const auto& [name, model] : models_) models.push_back(model);
+    for (const auto& [name, held] : models_) models.push_back(held.model);
   }
   // One part more than models, so that `done` also runs where there are none.
   auto left = std::make_shared<std::atomic<size_t>>(models.size() + 1);

@@ -28,7 +28,8 @@ class ModelStore {
     SpecLimits limits;
     int64_t max_models = 1000;
     // Bound on moments, buffers and max_publications publications of all
-    // models together (--state_memory).
+    // models together (--state_memory); with the encoded copies of those that
+    // were ever pulled in that encoding.
     int64_t state_memory_bytes = int64_t{1} << 62;
   };
   explicit ModelStore(Options options);
@@ -46,7 +47,7 @@ class ModelStore {
   absl::Status Delete(const std::string& name);
 
   // Bytes of state and of all publications that the models may come to hold.
-  int64_t reserved_state_bytes() const;
+  int64_t reserved_state_bytes() const { return budget_->reserved_bytes(); }
 
   // No new pushes (UNAVAILABLE DRAINING); `done` once all complete ones are
   // folded. Reads go on.
@@ -56,11 +57,16 @@ class ModelStore {
  private:
   absl::StatusOr<Created> CreateNow(const ModelSpec& spec) ACCRUE_EXCLUDES(mu_);
 
+  struct Held {
+    std::shared_ptr<Model> model;
+    StateBudget::Reservation reservation;
+  };
+
+  const std::shared_ptr<StateBudget> budget_;
   const Options options_;
   const WorkPool::Lane lane_;
   mutable Mutex mu_;
-  std::map<std::string, std::shared_ptr<Model>> models_ ACCRUE_GUARDED_BY(mu_);
-  int64_t reserved_bytes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  std::map<std::string, Held> models_ ACCRUE_GUARDED_BY(mu_);
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
 };
 

@@ -1,30 +1,40 @@
 #include "server/model/publication_store.h"
 
 #include <list>
+#include <map>
 #include <utility>
 
 #include "server/base/mutex.h"
+#include "server/base/status_macros.h"
 
 namespace accrue {
 
 // Shared with the buffers and publications that are out, so that they can come
 // back after the store has gone.
 class PublicationStore::State
-    : public std::enable_shared_from_this<PublicationStore::State> {
+    : public CopyPermit,
+      public std::enable_shared_from_this<PublicationStore::State> {
  public:
-  State(std::shared_ptr<const Layout> layout, int64_t max_publications,
-        Device* device, std::shared_ptr<MemoryLedger> ledger,
-        std::function<void()> on_free)
-      : layout_(std::move(layout)),
-        max_publications_(max_publications),
-        device_(device),
-        ledger_(std::move(ledger)),
-        on_free_(std::move(on_free)),
-        free_(layout_->group_elems().size()) {}
+  explicit State(Options options)
+      : options_(std::move(options)),
+        free_(options_.layout->group_elems().size()) {}
 
   bool HasRoom() const {
     MutexLock lock(&mu_);
-    return count_ < max_publications_;
+    return count_ < options_.max_publications;
+  }
+
+  absl::Status Permit(kernels::Encoding encoding) override {
+    if (options_.budget == nullptr) return absl::OkStatus();
+    MutexLock lock(&mu_);
+    StateBudget::Reservation& held = copies_[encoding];
+    if (held != nullptr) return absl::OkStatus();
+    const int64_t bytes = options_.max_publications * options_.layout->elems() *
+                          kernels::EncodedBytes(encoding);
+    ACCRUE_ASSIGN_OR_RETURN(
+        held, options_.budget->Reserve(options_.model,
+                                       "publications in 16 bits", bytes));
+    return absl::OkStatus();
   }
 
   int64_t count() const {
@@ -42,13 +52,14 @@ class PublicationStore::State
       }
     }
     if (buffer == nullptr) {
-      const int64_t elems = layout_->group_elems()[group];
-      absl::StatusOr<Buffer> floats =
-          device_->AllocateHost(elems * static_cast<int64_t>(sizeof(float)),
-                                MemoryTag::kParameters, ledger_.get());
-      if (!floats.ok()) return floats.status();
-      buffer = std::make_unique<GroupBuffer>(*std::move(floats), elems, device_,
-                                             ledger_.get());
+      const int64_t elems = options_.layout->group_elems()[group];
+      ACCRUE_ASSIGN_OR_RETURN(
+          Buffer floats, options_.device->AllocateHost(
+                             elems * static_cast<int64_t>(sizeof(float)),
+                             MemoryTag::kParameters, options_.ledger.get()));
+      buffer =
+          std::make_unique<GroupBuffer>(std::move(floats), elems, this,
+                                        options_.device, options_.ledger.get());
     }
     return std::shared_ptr<GroupBuffer>(
         buffer.release(), [self = shared_from_this(), group](GroupBuffer* raw) {
@@ -63,7 +74,7 @@ class PublicationStore::State
     ++count_;
     auto place = all_.insert(all_.end(), Entry{});
     auto publication = std::make_shared<Publication>(
-        std::move(facts), layout_, std::move(groups),
+        std::move(facts), options_.layout, std::move(groups),
         [self = shared_from_this(), place] { self->Forget(place); });
     place->publication = publication;
     return publication;
@@ -109,29 +120,23 @@ class PublicationStore::State
       --count_;
       if (closed_) return;
     }
-    on_free_();
+    options_.on_free();
   }
 
-  const std::shared_ptr<const Layout> layout_;
-  const int64_t max_publications_;
-  Device* const device_;
-  const std::shared_ptr<MemoryLedger> ledger_;
-  const std::function<void()> on_free_;
+  const Options options_;
   mutable Mutex mu_;
   int64_t count_ ACCRUE_GUARDED_BY(mu_) = 0;
   bool closed_ ACCRUE_GUARDED_BY(mu_) = false;
   std::list<Entry> all_ ACCRUE_GUARDED_BY(mu_);  // oldest first
   std::vector<std::vector<std::unique_ptr<GroupBuffer>>> free_
       ACCRUE_GUARDED_BY(mu_);
+  // What was reserved for copies in each encoding.
+  std::map<kernels::Encoding, StateBudget::Reservation> copies_
+      ACCRUE_GUARDED_BY(mu_);
 };
 
-PublicationStore::PublicationStore(std::shared_ptr<const Layout> layout,
-                                   int64_t max_publications, Device* device,
-                                   std::shared_ptr<MemoryLedger> ledger,
-                                   std::function<void()> on_free)
-    : state_(std::make_shared<State>(std::move(layout), max_publications,
-                                     device, std::move(ledger),
-                                     std::move(on_free))) {}
+PublicationStore::PublicationStore(Options options)
+    : state_(std::make_shared<State>(std::move(options))) {}
 
 PublicationStore::~PublicationStore() { state_->Close(); }
 

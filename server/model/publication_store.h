@@ -4,7 +4,9 @@
 // included. Buffers are recycled, so that a steady state of two publications
 // maps no fresh page.
 //
-// Memory.    host memory of the device, charged to the model's ledger.
+// Memory.    host memory of the device, charged to the model's ledger. The
+//            first encoded copy reserves what all publications' copies in that
+//            encoding may take, until the last of the store's memory has gone.
 // Threading. safe. Publications may outlive the store.
 #ifndef ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
 #define ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,16 +23,23 @@
 #include "server/device/device.h"
 #include "server/model/layout.h"
 #include "server/model/publication.h"
+#include "server/model/state_budget.h"
 
 namespace accrue {
 
 class PublicationStore {
  public:
-  // `on_free` runs, on any thread, whenever a publication has gone.
-  PublicationStore(std::shared_ptr<const Layout> layout,
-                   int64_t max_publications, Device* device,
-                   std::shared_ptr<MemoryLedger> ledger,
-                   std::function<void()> on_free);
+  struct Options {
+    std::string model;  // its name
+    std::shared_ptr<const Layout> layout;
+    int64_t max_publications = 2;
+    Device* device = nullptr;
+    std::shared_ptr<MemoryLedger> ledger;
+    std::shared_ptr<StateBudget> budget;  // of encoded copies; null: no bound
+    // Runs, on any thread, whenever a publication has gone.
+    std::function<void()> on_free;
+  };
+  explicit PublicationStore(Options options);
   ~PublicationStore();
 
   // Whether one more may be made, now.

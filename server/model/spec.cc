@@ -18,7 +18,6 @@ namespace {
 
 constexpr size_t kMaxModelName = 128;
 constexpr size_t kMaxName = 255;
-constexpr size_t kMaxRank = 8;
 
 absl::Status Invalid(const ModelSpec& spec, absl::string_view message) {
   ErrorInfo info;
@@ -63,7 +62,7 @@ absl::Status CheckName(const ModelSpec& spec, absl::string_view what,
 // Adds a tensor's elements to `total`, every product and sum checked.
 absl::Status AddElements(const ModelSpec& spec, const TensorSpec& tensor,
                          const SpecLimits& limits, int64_t& total) {
-  if (tensor.shape.size() > kMaxRank) {
+  if (static_cast<int64_t>(tensor.shape.size()) > kMaxRank) {
     return Invalid(spec,
                    absl::StrCat("tensor \"", tensor.name, "\": rank ",
                                 tensor.shape.size(), ", at most ", kMaxRank));

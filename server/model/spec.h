@@ -63,6 +63,9 @@ struct ModelSpec {
   bool operator==(const ModelSpec&) const = default;
 };
 
+// Extents of a tensor.
+inline constexpr int64_t kMaxRank = 8;
+
 // What a server allows of one model.
 struct SpecLimits {
   int64_t max_tensors = 100'000;

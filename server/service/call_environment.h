@@ -32,7 +32,8 @@ struct CallEnvironment {
 };
 
 // The process may grow to this: state and publications of the models that
-// exist, ingest memory, what unread streams hold, and a constant for the rest.
+// exist, copies in the encodings that were asked for, ingest memory, what
+// unread streams hold, and a constant for the rest.
 int64_t MemoryCeiling(const CallEnvironment& environment);
 
 }  // namespace accrue

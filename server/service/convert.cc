@@ -157,6 +157,11 @@ absl::StatusOr<InitializeHeader> FromApi(const v1::InitializeModelHeader& api) {
     ACCRUE_ASSIGN_OR_RETURN(header.encoding, FromApi(api.encoding()));
   }
   header.payload_bytes = api.payload_bytes();
+  if (api.initializers_size() > SpecLimits().max_tensors) {
+    return Invalid(absl::StrCat("initializers: ", api.initializers_size(),
+                                ", want one a tensor, at most ",
+                                SpecLimits().max_tensors));
+  }
   for (const v1::Initializer& initializer : api.initializers()) {
     ACCRUE_ASSIGN_OR_RETURN(Initializer converted,
                             InitializerFromApi(initializer));

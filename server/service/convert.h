@@ -2,7 +2,8 @@
 //
 // Enums whose value is unspecified or unknown are refused, defaults are those
 // of the API's comments. Only what a message alone can tell is checked here;
-// the rest is ValidateSpec's, ingest's and the model's.
+// the rest is ValidateSpec's, ingest's and the model's. But how many of
+// something there are is looked at before any of them is.
 //
 // Errors.    INVALID_ARGUMENT: the message names the field, what it is and what
 //            is wanted; kInvalidSpec for specs and hyperparameters
@@ -31,9 +32,11 @@
 namespace accrue {
 
 // Specs and hyperparameters: convert_spec.cc.
-absl::StatusOr<ModelSpec> FromApi(const v1::ModelSpec& api);
+absl::StatusOr<ModelSpec> FromApi(const v1::ModelSpec& api,
+                                  const SpecLimits& limits = {});
+// For a model of `group_count` groups.
 absl::StatusOr<std::vector<HyperparameterUpdate>> FromApi(
-    const v1::UpdateHyperparametersRequest& api);
+    const v1::UpdateHyperparametersRequest& api, int64_t group_count);
 v1::ModelSpec ToApi(const ModelSpec& spec);
 
 // Everything else: convert.cc.

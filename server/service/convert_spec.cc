@@ -196,6 +196,11 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
   return api;
 }
 
+absl::Status CheckCount(const char* field, int64_t count, int64_t limit) {
+  if (count <= limit) return absl::OkStatus();
+  return Invalid(absl::StrCat(field, ": ", count, ", at most ", limit));
+}
+
 TensorSpec TensorFromApi(const v1::TensorSpec& api) {
   return {.name = api.name(),
           .shape = {api.shape().begin(), api.shape().end()},
@@ -212,12 +217,19 @@ v1::TensorSpec ToApi(const TensorSpec& tensor) {
 
 }  // namespace
 
-absl::StatusOr<ModelSpec> FromApi(const v1::ModelSpec& api) {
+absl::StatusOr<ModelSpec> FromApi(const v1::ModelSpec& api,
+                                  const SpecLimits& limits) {
+  ACCRUE_RETURN_IF_ERROR(
+      CheckCount("spec.tensors", api.tensors_size(), limits.max_tensors));
+  ACCRUE_RETURN_IF_ERROR(
+      CheckCount("spec.groups", api.groups_size(), limits.max_groups));
   ModelSpec spec;
   spec.name = api.name();
   ACCRUE_ASSIGN_OR_RETURN(spec.optimizer, OptimizerFromApi(api.optimizer()));
   spec.tensors.reserve(static_cast<size_t>(api.tensors_size()));
   for (const v1::TensorSpec& tensor : api.tensors()) {
+    ACCRUE_RETURN_IF_ERROR(
+        CheckCount("spec.tensors.shape", tensor.shape_size(), kMaxRank));
     spec.tensors.push_back(TensorFromApi(tensor));
   }
   for (int i = 0; i < api.groups_size(); ++i) {
@@ -266,7 +278,10 @@ v1::ModelSpec ToApi(const ModelSpec& spec) {
 }
 
 absl::StatusOr<std::vector<HyperparameterUpdate>> FromApi(
-    const v1::UpdateHyperparametersRequest& api) {
+    const v1::UpdateHyperparametersRequest& api, int64_t group_count) {
+  // One of every group, and one of each.
+  ACCRUE_RETURN_IF_ERROR(
+      CheckCount("updates", api.updates_size(), group_count + 1));
   std::vector<HyperparameterUpdate> updates;
   for (int i = 0; i < api.updates_size(); ++i) {
     HyperparameterUpdate update;

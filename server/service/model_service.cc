@@ -103,9 +103,14 @@ grpc::ServerUnaryReactor* ModelService::UpdateHyperparameters(
     v1::UpdateHyperparametersResponse* response) {
   const auto call = UnaryCall::New(environment_, context);
   const auto model = environment_.store->Find(request->model());
-  auto updates = FromApi(*request);
-  if (!model.ok() || !updates.ok()) {
-    call->Finish(model.ok() ? updates.status() : model.status());
+  if (!model.ok()) {
+    call->Finish(model.status());
+    return call->reactor();
+  }
+  auto updates =
+      FromApi(*request, static_cast<int64_t>((*model)->spec().groups.size()));
+  if (!updates.ok()) {
+    call->Finish(updates.status());
     return call->reactor();
   }
   (*model)->UpdateHyperparameters(

@@ -37,6 +37,12 @@ absl::Status AboutModel(absl::StatusCode code, Reason reason,
 absl::StatusOr<std::vector<int>> FindTensors(
     const google::protobuf::RepeatedPtrField<std::string>& names,
     const Model& model) {
+  const size_t count = model.layout()->tensors().size();
+  if (static_cast<size_t>(names.size()) > count) {
+    return AboutModel(
+        absl::StatusCode::kInvalidArgument, Reason::kWrongShape, model,
+        absl::StrCat(names.size(), " tensors asked for, it has ", count));
+  }
   std::vector<int> tensors;
   for (const std::string& name : names) {
     const int index = model.layout()->FindTensor(name);
@@ -94,6 +100,7 @@ absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
     return absl::InvalidArgumentError("malformed request");
   }
   ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, *environment_.store));
+  ACCRUE_RETURN_IF_ERROR(wanted_.model->CheckUsable());
   PublicationPtr newest = wanted_.model->newest();
   if (newest == nullptr) {
     return AboutModel(absl::StatusCode::kFailedPrecondition,
@@ -200,7 +207,11 @@ void PullCall::OnRanges(
     absl::StatusOr<std::vector<Publication::Range>> ranges) {
   MutexLock lock(&mutex_);
   if (finished_) return;
-  if (!ranges.ok()) return FinishOnce(ranges.status());
+  if (!ranges.ok()) {
+    const Version& version = publication->facts().version;
+    return FinishOnce(
+        WithVersion(ranges.status(), version.number, version.lineage));
+  }
   stream_ =
       std::make_unique<PublicationStream>(publication, *std::move(ranges));
   bytes_ = stream_->hold();

@@ -93,7 +93,8 @@ struct Server::Parts {
   Parts(const ServerOptions& options, std::unique_ptr<Device> device_made)
       : device(std::move(device_made)),
         pool(ThreadCount(options.threads)),
-        store({.environment = {.device = device.get(),
+        store({.environment = {.make_shard = options.make_shard,
+                               .device = device.get(),
                                .pool = &pool,
                                .timers = &timers,
                                .ledger = &ledger,

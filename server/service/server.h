@@ -23,6 +23,7 @@ namespace accrue {
 struct ServerOptions {
   ListenerOptions listener;
   std::string device = "auto";  // or "cpu"
+  ShardFactory make_shard = kernels::MakeCpuShard;
   // The window of one stream: what a peer may send before it is read. It
   // bounds the rate of a push to the window over the round-trip time.
   int64_t stream_window_bytes = int64_t{256} << 10;

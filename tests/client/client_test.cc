@@ -117,6 +117,28 @@ TEST_F(ClientTest, ACutInitializationIsRetried) {
   EXPECT_EQ(daemon_.calls("InitializeModel"), 2);
 }
 
+TEST_F(ClientTest, AnInitializationSaysHowFarItIs) {
+  const Model model = OpenModel();
+  const std::vector<float> values = Ramp(3 << 20);
+  std::vector<int64_t> seen;
+  ValueOf(model.InitializeValues(values, {.progress = [&](int64_t sent_bytes) {
+                                   seen.push_back(sent_bytes);
+                                 }}));
+  // By message: 64 KiB with the header, then chunks.
+  EXPECT_EQ(seen, (std::vector<int64_t>{64 << 10, (4 << 20) + (64 << 10),
+                                        (8 << 20) + (64 << 10), 12 << 20}));
+}
+
+TEST_F(ClientTest, AnInitializationEndsByItsTimeout) {
+  const Model model = OpenModel();
+  daemon_.Script("InitializeModel", {{Fate::kHang}});
+  EXPECT_EQ(
+      model.InitializeValues(Ramp(17), {.timeout = absl::Milliseconds(200)})
+          .status()
+          .code(),
+      absl::StatusCode::kDeadlineExceeded);
+}
+
 TEST_F(ClientTest, EndCycleIsRepeatedOnlyWhereThatIsSafe) {
   const Model model = OpenModel();
   EXPECT_EQ(ValueOf(model.EndCycle()).missing_pushes,

@@ -86,6 +86,20 @@ TEST(ConvertTest, WhatIsUnsetStaysUnset) {
       proto, ToProto(FromProto(proto))));
 }
 
+TEST(ConvertTest, SgdsDampeningIsAlwaysSaid) {
+  ModelSpec spec = {
+      .groups = {{.name = "g"},
+                 {.name = "h", .hyperparameters = {.dampening = 0.5}}}};
+  EXPECT_FALSE(ToProto(spec).groups(0).hyperparameters().has_dampening());
+  spec.optimizer.optimizer = Optimizer::kSgd;
+  const v1::ModelSpec proto = ToProto(spec);
+  EXPECT_TRUE(proto.groups(0).hyperparameters().has_dampening());
+  EXPECT_EQ(proto.groups(0).hyperparameters().dampening(), 0);
+  EXPECT_EQ(proto.groups(1).hyperparameters().dampening(), 0.5);
+  // A change of something else does not touch it.
+  EXPECT_FALSE(ToProto(Hyperparameters{.beta1 = 0.9}).has_dampening());
+}
+
 TEST(ConvertTest, ADescriptionHasEverythingThatWasSent) {
   v1::Model proto;
   int next = 0;

@@ -76,6 +76,8 @@ TEST(CommandTest, FlagsThatCannotBeAreUsageErrors) {
       {"export", "m", "f", "--encoding=f64"},
       {"initialize", "m"},
       {"initialize", "m", "--initialize=zeros", "--values=f"},
+      {"initialize", "m", "--values=f", "--transfer_timeout=10"},
+      {"export", "m", "f", "--transfer_timeout=never"},
   };
   for (const auto& arguments : cases) {
     const Outcome outcome = RunCtl(arguments);
@@ -110,6 +112,34 @@ TEST(CommandTest, ErrorsAreObjectsWhereOutputIsJson) {
   EXPECT_EQ(outcome.out, "");
   const auto json = nlohmann::json::parse(outcome.err);
   EXPECT_EQ(json["error"]["exit_code"], kUnreachable);
+}
+
+TEST(CommandTest, SoAreErrorsOfTheCommandLineItself) {
+  const std::vector<std::vector<const char*>> cases = {
+      {"-ojson"},
+      {"frobnicate", "--output=json"},
+      {"--output", "json", "describe"},
+      {"list", "extra", "-o", "json"},
+      {"update", "m", "--lr=fast", "-o=json"},
+      {"update", "m", "-ojson"},
+      {"watch", "m", "--count=0", "-ojson"},
+  };
+  for (const auto& arguments : cases) {
+    const Outcome outcome = RunCtl(arguments);
+    EXPECT_EQ(outcome.exit_code, kUsage);
+    EXPECT_EQ(outcome.out, "");
+    const auto json = nlohmann::json::parse(outcome.err, nullptr,
+                                            /*allow_exceptions=*/false);
+    ASSERT_TRUE(json.is_object())
+        << testing::PrintToString(arguments) << outcome.err;
+    EXPECT_EQ(json["error"]["code"], "INVALID_ARGUMENT");
+    EXPECT_EQ(json["error"]["exit_code"], kUsage);
+    EXPECT_NE(json["error"]["message"], "");
+  }
+  // Help is none.
+  const Outcome help = RunCtl({"list", "--help", "-ojson"});
+  EXPECT_EQ(help.exit_code, kOk);
+  EXPECT_THAT(help.out, HasSubstr("Usage"));
 }
 
 }  // namespace

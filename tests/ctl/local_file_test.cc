@@ -1,5 +1,6 @@
 #include "client/ctl/local_file.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -7,6 +8,9 @@
 #include <sstream>
 #include <string>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -94,7 +98,6 @@ TEST_F(LocalFileTest, WithoutCommitNothingIsLeft) {
     auto file = FileReplacement::Create(Path("a"), 5);
     ASSERT_TRUE(file.ok()) << file.status();
     Fill(*file, "newer");
-    EXPECT_EQ(FileCount(), 2);
   }
   EXPECT_EQ(Contents(Path("a")), "old");
   EXPECT_EQ(FileCount(), 1);
@@ -110,6 +113,53 @@ TEST_F(LocalFileTest, ItsPermissionsAreThoseOfAnyNewFile) {
   ASSERT_EQ(stat(Path("ordinary").c_str(), &ordinary), 0);
   ASSERT_EQ(stat(Path("a").c_str(), &replaced), 0);
   EXPECT_EQ(replaced.st_mode, ordinary.st_mode);
+}
+
+TEST_F(LocalFileTest, OnlyAnOrdinaryFileIsReplaced) {
+  ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);
+  ASSERT_EQ(symlink("pipe", Path("to_pipe").c_str()), 0);
+  ASSERT_EQ(mkdir(Path("folder").c_str(), 0700), 0);
+  ASSERT_EQ(symlink("nothing", Path("to_nothing").c_str()), 0);
+  const std::pair<std::string, std::string> cases[] = {
+      {"pipe", "is no ordinary file"},
+      {"to_pipe", "is no ordinary file"},
+      {"folder", "is a folder"},
+      {"to_nothing", "is a link to nothing"}};
+  for (const auto& [name, reason] : cases) {
+    const auto file = FileReplacement::Create(Path(name), 1);
+    EXPECT_EQ(ExitCodeOf(file.status()), kFile) << name;
+    EXPECT_EQ(std::string(file.status().message()), Path(name) + " " + reason);
+  }
+  EXPECT_EQ(FileCount(), 4);
+}
+
+TEST_F(LocalFileTest, ALinkStaysAndWhatItLeadsToIsReplaced) {
+  ASSERT_EQ(mkdir(Path("folder").c_str(), 0700), 0);
+  std::ofstream(Path("folder/a")) << "old";
+  ASSERT_EQ(symlink("folder/a", Path("link").c_str()), 0);
+  {
+    auto file = FileReplacement::Create(Path("link"), 5);
+    ASSERT_TRUE(file.ok()) << file.status();
+    Fill(*file, "newer");
+    ASSERT_TRUE(file->Commit().ok());
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(Path("link")));
+  EXPECT_EQ(Contents(Path("folder/a")), "newer");
+  EXPECT_EQ(FileCount(), 2);
+}
+
+TEST_F(LocalFileTest, AProgramThatIsKilledLeavesNothing) {
+  const pid_t child = fork();
+  if (child == 0) {
+    auto file = FileReplacement::Create(Path("a"), 5);
+    if (file.ok()) raise(SIGKILL);
+    _exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(FileCount(), 0)
+      << "or does the file system of " << folder_ << " lack O_TMPFILE?";
 }
 
 TEST_F(LocalFileTest, WhereThereIsNoFolderOrNoRoomNothingIsLeft) {

@@ -73,7 +73,8 @@ TEST(SafetensorsTest, ArraysAreAlignedAndHeadersCanBePadded) {
     const std::string padded =
         SafetensorsHeader(Tensors(), encoding, {}, header.size() + 16);
     EXPECT_EQ(padded.size(), header.size() + 16);
-    const auto data_bytes = static_cast<size_t>(7 * EncodedBytes(encoding));
+    const auto data_bytes =
+        static_cast<size_t>(7 * client::ElementBytes(encoding));
     const std::string file = padded + std::string(data_bytes, '\0');
     EXPECT_TRUE(ParseSafetensors(Bytes(file)).ok());
   }

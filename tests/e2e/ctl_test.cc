@@ -146,6 +146,28 @@ TEST_F(CtlTest, ListShowsEveryModel) {
   EXPECT_THAT(Run({"list"}).out, HasSubstr("\nn      ready"));
 }
 
+TEST_F(CtlTest, ModelsOfManyTensorsAreListedHoweverMuchThereIsToSay) {
+  const auto client = client::Client::Connect(daemon_->tcp());
+  ASSERT_TRUE(client.ok()) << client.status();
+  client::ModelSpec spec;
+  spec.groups = {{.name = "all", .hyperparameters = {.learning_rate = 1}}};
+  // 2 MB of names a model: three models are more than a message of chunks.
+  for (int i = 0; i < 10'000; ++i) {
+    spec.tensors.push_back(
+        {.name = absl::StrCat(std::string(200, 'x'), i), .shape = {1}});
+  }
+  for (const char* name : {"a", "b", "c"}) {
+    spec.name = name;
+    const auto model = client->CreateModel(spec);
+    ASSERT_TRUE(model.ok()) << model.status();
+  }
+  const Finished listed = Run({"list"});
+  EXPECT_EQ(listed.exit_code, 0) << listed.err;
+  for (const char* name : {"\na ", "\nb ", "\nc "}) {
+    EXPECT_THAT(listed.out, HasSubstr(name));
+  }
+}
+
 TEST_F(CtlTest, DescribeShowsCyclesWorkersMemoryAndSessions) {
   Create();
   Push("first", 1);
@@ -238,6 +260,7 @@ TEST_F(CtlTest, EndCycleClosesWhatIsOpen) {
   Create();
   const Json none = RunJson({"end-cycle", "m"});
   EXPECT_THAT(none["closed_groups"], IsEmpty());
+  EXPECT_EQ(none["version_moved_on"], false);
   EXPECT_EQ(none["version"]["number"], 0);
   Push("first", 1);
   const Json closed = RunJson({"end-cycle", "m"});

@@ -54,7 +54,8 @@ int Milliseconds(absl::Duration duration) {
 
 }  // namespace
 
-std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& flags) {
+std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& flags,
+                                      const std::string& program) {
   const char* const base = std::getenv("TMPDIR");
   // Short, since the path of a Unix socket is.
   std::string name =
@@ -64,8 +65,8 @@ std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& flags) {
     return nullptr;
   }
   std::unique_ptr<Daemon> daemon(new Daemon(name));
-  if (daemon->Launch(flags) && daemon->AwaitAddresses()) return daemon;
-  ADD_FAILURE() << "accrued does not start: " << daemon->Log();
+  if (daemon->Launch(program, flags) && daemon->AwaitAddresses()) return daemon;
+  ADD_FAILURE() << program << " does not start: " << daemon->Log();
   return nullptr;
 }
 
@@ -84,14 +85,15 @@ Daemon::~Daemon() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-bool Daemon::Launch(const std::vector<std::string>& flags) {
+bool Daemon::Launch(const std::string& program,
+                    const std::vector<std::string>& flags) {
   const char* const bin = std::getenv("ACCRUE_BIN_DIR");
   if (bin == nullptr) {
     ADD_FAILURE() << "ACCRUE_BIN_DIR is not set: run this test by ctest";
     return false;
   }
   std::vector<std::string> arguments = {
-      std::string(bin) + "/accrued", "--listen=127.0.0.1:0",
+      std::string(bin) + "/" + program, "--listen=127.0.0.1:0",
       "--listen_uds=" + directory_ + "/socket",
       "--port_file=" + directory_ + "/" + kPortFile};
   arguments.insert(arguments.end(), flags.begin(), flags.end());

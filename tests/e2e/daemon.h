@@ -27,10 +27,11 @@ class Daemon {
   // sanitizers on a busy machine.
   static constexpr absl::Duration kPatience = absl::Seconds(60);
 
-  // Starts `accrued` (from $ACCRUE_BIN_DIR) on TCP and a Unix socket, with
+  // Starts `program` (from $ACCRUE_BIN_DIR) on TCP and a Unix socket, with
   // `flags` added, and returns once it listens; null if it does not.
   static std::unique_ptr<Daemon> Start(
-      const std::vector<std::string>& flags = {});
+      const std::vector<std::string>& flags = {},
+      const std::string& program = "accrued");
   // Ends it by SIGTERM, unless the test ended it before: it must then exit with
   // 0. In any case no sanitizer may have complained in its log.
   ~Daemon();
@@ -66,7 +67,8 @@ class Daemon {
 
   void ExpectCleanLog() const;
 
-  bool Launch(const std::vector<std::string>& flags);
+  bool Launch(const std::string& program,
+              const std::vector<std::string>& flags);
   bool AwaitAddresses();
   int64_t StatusNumber(const std::string& key) const;
 

@@ -48,6 +48,10 @@ class FakeModel final : public Model {
     MutexLock lock(&mu_);
     look_ = std::move(look);
   }
+  void set_draining(bool draining) {
+    MutexLock lock(&mu_);
+    draining_ = draining;
+  }
   // Complete pushes stay queued until Fold.
   void set_hold(bool hold) {
     MutexLock lock(&mu_);
@@ -162,6 +166,13 @@ class FakeModel final : public Model {
                              std::function<void(absl::Status)>) override {}
   void EndCycle(std::optional<Version>,
                 std::function<void(absl::StatusOr<EndedCycle>)>) override {}
+  absl::Status CheckUsable() const override { return absl::OkStatus(); }
+  absl::Status CheckTakesPayloads() const override {
+    MutexLock lock(&mu_);
+    return draining_ ? MakeError(absl::StatusCode::kUnavailable,
+                                 Reason::kDraining, "draining")
+                     : absl::OkStatus();
+  }
   std::shared_ptr<const Publication> newest() const override { return nullptr; }
   std::shared_ptr<Subscription> Subscribe(Notice) override { return nullptr; }
   ModelDescription Describe() const override { return {}; }
@@ -218,6 +229,7 @@ class FakeModel final : public Model {
       ACCRUE_GUARDED_BY(mu_);
   std::function<void(const Push&)> look_ ACCRUE_GUARDED_BY(mu_);
   bool hold_ ACCRUE_GUARDED_BY(mu_) = false;
+  bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
   std::map<const Arrival*, std::shared_ptr<Arrival>> arrivals_
       ACCRUE_GUARDED_BY(mu_);
   std::shared_ptr<Arrival> submitted_ ACCRUE_GUARDED_BY(mu_);

@@ -595,6 +595,19 @@ TEST_F(IngestTest, InitializersNeedNoPayload) {
   EXPECT_EQ(model("a").initializer_count(), 2);
 }
 
+TEST_F(IngestTest, ADrainingModelRefusesValuesWithTheirHeader) {
+  Start(Patient());
+  model("a").set_draining(true);
+  const auto call = StartInitialize(*ingest_);
+  InitializeHeader header;
+  header.model = "a";
+  header.encoding = kernels::Encoding::kF32;
+  header.payload_bytes = kBytes;
+  call->SendHeader(header, Bytes(0, 100));
+  ExpectError(*call, absl::StatusCode::kUnavailable, Reason::kDraining);
+  EXPECT_EQ(model("a").initialized_bytes(), -1);
+}
+
 TEST_F(IngestTest, AHalfSentInitializationLeavesNothing) {
   Start(Patient());
   const auto partial = StartInitialize(*ingest_);

@@ -32,6 +32,18 @@ class NextVersion {
   std::shared_ptr<Model::Subscription> subscription_;
 };
 
+// Returns once every timer that is due after `wait` has fired and the executor
+// has done what it asked for.
+void Outlast(Harness& harness, Model& model, absl::Duration wait) {
+  std::promise<void> fired;
+  harness.environment().timers->At(absl::Now() + wait,
+                                   [&] { fired.set_value(); });
+  fired.get_future().wait();
+  std::promise<void> looked;
+  model.Inspect([&](auto&, auto&) { looked.set_value(); });
+  looked.get_future().wait();
+}
+
 ModelSpec TwoGroups(int64_t k_fast, int64_t k_slow) {
   ModelSpec spec = SimpleSpec(1, k_fast);
   spec.groups.push_back(spec.groups[0]);
@@ -104,6 +116,9 @@ TEST(CycleTest, ATimeoutClosesACycleOnceMinPushesAreIn) {
   const std::string session = harness.Open(*model, "a")->id;
   NextVersion next(*model);
   ASSERT_TRUE(harness.PushNow(*model, session, 1, {4}).ok());
+  Outlast(harness, *model, spec.cycle_timeout + absl::Milliseconds(1));
+  EXPECT_EQ(model->Describe().version->number, 0);
+  EXPECT_EQ(model->Describe().groups[0].position, 1);
   ASSERT_TRUE(harness.PushNow(*model, session, 2, {4}).ok());
   auto publication = next.Wait();
   EXPECT_EQ(publication->facts().missing_pushes, 2);
@@ -118,9 +133,12 @@ TEST(CycleTest, AnOverdueCycleClosesWithThePushThatMakesItEnough) {
   auto model = harness.Make(spec);
   const std::string session = harness.Open(*model, "a")->id;
   NextVersion next(*model);
-  for (int64_t i = 1; i <= 3; ++i) {
+  for (int64_t i = 1; i <= 2; ++i) {
     ASSERT_TRUE(harness.PushNow(*model, session, i, {4}).ok());
+    Outlast(harness, *model, 2 * spec.cycle_timeout);
+    EXPECT_EQ(model->Describe().groups[0].position, i);
   }
+  ASSERT_TRUE(harness.PushNow(*model, session, 3, {4}).ok());
   EXPECT_EQ(next.Wait()->facts().missing_pushes, 1);
 }
 

@@ -235,14 +235,49 @@ TEST(ConvertTest, WhatOnlyTheApiCanTellIsCheckedHere) {
               HasSubstr("spec.cycle_timeout"));
 }
 
+TEST(ConvertTest, MoreThanThereMayBeAreCountedNotRead) {
+  const SpecLimits limits = {.max_tensors = 2, .max_groups = 2};
+  // What is wrong with each of them is not looked at.
+  v1::ModelSpec spec = FullSpec();
+  while (spec.tensors_size() < 3) spec.add_tensors();
+  EXPECT_EQ(FromApi(spec, limits).status().message(),
+            "spec.tensors: 3, at most 2");
+  EXPECT_EQ(GetErrorInfo(FromApi(spec, limits).status()).reason,
+            Reason::kInvalidSpec);
+  spec = FullSpec();
+  while (spec.groups_size() < 3) spec.add_groups();
+  EXPECT_EQ(FromApi(spec, limits).status().message(),
+            "spec.groups: 3, at most 2");
+  spec = FullSpec();
+  while (spec.tensors(0).shape_size() < 9)
+    spec.mutable_tensors(0)->add_shape(1);
+  EXPECT_EQ(FromApi(spec, limits).status().message(),
+            "spec.tensors.shape: 9, at most 8");
+
+  v1::UpdateHyperparametersRequest updates;
+  for (int i = 0; i < 3; ++i) {
+    updates.add_updates()->mutable_hyperparameters()->mutable_schedule();
+  }
+  EXPECT_EQ(FromApi(updates, /*group_count=*/1).status().message(),
+            "updates: 3, at most 2");
+  v1::InitializeModelHeader header;
+  while (header.initializers_size() <= SpecLimits().max_tensors) {
+    header.add_initializers();
+  }
+  EXPECT_EQ(FromApi(header).status().message(),
+            "initializers: 100001, want one a tensor, at most 100000");
+}
+
 TEST(ConvertTest, AnUpdateReplacesOnlyWhatIsSet) {
-  const auto updates = FromApi(Parse<v1::UpdateHyperparametersRequest>(R"pb(
-    updates {
-      group: "slow"
-      hyperparameters { learning_rate: 0.25 beta1: 0 }
-    }
-    updates { hyperparameters { schedule { kind: KIND_CONSTANT } } }
-  )pb"));
+  const auto updates =
+      FromApi(Parse<v1::UpdateHyperparametersRequest>(R"pb(
+                updates {
+                  group: "slow"
+                  hyperparameters { learning_rate: 0.25 beta1: 0 }
+                }
+                updates { hyperparameters { schedule { kind: KIND_CONSTANT } } }
+              )pb"),
+              /*group_count=*/2);
   ASSERT_TRUE(updates.ok()) << updates.status();
   ASSERT_EQ(updates->size(), 2U);
   rule::Hyperparameters hyper = FromApi(FullSpec())->groups[0].hyper;
@@ -261,7 +296,8 @@ TEST(ConvertTest, AnUpdateReplacesOnlyWhatIsSet) {
 TEST(ConvertTest, AnUpdateWithAnUnspecifiedScheduleIsRefused) {
   const absl::Status status =
       FromApi(Parse<v1::UpdateHyperparametersRequest>(
-                  "updates { hyperparameters { schedule {} } }"))
+                  "updates { hyperparameters { schedule {} } }"),
+              /*group_count=*/1)
           .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),

@@ -100,8 +100,18 @@ TEST_F(FlagsTest, TcpCanBeSwitchedOff) {
 TEST_F(FlagsTest, TheSocketsPermissionsAreOctal) {
   EXPECT_EQ(Parse({"--listen_uds_mode=0660"}).options.server.listener.unix_mode,
             0660);
-  EXPECT_THAT(Refusal({"--listen_uds_mode=0999"}),
-              HasSubstr("listen_uds_mode"));
+  for (const auto& [text, mode] :
+       {std::pair("660", 0660), {"0777", 0777}, {"0", 0}, {"600", 0600}}) {
+    EXPECT_EQ(Parse({std::string("--listen_uds_mode=") + text})
+                  .options.server.listener.unix_mode,
+              mode);
+  }
+  SetEnvironment("ACCRUED_CONFIG", Config("listen_uds_mode: 0640\n"));
+  EXPECT_EQ(Parse({}).options.server.listener.unix_mode, 0640);
+  for (const char* bad : {"0999", "1000", "01777", "-1", "0x1ff", "rw", ""}) {
+    EXPECT_THAT(Refusal({std::string("--listen_uds_mode=") + bad}),
+                HasSubstr("listen_uds_mode"));
+  }
 }
 
 TEST_F(FlagsTest, TheCommandLineWinsOverTheEnvironmentOverTheFile) {
@@ -158,7 +168,9 @@ TEST_F(FlagsTest, BadValuesAreRefusedByName) {
   for (const char* argument :
        {"--ingest_memory=0", "--ingest_memory=12XB", "--ingest_memory=MiB",
         "--ingest_memory=9999999999GiB", "--ingest_memory=-1MiB",
-        "--stream_window=1KiB", "--push_idle_timeout=5",
+        "--ingest_memory=2097152TiB", "--stream_window=1KiB",
+        "--stream_window=2GiB", "--max_push_streams=1073741825",
+        "--max_sessions=9999999999999999999", "--push_idle_timeout=5",
         "--push_idle_timeout=-1s", "--threads=-1", "--max_models=0",
         "--device=gpu", "--log_level=loud", "--drain_timeout=0s",
         "--no_such_flag"}) {

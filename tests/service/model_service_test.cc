@@ -220,6 +220,17 @@ TEST_F(ModelServiceTest, UpdatesHyperparametersAllOrNone) {
     EXPECT_THAT(Describe(status, context),
                 StartsWith("INVALID_ARGUMENT INVALID_SPEC"));
   }
+  // As many as a message holds: counted, not carried out.
+  request.clear_updates();
+  while (request.updates_size() < 2'000'000) request.add_updates();
+  {
+    grpc::ClientContext context;
+    const grpc::Status status =
+        models_->UpdateHyperparameters(&context, request, &response);
+    EXPECT_THAT(Describe(status, context),
+                StartsWith("INVALID_ARGUMENT INVALID_SPEC: updates: 2000000, "
+                           "at most 2"));
+  }
   v1::Model model;
   ASSERT_EQ(Get("m", &model), "OK");
   EXPECT_EQ(model.spec().groups(0).hyperparameters().learning_rate(), 0.25);

@@ -81,6 +81,11 @@ TEST_F(PullCallTest, SendsTheTensorsAskedForInTheSpecsOrder) {
 
   request.add_tensors("absent");
   EXPECT_THAT(Pull(request).description,
+              StartsWith("INVALID_ARGUMENT WRONG_SHAPE: model \"m\": 5 tensors "
+                         "asked for, it has 4"));
+  request.mutable_tensors()->RemoveLast();
+  request.set_tensors(0, "absent");
+  EXPECT_THAT(Pull(request).description,
               StartsWith("INVALID_ARGUMENT WRONG_SHAPE: model \"m\": no tensor "
                          "\"absent\""));
 }
@@ -301,6 +306,41 @@ TEST_F(SlowReaderTest, UpdatesGoOnWhileAReaderStalls) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::ABORTED);
   // Its connection is alive: the stream alone was ended.
   EXPECT_TRUE(Pull(Request()).status.ok());
+}
+
+TEST_F(SlowReaderTest, AReaderThatIsBehindButMovesOnIsToldWhy) {
+  const v1::Version version = CreateLarge();
+  v1::ErrorDetail detail;
+  // An attempt fails if the pull ends before the second update wants its
+  // memory, or if the reader is held up for longer than it is given to let go.
+  for (int i = 0; i < 20 && detail.reason() == 0; ++i) {
+    grpc::ClientContext context;
+    auto reader = workers_->Pull(&context, Request());
+    v1::PullResponse response;
+    ASSERT_TRUE(reader->Read(&response));
+    const int64_t before = response.header().version().number();
+    std::thread updates([&] {
+      Update(version, kLargeElems);
+      Update(version, kLargeElems);
+    });
+    while (Described().version().number() == before) {
+    }
+    // From here on a message every few milliseconds.
+    absl::Time next = absl::Now();
+    while (reader->Read(&response)) {
+      next += absl::Milliseconds(5);
+      while (absl::Now() < next) std::this_thread::yield();
+    }
+    const grpc::Status status = reader->Finish();
+    updates.join();
+    detail = DetailOf(context);
+    if (detail.reason() != 0) {
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+      EXPECT_EQ(detail.subject(), "m");
+      EXPECT_EQ(detail.lineage(), version.lineage());
+    }
+  }
+  EXPECT_EQ(detail.reason(), v1::ErrorDetail::REASON_SLOW_READER);
 }
 
 TEST_F(SlowReaderTest, AFrozenReadersConnectionIsClosed) {

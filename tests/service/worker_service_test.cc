@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <thread>
 
 #include <gmock/gmock.h>
 
@@ -232,6 +233,39 @@ TEST_F(WorkerServiceTest, EveryErrorAboutAModelSaysWhereItIs) {
   expect_version(status, pull_context, "WRONG_SHAPE");
 }
 
+// gRPC reports the end of a stream and its loss alike: only a call that was not
+// cancelled may be folded.
+TEST_F(WorkerServiceTest, APayloadWhoseStreamWasCutOffIsNotFolded) {
+  for (int i = 0; i < 20; ++i) {
+    grpc::ClientContext context;
+    v1::PushResponse response;
+    auto writer = workers_->Push(&context, &response);
+    v1::PushRequest message;
+    *message.mutable_header() = Header(1);
+    message.set_chunk(FloatBytes({1, 1, 1}));
+    ASSERT_TRUE(writer->Write(message));
+    // Memory is reserved by the message that has the whole payload.
+    v1::GetServerInfoResponse info;
+    do {
+      grpc::ClientContext info_context;
+      ASSERT_TRUE(
+          info_->GetServerInfo(&info_context, v1::GetServerInfoRequest(), &info)
+              .ok());
+    } while (info.ingest_reserved_bytes() == 0);
+    context.TryCancel();
+    EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
+    while (server_->live_call_count() > 0) std::this_thread::yield();
+  }
+  v1::GetModelRequest request;
+  request.set_model("m");
+  v1::GetModelResponse described;
+  grpc::ClientContext context;
+  ASSERT_TRUE(models_->GetModel(&context, request, &described).ok());
+  EXPECT_EQ(described.model().folded_pushes(), 0);
+  // The sequence is free for another payload.
+  EXPECT_EQ(PushAndDescribe(Header(1), FloatBytes({2, 2, 2})), "OK");
+}
+
 TEST_F(WorkerServiceTest, ALargerMessageThanTheLimitIsRefusedByGrpc) {
   v1::PushRequest message;
   *message.mutable_header() = Header(1);
@@ -305,6 +339,32 @@ TEST_F(WorkerServiceTest, AWatcherMayLeave) {
   context.TryCancel();
   EXPECT_FALSE(reader->Read(&notice));
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+class OneSessionTest : public ServiceFixture {
+ protected:
+  static ServerOptions OneSession() {
+    ServerOptions options = Options();
+    options.max_sessions = 1;
+    return options;
+  }
+  OneSessionTest() : ServiceFixture(OneSession()) {}
+};
+
+TEST_F(OneSessionTest, ASessionTooManyIsRefusedWithTheFlagsName) {
+  CreateInitialized(PlainSpec("m", 3), {1, 2, 3});
+  OpenSession("m", "a");
+  v1::OpenSessionRequest request;
+  request.set_model("m");
+  request.set_worker("b");
+  v1::OpenSessionResponse response;
+  grpc::ClientContext context;
+  const grpc::Status status =
+      workers_->OpenSession(&context, request, &response);
+  EXPECT_THAT(Describe(status, context),
+              StartsWith("RESOURCE_EXHAUSTED LIMIT"));
+  EXPECT_EQ(DetailOf(context).subject(), "--max_sessions");
+  OpenSession("m", "a");  // takes its own place
 }
 
 }  // namespace

@@ -37,6 +37,9 @@ class ChunkStream {
   // The last message was made.
   bool done() const { return done_; }
 
+  // Bytes of the payload in the messages so far.
+  int64_t cut_bytes() const { return payload_.size_bytes() - left_bytes_; }
+
   const std::atomic<int64_t>& held() const { return held_; }
 
  private:

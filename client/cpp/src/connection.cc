@@ -21,8 +21,6 @@ namespace {
 // The largest HTTP/2 frame there is: fewer frame headers per megabyte.
 constexpr int kMaxFrameBytes = 16777215;
 constexpr int kTcpReadChunkBytes = 1 << 20;
-// Room for a message's own fields beside its largest chunk.
-constexpr int kMaxMessageBytes = (4 << 20) + (64 << 10);
 
 int Milliseconds(absl::Duration duration) {
   return static_cast<int>(absl::ToInt64Milliseconds(duration));
@@ -45,7 +43,9 @@ grpc::ChannelArguments Arguments(const Target& target,
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
   arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, kTcpReadChunkBytes);
   arguments.SetInt(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, 4 * kTcpReadChunkBytes);
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  // A page of models with many tensors has no bound of its own, and the daemon
+  // that the model is entrusted to is trusted with that, too.
+  arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   return arguments;
 }

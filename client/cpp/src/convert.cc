@@ -10,6 +10,9 @@ std::vector<std::string> Strings(const Repeated& names) {
   return std::vector<std::string>(names.begin(), names.end());
 }
 
+// As spec.h documents it.
+constexpr double kDefaultDampening = 0;
+
 absl::Duration ToDuration(const google::protobuf::Duration& proto) {
   return absl::Seconds(proto.seconds()) + absl::Nanoseconds(proto.nanos());
 }
@@ -171,7 +174,14 @@ v1::ModelSpec ToProto(const ModelSpec& value) {
     added.set_group(tensor.group);
   }
   for (const GroupSpec& group : value.groups) {
-    *proto.add_groups() = ToProto(group);
+    v1::GroupSpec& added = *proto.add_groups();
+    added = ToProto(group);
+    // Conventions differ (0 in PyTorch, the momentum in the article), so the
+    // wire says which is meant.
+    if (value.optimizer.optimizer == Optimizer::kSgd) {
+      added.mutable_hyperparameters()->set_dampening(
+          group.hyperparameters.dampening.value_or(kDefaultDampening));
+    }
   }
   *proto.mutable_optimizer() = ToProto(value.optimizer);
   proto.set_max_staleness(value.max_staleness);

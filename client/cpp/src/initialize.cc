@@ -16,15 +16,19 @@ constexpr char kInitializeMethod[] = "/accrue.v1.ModelService/InitializeModel";
 
 absl::StatusOr<InitializeResult> Initialize(
     Channel& channel, const v1::InitializeModelHeader& header,
-    const Payload& values) {
-  const absl::Time deadline = absl::Now() + channel.options().transfer_timeout;
-  Retry retry(channel.options(), deadline);
+    const Payload& values, const InitializeOptions& options) {
+  const UploadRequest request = {
+      .method = kInitializeMethod,
+      .header = header,
+      .payload = values,
+      .deadline = absl::Now() +
+                  options.timeout.value_or(channel.options().transfer_timeout),
+      .progress = options.progress};
+  Retry retry(channel.options(), request.deadline);
   v1::InitializeModelResponse response;
   absl::Status status;
   do {
-    status =
-        Upload(channel, kInitializeMethod, header, values, deadline, &response)
-            .status;
+    status = Upload(channel, request, &response).status;
   } while (!status.ok() && Retryable(status) && retry.Wait(status));
   if (GetReason(status) == Reason::kAlreadyInitialized) {
     const ErrorDetail detail = *GetErrorDetail(status);

@@ -13,7 +13,7 @@ namespace accrue::client::internal {
 
 absl::StatusOr<InitializeResult> Initialize(
     Channel& channel, const v1::InitializeModelHeader& header,
-    const Payload& values);
+    const Payload& values, const InitializeOptions& options = {});
 
 }  // namespace accrue::client::internal
 

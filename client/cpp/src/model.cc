@@ -48,12 +48,12 @@ Model::Model(std::shared_ptr<internal::Channel> channel,
       parameter_count_(description.parameter_count) {}
 
 absl::StatusOr<InitializeResult> Model::InitializeValues(
-    const Payload& values) const {
+    const Payload& values, const InitializeOptions& options) const {
   v1::InitializeModelHeader header;
   header.set_model(name());
   header.set_encoding(internal::ToProto(values.encoding()));
   header.set_payload_bytes(values.size_bytes());
-  return internal::Initialize(*channel_, header, values);
+  return internal::Initialize(*channel_, header, values, options);
 }
 
 absl::StatusOr<InitializeResult> Model::InitializeWith(

@@ -1,5 +1,5 @@
-// StatusFromGrpc: what a call ended with, with the daemon's ErrorDetail.
-// Judge: what that means for the caller of a call that can be repeated.
+// StatusFromGrpc: what a call ended with, with the daemon's ErrorDetail, and
+// what that means for the caller of a call that can be repeated.
 
 #ifndef ACCRUE_CLIENT_CPP_SRC_STATUS_FROM_GRPC_H_
 #define ACCRUE_CLIENT_CPP_SRC_STATUS_FROM_GRPC_H_

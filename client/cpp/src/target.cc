@@ -142,9 +142,20 @@ absl::StatusOr<int> Target::ConnectTcp(absl::Time deadline) const {
   if (failure != 0) return NobodyAt(text_, gai_strerror(failure));
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found,
                                                              freeaddrinfo);
-  int error = EADDRNOTAVAIL;
-  for (const addrinfo* entry = found; entry != nullptr;
+  return ConnectToAny(found, text_, deadline);
+}
+
+absl::StatusOr<int> ConnectToAny(const addrinfo* addresses,
+                                 const std::string& target,
+                                 absl::Time deadline) {
+  int left = 0;
+  for (const addrinfo* entry = addresses; entry != nullptr;
        entry = entry->ai_next) {
+    ++left;
+  }
+  int error = EADDRNOTAVAIL;
+  for (const addrinfo* entry = addresses; entry != nullptr;
+       entry = entry->ai_next, --left) {
     OwnedSocket socket(entry->ai_family);
     if (socket.get() < 0) {
       error = errno;
@@ -152,12 +163,13 @@ absl::StatusOr<int> Target::ConnectTcp(absl::Time deadline) const {
     }
     const int on = 1;
     setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    const absl::Time now = absl::Now();
     error = ConnectSocket(socket.get(), entry->ai_addr, entry->ai_addrlen,
-                          deadline);
+                          now + (deadline - now) / left);
     if (error == 0) return socket.Release();
     if (absl::Now() >= deadline) break;
   }
-  return NobodyAt(text_, std::strerror(error));
+  return NobodyAt(target, std::strerror(error));
 }
 
 }  // namespace accrue::client::internal

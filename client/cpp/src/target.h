@@ -8,6 +8,7 @@
 #ifndef ACCRUE_CLIENT_CPP_SRC_TARGET_H_
 #define ACCRUE_CLIENT_CPP_SRC_TARGET_H_
 
+#include <netdb.h>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -40,6 +41,14 @@ class Target {
   std::string host_;
   std::string port_;
 };
+
+// A socket as Connect() returns it, to the first of these addresses that
+// answers. Each may take its share of the time that is left, so that one which
+// swallows what is sent to it leaves some for the others. `target` is what
+// errors call them.
+absl::StatusOr<int> ConnectToAny(const addrinfo* addresses,
+                                 const std::string& target,
+                                 absl::Time deadline);
 
 }  // namespace accrue::client::internal
 

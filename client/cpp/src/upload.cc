@@ -9,19 +9,18 @@
 
 namespace accrue::client::internal {
 
-UploadResult Upload(Channel& channel, const std::string& method,
-                    const google::protobuf::Message& header,
-                    const Payload& payload, absl::Time deadline,
+UploadResult Upload(Channel& channel, const UploadRequest& request,
                     google::protobuf::Message* response) {
-  const auto connection = channel.GetConnection(deadline);
+  const auto connection = channel.GetConnection(request.deadline);
   if (!connection.ok()) return {.status = connection.status()};
-  ChunkStream chunks(payload, header.SerializeAsString(),
+  ChunkStream chunks(request.payload, request.header.SerializeAsString(),
                      channel.options().chunk_bytes);
-  RawCall call(*connection, method, deadline);
+  RawCall call(*connection, request.method, request.deadline);
   bool taken = true;
   while (taken && !chunks.done()) {
     const grpc::ByteBuffer message = chunks.Next();
     taken = call.Write(message, chunks.done());
+    if (taken && request.progress) request.progress(chunks.cut_bytes());
   }
   // Even where the last write has failed, its bytes may have left.
   UploadResult result;

@@ -6,6 +6,8 @@
 #ifndef ACCRUE_CLIENT_CPP_SRC_UPLOAD_H_
 #define ACCRUE_CLIENT_CPP_SRC_UPLOAD_H_
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 #include <google/protobuf/message.h>
@@ -17,15 +19,23 @@
 
 namespace accrue::client::internal {
 
+struct UploadRequest {
+  std::string method;  // "/package.Service/Method"
+  const google::protobuf::Message& header;
+  const Payload& payload;
+  absl::Time deadline;
+  // Called after each message, with the payload's bytes that gRPC has taken so
+  // far. Empty: never.
+  std::function<void(int64_t sent_bytes)> progress = {};
+};
+
 struct UploadResult {
   absl::Status status = {};
   // gRPC has taken the last byte: the daemon may have the whole payload.
   bool all_sent = false;
 };
 
-UploadResult Upload(Channel& channel, const std::string& method,
-                    const google::protobuf::Message& header,
-                    const Payload& payload, absl::Time deadline,
+UploadResult Upload(Channel& channel, const UploadRequest& request,
                     google::protobuf::Message* response);
 
 }  // namespace accrue::client::internal

@@ -134,8 +134,12 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
       header->set_session_id(state.session_id);
       header->set_sequence(state.last_sequence + 1);
       v1::PushResponse response;
-      const UploadResult sent = Upload(*channel_, kPushMethod, *header,
-                                       gradient, deadline, &response);
+      const UploadResult sent = Upload(*channel_,
+                                       {.method = kPushMethod,
+                                        .header = *header,
+                                        .payload = gradient,
+                                        .deadline = deadline},
+                                       &response);
       attempted = true;
       MutexLock lock(&mutex_);
       if (sent.status.ok()) {

@@ -56,8 +56,9 @@ struct ClientOptions {
   // Timeout of calls that carry no parameters: create, describe, open, ...
   absl::Duration call_timeout = absl::Seconds(30);
 
-  // Timeout of a push or pull, on top of a pull's own `wait`, where its options
-  // give none. Long enough to sit out a restart of the daemon.
+  // Timeout of a push, a pull (on top of its own `wait`) or an initialization,
+  // where its options give none. Long enough to sit out a restart of the
+  // daemon.
   absl::Duration transfer_timeout = absl::Minutes(5);
 
   // The wait before the first retry; it doubles up to the largest, and a random

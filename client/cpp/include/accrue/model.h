@@ -7,6 +7,7 @@
 #define ACCRUE_CLIENT_MODEL_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,14 @@ struct Initializer {
   std::variant<Constant, Uniform, Normal> kind = {};
 };
 
+struct InitializeOptions {
+  // Bound on all attempts. Unset: ClientOptions.transfer_timeout.
+  std::optional<absl::Duration> timeout = {};
+  // Called on the caller's thread as bytes leave, with how many have; a retry
+  // begins again. Unset: never.
+  std::function<void(int64_t sent_bytes)> progress = {};
+};
+
 struct InitializeResult {
   // The first version; where another was first, the newest.
   Version version = {};
@@ -91,7 +100,7 @@ class Model {
   // workers' wins, atomically, so that each may call it with its own.
   // INVALID_ARGUMENT (kWrongShape, kNonFinite).
   absl::StatusOr<InitializeResult> InitializeValues(
-      const Payload& values) const;
+      const Payload& values, const InitializeOptions& options = {}) const;
 
   // The same from one initializer for every tensor, none left out; the same
   // seed gives the same bits on every server.

@@ -135,7 +135,8 @@ struct Hyperparameters {
   std::optional<double> beta2 = {};
   // Adam: above 0 in single precision too, 1e-8 if unset.
   std::optional<double> epsilon = {};
-  // SGD: in [0, 1), 0 if unset (PyTorch's default).
+  // SGD: in [0, 1), 0 if unset (PyTorch's default; a spec that is sent says so
+  // explicitly).
   std::optional<double> dampening = {};
   // At least 0, 0 if unset. AdamW: decoupled. SGD, Adam: coupled L2.
   std::optional<double> weight_decay = {};

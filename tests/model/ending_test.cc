@@ -1,0 +1,41 @@
+// A model at its end: draining, then deleted.
+#include <future>
+
+#include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "tests/model/harness.h"
+
+namespace accrue {
+namespace {
+
+TEST(EndingTest, ADrainingModelTakesNoValues) {
+  Harness harness;
+  auto model = harness.TryMake(SimpleSpec(2, 1));
+  ASSERT_TRUE(model.ok());
+  EXPECT_TRUE((*model)->CheckTakesPayloads().ok());
+  std::promise<void> drained;
+  (*model)->Drain([&] { drained.set_value(); });
+  drained.get_future().wait();
+  for (const absl::Status& status : {harness.Initialize(**model, 1).status(),
+                                     (*model)->CheckTakesPayloads()}) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(GetErrorInfo(status).reason, Reason::kDraining);
+  }
+  EXPECT_EQ((*model)->newest(), nullptr);
+  EXPECT_TRUE((*model)->CheckUsable().ok());
+}
+
+TEST(EndingTest, WhoeverSubscribesToADeletedModelIsToldAtOnce) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(2, 1));
+  model->Delete();
+  absl::Status heard;
+  auto subscription =
+      model->Subscribe([&](const auto& news) { heard = news.status(); });
+  EXPECT_EQ(heard.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(GetErrorInfo(heard).reason, Reason::kModelUnknown);
+  EXPECT_EQ(model->CheckUsable().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace accrue
