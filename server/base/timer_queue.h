@@ -1,10 +1,8 @@
 // TimerQueue: calls functions at given times, from one thread of its own.
 //
 // Order.     by time. Callbacks run one after another with no lock held, and
-// must
-//            be short
-// Units.     deadlines are wall-clock times as of At(); a later step of the
-// wall
+//            must be short
+// Units.     deadlines are wall-clock times as of At(); a later step of that
 //            clock does not move them
 // Threading. safe; callbacks may call At() and Cancel(). Destruction drops what
 //            is not due and waits for a callback that runs, so it must not

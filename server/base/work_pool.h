@@ -8,8 +8,7 @@
 //            after every chunk of the one before has started (not: ended).
 //            Nothing run here may block
 // Invariant. every queued chunk and every `done` runs exactly once, those
-// queued
-//            at destruction included
+//            queued at destruction included
 // Numerics.  each thread checks at its start that denormals are kept
 // Threading. safe. Jobs may queue jobs. Destroy the pool when no other thread
 //            can queue any more, and not from one of its own

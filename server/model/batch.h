@@ -34,7 +34,6 @@ struct Batch {
   int64_t skipped = 0;  // pushes counted as zero toward groups left open
 
   bool publishes() const { return !updated.empty(); }
-  bool closes() const { return items.empty(); }
 };
 
 // A batch of nothing, from where the model is now.

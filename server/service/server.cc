@@ -203,8 +203,6 @@ void Server::Drain(std::function<void()> done) {
   });
 }
 
-void Server::CloseConnections() { parts_->connections.ShutdownAll(); }
-
 int64_t Server::live_call_count() const { return parts_->calls.count(); }
 
 }  // namespace accrue

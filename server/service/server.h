@@ -58,9 +58,6 @@ class Server {
   // once no call is in progress. Once.
   void Drain(std::function<void()> done);
 
-  // Closes every connection, whatever is unsent. Any thread.
-  void CloseConnections();
-
   int64_t live_call_count() const;
 
  private:
