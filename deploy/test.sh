@@ -10,8 +10,11 @@
 #                 UndefinedBehaviorSanitizer
 #       tsan      everything below service/, under ThreadSanitizer
 #
-# The last line is 'N passed, N failed', summed over the presets; a preset that
-# does not build counts as one failure. Exits 0 only if nothing failed.
+# The last line is 'N passed, N failed', summed over the presets. A preset that
+# does not build counts as one failure, and so does each test that ctest could
+# not run or was told to skip, and a complaint of ctest's that no test explains.
+# Cases that skipped themselves inside a test that passed are named above.
+# Exits 0 only if nothing failed.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
@@ -24,25 +27,37 @@ case ${1-} in
   *) echo "usage: $0 [--quick | --only=release|asan|tsan]" >&2; exit 2 ;;
 esac
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=()
 
-# Adds the outcomes of a ctest run: the attributes of its JUnit file's root, the
-# first of their names in it.
+# A number of a JUnit file's root: the first attribute of its name.
+attribute() {
+  local number
+  number=$(grep -o -m 1 "\b$2=\"[0-9]*\"" "$1" | head -n 1 | tr -dc '0-9')
+  echo "${number:-0}"
+}
+
+# Adds the outcomes of a ctest run: its JUnit file and its exit status.
 count() {
-  local all bad off
-  attribute() {
-    grep -o -m 1 "\b$2=\"[0-9]*\"" "$1" | head -n 1 | tr -dc '0-9'
-  }
-  all=$(attribute "$1" tests) bad=$(attribute "$1" failures)
-  off=$(attribute "$1" skipped)
-  if [ "${all:-0}" -eq 0 ]; then
-    echo "$1 names no tests"
-    failed=$((failed + 1))
-    return
+  local results=$1 status=$2 all bad=0 kind names
+  all=$(attribute "$results" tests)
+  for kind in failures skipped disabled; do
+    bad=$((bad + $(attribute "$results" "$kind")))
+  done
+  if [ "$all" -eq 0 ]; then
+    echo "$results names no tests"
+    all=0 bad=1
+  elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    echo "ctest ended with $status, but names no test that failed"
+    all=$((all + 1)) bad=1
   fi
-  passed=$((passed + all - bad - off))
+  passed=$((passed + (all > bad ? all - bad : 0)))
   failed=$((failed + bad))
-  skipped=$((skipped + off))
+  names=$(grep -o 'testcase name="[^"]*".*status="\(notrun\|disabled\)"' \
+    "$results" | cut -d '"' -f 2)
+  # shellcheck disable=SC2086  # one word a name
+  [ -z "$names" ] || printf '== not run: %s\n' $names
+  mapfile -t -O "${#skipped[@]}" skipped < <(
+    sed -n 's/^\[  SKIPPED \] \(.*\) ([0-9]* ms)$/\1/p' "$results")
 }
 
 run() {
@@ -57,9 +72,13 @@ run() {
   fi
   echo "== $preset: built after $((SECONDS - start)) s; test"
   rm -f "$results"
-  ctest --preset "$preset" --output-junit "$root/$results"
+  # What a test that passed has printed is kept whole, for the names of cases
+  # that it skipped.
+  ctest --preset "$preset" --output-junit "$root/$results" \
+    --test-output-size-passed 10000000
+  local status=$?
   if [ -s "$results" ]; then
-    count "$results"
+    count "$results" "$status"
   else
     echo "== $preset: ctest did not run"
     failed=$((failed + 1))
@@ -74,7 +93,10 @@ else
   failed=1
 fi
 
-summary="$passed passed, $failed failed"
-[ "$skipped" -eq 0 ] || summary+=", $skipped skipped"
-echo "$summary"
+[ "${#skipped[@]}" -eq 0 ] || {
+  echo "cases that skipped themselves: ${#skipped[@]}"
+  printf '  %s\n' "${skipped[@]}"
+}
+echo "took $SECONDS s in all"
+echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -100,8 +100,8 @@ bool Program::Read(absl::Time deadline) {
   return !out_ended_;
 }
 
-bool Program::AwaitOutput(const std::string& text) {
-  const absl::Time deadline = absl::Now() + kPatience;
+bool Program::AwaitOutput(const std::string& text, absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
   while (out_.find(text) == std::string::npos) {
     if (!Read(deadline)) {
       ADD_FAILURE() << "no \"" << text << "\" in: " << out_ << err();
@@ -133,6 +133,15 @@ std::optional<int> Program::AwaitExit() {
 
 bool Program::GroupIsGone() const {
   return kill(-pid_, 0) != 0 && errno == ESRCH;
+}
+
+bool Program::AwaitGroupGone() const {
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (!GroupIsGone()) {
+    if (absl::Now() >= deadline) return false;
+    poll(nullptr, 0, /*timeout=*/1);
+  }
+  return true;
 }
 
 std::string Program::err() const {

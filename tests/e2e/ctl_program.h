@@ -33,7 +33,8 @@ class Program {
   Program& operator=(const Program&) = delete;
 
   // Waits until `text` has appeared on its standard output.
-  bool AwaitOutput(const std::string& text);
+  bool AwaitOutput(const std::string& text,
+                   absl::Duration patience = kPatience);
   // To its group, as a terminal's Ctrl-C does.
   void SignalGroup(int signal) const;
   // To it alone.
@@ -41,8 +42,9 @@ class Program {
   // Waits for its end, and for everybody who holds its standard output: the
   // exit code, or minus the signal that killed it. None if time is over.
   std::optional<int> AwaitExit();
-  // Whether no process of its group is left.
+  // Whether no process of its group is left. / Waits for that.
   bool GroupIsGone() const;
+  bool AwaitGroupGone() const;
 
   // So far.
   const std::string& out() const { return out_; }

@@ -3,33 +3,31 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
+#include "tests/e2e/quickstart_output.h"
 
 namespace accrue {
 namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kDataset[] = "/usr/share/datasets/fashion-mnist";
-constexpr int64_t kParameters = 784 * 256 + 256 + 256 * 128 + 128 + 1280 + 10;
 // Two workers with 64 examples a push: 2,000 make 15 versions.
 constexpr int64_t kVersions = 2000 / 2 / 64;
 
 class QuickstartTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(kDataset)) {
-      GTEST_SKIP() << "no dataset in " << kDataset
+    if (!std::filesystem::exists(kDatasetFolder)) {
+      GTEST_SKIP() << "no dataset in " << kDatasetFolder
                    << ": it is in the Debian package dataset-fashion-mnist";
     }
   }
@@ -45,49 +43,6 @@ class QuickstartTest : public testing::Test {
   }
 };
 
-struct Result {
-  double test_accuracy = 0;
-  int64_t versions = 0;
-  int64_t pushes = 0;
-  int64_t accumulation_buffer_bytes = -1;
-  int64_t published_bytes = 0;
-};
-
-// Reads "key=value" into the value; false if it is anything else.
-template <typename T>
-bool ReadField(absl::string_view field, absl::string_view key, T* value) {
-  const std::vector<std::string> parts = absl::StrSplit(field, '=');
-  if (parts.size() != 2 || parts[0] != key) return false;
-  if constexpr (std::is_same_v<T, double>) {
-    return absl::SimpleAtod(parts[1], value);
-  } else {
-    return absl::SimpleAtoi(parts[1], value);
-  }
-}
-
-// The last line, of which there is exactly one of this form.
-Result LastLine(const std::string& out) {
-  std::vector<std::string> lines = absl::StrSplit(out, '\n');
-  EXPECT_EQ(lines.back(), "");
-  lines.pop_back();
-  int count = 0;
-  for (const std::string& line : lines) {
-    if (line.find("test_accuracy=") != std::string::npos) ++count;
-  }
-  EXPECT_EQ(count, 1) << out;
-  const std::vector<std::string> fields = absl::StrSplit(lines.back(), ' ');
-  Result result;
-  EXPECT_TRUE(fields.size() == 5 &&
-              ReadField(fields[0], "test_accuracy", &result.test_accuracy) &&
-              ReadField(fields[1], "versions", &result.versions) &&
-              ReadField(fields[2], "pushes", &result.pushes) &&
-              ReadField(fields[3], "accumulation_buffer_bytes",
-                        &result.accumulation_buffer_bytes) &&
-              ReadField(fields[4], "published_bytes", &result.published_bytes))
-      << lines.back();
-  return result;
-}
-
 TEST_F(QuickstartTest, EmbeddedTrainsWithoutABufferAndClassicWithOne) {
   for (const bool classic : {false, true}) {
     const auto quickstart = Program::Start(
@@ -96,12 +51,14 @@ TEST_F(QuickstartTest, EmbeddedTrainsWithoutABufferAndClassicWithOne) {
     ASSERT_NE(quickstart, nullptr);
     EXPECT_EQ(quickstart->AwaitExit(), 0) << quickstart->err();
     EXPECT_TRUE(quickstart->GroupIsGone());
-    EXPECT_THAT(quickstart->out(), HasSubstr("\nepoch 1/1  loss "));
-    const Result result = LastLine(quickstart->out());
+    EXPECT_EQ(ReadProgress(quickstart->out(), 1),
+              std::vector<int64_t>{kVersions});
+    const TrainingResult result = ReadResult(quickstart->out());
     EXPECT_EQ(result.versions, kVersions);
     EXPECT_EQ(result.pushes, 2 * kVersions);
-    EXPECT_EQ(result.accumulation_buffer_bytes, classic ? 4 * kParameters : 0);
-    EXPECT_GE(result.published_bytes, 4 * kParameters);
+    EXPECT_EQ(result.accumulation_buffer_bytes,
+              classic ? 4 * kPerceptronParameters : 0);
+    EXPECT_GE(result.published_bytes, 4 * kPerceptronParameters);
     // Far above the tenth that guessing gets, far below what training gets.
     EXPECT_GT(result.test_accuracy, 0.3);
   }
@@ -123,6 +80,43 @@ TEST_F(QuickstartTest, InterruptedItLeavesNothingRunning) {
     EXPECT_TRUE(quickstart->GroupIsGone());
     EXPECT_EQ(quickstart->out().find("test_accuracy="), std::string::npos);
   }
+}
+
+TEST_F(QuickstartTest, KilledItLeavesNothingRunning) {
+  const auto quickstart =
+      Program::Start(Command({"--epochs=1000", "--examples=2000"}));
+  ASSERT_NE(quickstart, nullptr);
+  ASSERT_TRUE(quickstart->AwaitOutput("epoch 1/1000"));
+  quickstart->Signal(SIGKILL);
+  EXPECT_EQ(quickstart->AwaitExit(), -SIGKILL);
+  EXPECT_TRUE(quickstart->AwaitGroupGone());
+}
+
+TEST_F(QuickstartTest, AMissingCompilerIsNamed) {
+  // A tree of its own, so that nothing is installed or built, and a PATH on
+  // which everything is but a compiler.
+  namespace fs = std::filesystem;
+  std::string pattern = testing::TempDir() + "/quickstart_XXXXXX";
+  const fs::path root = mkdtemp(pattern.data());
+  fs::create_directories(root / "deploy/dependencies");
+  fs::copy(
+      absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), "/deploy/quickstart.sh"),
+      root / "deploy");
+  std::ofstream(root / "deploy/dependencies/install.sh") << "#!/bin/sh\n";
+  fs::permissions(root / "deploy/dependencies/install.sh",
+                  fs::perms::owner_all);
+  fs::create_directory(root / "bin");
+  for (const char* name : {"bash", "dirname", "rm", "sleep"}) {
+    fs::create_symlink(fs::path("/usr/bin") / name, root / "bin" / name);
+  }
+  const Finished refused =
+      RunProgram({"/usr/bin/env", absl::StrCat("PATH=", root.string(), "/bin"),
+                  (root / "deploy/quickstart.sh").string()});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_EQ(refused.err,
+            "quickstart.sh: no C++ compiler: install the Debian package g++\n");
+  EXPECT_FALSE(fs::exists(root / "build"));
+  fs::remove_all(root);
 }
 
 TEST_F(QuickstartTest, FlagsThatItDoesNotKnowAreRefusedAtOnce) {
@@ -156,9 +150,9 @@ TEST_F(QuickstartTest, TrainingGoesOnWithAModelThatIsThere) {
   // There is nothing left to do: the same result at once.
   const Finished again = RunProgram(command);
   EXPECT_EQ(again.exit_code, 0) << again.err;
-  EXPECT_EQ(LastLine(again.out).pushes, LastLine(first.out).pushes);
-  EXPECT_EQ(LastLine(again.out).test_accuracy,
-            LastLine(first.out).test_accuracy);
+  EXPECT_EQ(ReadResult(again.out).pushes, ReadResult(first.out).pushes);
+  EXPECT_EQ(ReadResult(again.out).test_accuracy,
+            ReadResult(first.out).test_accuracy);
 
   std::vector<std::string> other = command;
   other.push_back("--buffering=classic");
@@ -166,14 +160,19 @@ TEST_F(QuickstartTest, TrainingGoesOnWithAModelThatIsThere) {
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("--replace"));
   other.push_back("--replace");
-  EXPECT_EQ(LastLine(RunProgram(other).out).accumulation_buffer_bytes,
-            4 * kParameters);
+  EXPECT_EQ(ReadResult(RunProgram(other).out).accumulation_buffer_bytes,
+            4 * kPerceptronParameters);
 }
 
 TEST_F(QuickstartTest, AMissingDatasetIsNamedWithItsPackage) {
   const Finished refused = RunProgram({"fashion_mnist", "--dataset=/nowhere"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("dataset-fashion-mnist"));
+  const Finished script = RunProgram(Command({"--dataset=/nowhere"}));
+  EXPECT_EQ(script.exit_code, 1);
+  EXPECT_EQ(script.err,
+            "quickstart.sh: no dataset in /nowhere: install the Debian package "
+            "dataset-fashion-mnist\n");
 }
 
 }  // namespace

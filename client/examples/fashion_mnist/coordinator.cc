@@ -88,14 +88,16 @@ class Coordinator {
   }
 
   absl::StatusOr<Outcome> Run(const volatile std::sig_atomic_t* interrupted) {
+    const absl::Time start = absl::Now();
     Children workers;
     for (int64_t i = 0; i < plan_.workers; ++i) {
       ACCRUE_RETURN_IF_ERROR(
           workers.Spawn(absl::StrCat("worker-", i), WorkerArguments(plan_, i)));
     }
     ACCRUE_RETURN_IF_ERROR(Follow(workers, interrupted));
+    const absl::Duration training_time = absl::Now() - start;
     ACCRUE_RETURN_IF_ERROR(workers.WaitAll(kWorkersEnd));
-    return Conclude();
+    return Conclude(training_time);
   }
 
  private:
@@ -159,7 +161,7 @@ class Coordinator {
             : description.status().ToString()));
   }
 
-  absl::StatusOr<Outcome> Conclude() {
+  absl::StatusOr<Outcome> Conclude(absl::Duration training_time) {
     ACCRUE_RETURN_IF_ERROR(Evaluate());
     ACCRUE_ASSIGN_OR_RETURN(const auto description, model_.Describe());
     return Outcome{.test_accuracy = *progress_.test_accuracy,
@@ -167,7 +169,8 @@ class Coordinator {
                    .pushes = description.folded_pushes,
                    .accumulation_buffer_bytes =
                        description.memory.accumulation_buffer_bytes,
-                   .published_bytes = description.memory.published_bytes};
+                   .published_bytes = description.memory.published_bytes,
+                   .training_time = training_time};
   }
 
   const Plan& plan_;
@@ -207,6 +210,11 @@ absl::StatusOr<client::Model> OpenModel(const client::Client& client,
 }
 
 }  // namespace
+
+std::string TimeLine(const Outcome& outcome) {
+  return absl::StrFormat("trained in %.1f s",
+                         absl::ToDoubleSeconds(outcome.training_time));
+}
 
 std::string OutcomeLine(const Outcome& outcome) {
   return absl::StrFormat(

@@ -22,7 +22,12 @@ struct Outcome {
   // As the daemon reports them.
   int64_t accumulation_buffer_bytes = 0;
   int64_t published_bytes = 0;
+  // From the workers' start to the last version.
+  absl::Duration training_time = {};
 };
+
+// "trained in 61.2 s".
+std::string TimeLine(const Outcome& outcome);
 
 // "test_accuracy=0.8912 versions=1404 pushes=5616 accumulation_buffer_bytes=0
 // published_bytes=1881168", on one line.

@@ -92,7 +92,7 @@ absl::Status RunAsCoordinator(Request& request) {
   const absl::StatusOr<Outcome> outcome =
       RunCoordinator(request.plan, request.options, &interrupted, display);
   if (!outcome.ok()) return outcome.status();
-  std::cout << OutcomeLine(*outcome) << std::endl;
+  std::cout << TimeLine(*outcome) << "\n" << OutcomeLine(*outcome) << std::endl;
   return absl::OkStatus();
 }
 
