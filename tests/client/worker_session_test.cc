@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <fstream>
-#include <poll.h>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -47,7 +46,7 @@ void AwaitAsleep(const std::atomic<pid_t>& thread) {
         absl::StrCat("/proc/self/task/", thread.load(), "/stat"));
     std::string id, name, state;
     if (stat >> id >> name >> state && state == "S") return;
-    poll(nullptr, 0, 1);
+    std::this_thread::yield();
   }
   ADD_FAILURE() << "thread " << thread << " does not wait";
 }
