@@ -1,5 +1,5 @@
 // The real server behind the real flags, but on a device that some models lose.
-// It serves until it is killed.
+// It serves until SIGTERM.
 #include "tests/e2e/faulty_daemon.h"
 
 #include <csignal>
@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <unistd.h>
 
 #include "server/flags.h"
 #include "server/service/server.h"
@@ -15,6 +14,11 @@
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  // Before any thread starts: all of them inherit the mask.
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   accrue::ParsedFlags flags = accrue::ParseFlags(argc, argv);
   if (flags.exit_code) return *flags.exit_code;
   accrue::DaemonOptions& options = flags.options;
@@ -35,5 +39,7 @@ int main(int argc, char** argv) {
   if (std::rename(unfinished.c_str(), options.port_file.c_str()) != 0) {
     return EXIT_FAILURE;
   }
-  while (true) pause();
+  int signal = 0;
+  sigwait(&ending, &signal);
+  return EXIT_SUCCESS;
 }
