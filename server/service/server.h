@@ -15,6 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/ingest/ingest.h"
+#include "server/kernels/shard.h"
+#include "server/model/model.h"
 #include "server/model/model_store.h"
 #include "server/service/listener.h"
 
