@@ -58,6 +58,14 @@ oracle::Payload ByGroup(const std::vector<float>& flat) {
           {flat[3], flat[4], flat[5], flat[6], flat[7]}};
 }
 
+// Each at every position of every cycle, with each scale.
+kernels::Encoding EncodingOf(int64_t push) {
+  constexpr kernels::Encoding kEncodings[] = {kernels::Encoding::kF32,
+                                              kernels::Encoding::kBf16,
+                                              kernels::Encoding::kF16};
+  return kEncodings[push / 3 % 3];
+}
+
 class Comparison {
  public:
   Comparison(Harness& harness, const Combination& combination)
@@ -77,25 +85,27 @@ class Comparison {
       if (i % kStretch != kStretch - 1) continue;
       if (std::string why = CompareParameters(); !why.empty()) return why;
     }
-    return CompareState();
+    std::string why = CompareState();
+    return why.empty() ? oracle::IdleClip(combination_, oracle_) : why;
   }
 
  private:
   std::string Push(int64_t i) {
-    std::vector<float> gradient(10);
-    for (float& g : gradient) g = normal_(random_) + 0.25f;
+    std::vector<float> gradient(2 * oracle::kGroupElems);
+    for (float& g : gradient) g = normal_(random_) + oracle::kGradientMean;
     rule::PushFacts facts = combination_.Facts(i);
     facts.scale = i % 3 == 0 ? 1024 : 1;
     if (facts.scale != 1) {
       for (float& g : gradient) g *= 1024;
     }
-    auto push = harness_.NewPush(*model_, session_, i + 1, gradient);
+    const kernels::Encoding encoding = EncodingOf(i);
+    auto push = harness_.NewPush(*model_, session_, i + 1, gradient, encoding);
     push->header.micro_steps = facts.micro_steps;
     push->header.weight = facts.weight;
     push->header.scale = facts.scale;
     auto answer = harness_.PushNow(*model_, std::move(push));
     if (!answer.ok()) return answer.status().ToString();
-    oracle_.Push(ByGroup(gradient), facts);
+    oracle_.Push(ByGroup(Rounded(gradient, encoding)), facts);
     return "";
   }
 

@@ -1,17 +1,23 @@
-// A pairwise subset of all allowed combinations, through the SDK, gRPC and the
-// real daemon, against the oracle: parameters stay within its bounds.
+// The rule through the SDK, gRPC and the real daemon. A pairwise subset of all
+// allowed combinations against the oracle: parameters stay within its bounds.
+// And k pushes are one step on their mean, bit for bit where nothing rounds.
 #include "tests/oracle/oracle.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "accrue/client.h"
+#include "server/kernels/convert.h"
 #include "tests/e2e/daemon.h"
 #include "tests/oracle/combinations.h"
 
@@ -20,8 +26,8 @@ namespace {
 
 using oracle::Combination;
 
-constexpr int64_t kPushes = 120;
-constexpr int64_t kStretch = 30;
+constexpr int64_t kPushes = 200;
+constexpr int64_t kStretch = 40;
 constexpr uint32_t kSeed = 8634;
 
 // The enumerators of both sides stand in the same order, the SDK's from 1.
@@ -92,6 +98,41 @@ oracle::Payload ByGroup(const std::vector<float>& flat) {
           {flat[3], flat[4], flat[5], flat[6], flat[7]}};
 }
 
+// A gradient as it is sent: in one of the encodings, and what is left of it.
+struct Gradient {
+  explicit Gradient(std::vector<float> exact, kernels::Encoding encoding)
+      : floats(std::move(exact)), encoding(encoding), words(floats.size()) {
+    if (encoding == kernels::Encoding::kF32) return;
+    const auto count = static_cast<int64_t>(floats.size());
+    auto* const bytes = reinterpret_cast<std::byte*>(words.data());
+    kernels::Encode(floats.data(), count, encoding, bytes);
+    kernels::Decode(bytes, count, encoding, floats.data());
+  }
+  client::Payload payload() const {
+    if (encoding == kernels::Encoding::kF32) return floats;
+    return client::Payload::Encoded(Same<client::Encoding>(encoding), words);
+  }
+
+  std::vector<float> floats;
+  kernels::Encoding encoding;
+  std::vector<uint16_t> words;
+};
+
+// In periods of three, so that every position in a cycle sees each.
+kernels::Encoding EncodingOf(int64_t push) {
+  constexpr kernels::Encoding kEncodings[] = {kernels::Encoding::kF32,
+                                              kernels::Encoding::kBf16,
+                                              kernels::Encoding::kF16};
+  return kEncodings[push % 3];
+}
+
+void Compare(const oracle::Oracle& oracle, const std::vector<float>& flat) {
+  const oracle::Payload got = ByGroup(flat);
+  for (size_t g = 0; g < 2; ++g) {
+    ASSERT_EQ(oracle::Mismatch("theta", oracle.theta(g), got[g].data(), 5), "");
+  }
+}
+
 void Train(const client::Client& client, const Combination& combination,
            const std::string& name) {
   auto model = client.CreateModel(SpecOf(combination, name));
@@ -103,31 +144,45 @@ void Train(const client::Client& client, const Combination& combination,
   oracle::Oracle oracle(std::vector<oracle::Group>(
       2, {combination.Rule(), std::vector<float>(5, 0.5f)}));
   std::mt19937 random(kSeed);
-  std::normal_distribution<float> normal;
+  std::normal_distribution<float> normal(oracle::kGradientMean);
   std::vector<float> parameters(10);
   for (int64_t i = 0; i < kPushes; ++i) {
     ASSERT_TRUE(worker->PullNewer(&parameters, absl::ZeroDuration()).ok());
-    std::vector<float> gradient(10);
-    for (float& g : gradient) g = normal(random) + 0.25f;
+    std::vector<float> exact(2 * oracle::kGroupElems);
+    for (float& g : exact) g = normal(random);
+    const Gradient gradient(std::move(exact), EncodingOf(i));
     const rule::PushFacts facts = combination.Facts(i);
     auto pushed = worker->Push(
-        gradient, {.micro_steps = facts.micro_steps, .weight = facts.weight});
+        gradient.payload(),
+        {.micro_steps = facts.micro_steps, .weight = facts.weight});
     ASSERT_TRUE(pushed.ok()) << pushed.status();
     ASSERT_TRUE(pushed->accepted) << pushed->message;
-    oracle.Push(ByGroup(gradient), facts);
+    oracle.Push(ByGroup(gradient.floats), facts);
     if (i == kPushes / 2) {
       ASSERT_TRUE(model->EndCycle().ok());
       oracle.Close();
     }
     if (i % kStretch != kStretch - 1) continue;
     ASSERT_TRUE(worker->Pull(&parameters).ok());
-    const oracle::Payload got = ByGroup(parameters);
-    for (size_t g = 0; g < 2; ++g) {
-      ASSERT_EQ(oracle::Mismatch("theta", oracle.theta(g), got[g].data(), 5),
-                "");
+    ASSERT_NO_FATAL_FAILURE(Compare(oracle, parameters));
+  }
+  EXPECT_EQ(oracle::IdleClip(combination, oracle), "");
+  ASSERT_TRUE(client.DeleteModel(name).ok());
+}
+
+// What was compared: printed, and beside the build's other results.
+void List(const std::vector<Combination>& subset) {
+  const char* const bin = std::getenv("ACCRUE_BIN_DIR");
+  ASSERT_NE(bin, nullptr);
+  std::ofstream file(std::string(bin) + "/../wire_oracle_combinations.txt");
+  for (std::ostream* out : {static_cast<std::ostream*>(&file), &std::cout}) {
+    *out << subset.size() << " combinations, " << kPushes
+         << " pushes each, seed " << kSeed << "\n";
+    for (const Combination& combination : subset) {
+      *out << combination.Name() << "\n";
     }
   }
-  ASSERT_TRUE(client.DeleteModel(name).ok());
+  EXPECT_TRUE(file.good());
 }
 
 TEST(OracleTest, APairwiseSubsetAgreesOverTheWire) {
@@ -136,11 +191,61 @@ TEST(OracleTest, APairwiseSubsetAgreesOverTheWire) {
   ASSERT_TRUE(client.ok()) << client.status();
   const std::vector<Combination> subset =
       oracle::PairwiseSubset(oracle::AllowedCombinations());
-  std::cout << "seed " << kSeed << ", " << subset.size() << " combinations\n";
   for (size_t i = 0; i < subset.size(); ++i) {
     SCOPED_TRACE(subset[i].Name());
-    std::cout << subset[i].Name() << "\n";
     Train(*client, subset[i], "pair-" + std::to_string(i));
+  }
+  List(subset);
+}
+
+// b = d = 1/2 and gains 2^-s, s <= 3; integers |g| <= 2^3, hence |m| <= 2^3:
+// 3 + 3 + 15 <= 24 bits hold every m of 16 cycles, so that the mean's way and
+// the pushes' way meet in the same floats.
+TEST(OracleTest, KPushesAreOneStepOnTheirMeanBitForBitOverTheWire) {
+  const auto daemon = Daemon::Start({"--log_level=warn"});
+  auto client = client::Client::Connect(daemon->uds());
+  ASSERT_TRUE(client.ok()) << client.status();
+  std::cout << "seed " << kSeed << "\n";
+  std::mt19937 random(kSeed);
+  std::uniform_int_distribution<int> integer(-8, 8);
+  constexpr int64_t kElems = 64;
+  for (const int64_t k : {1, 2, 4}) {
+    client::ModelSpec spec;
+    spec.name = "mean-" + std::to_string(k);
+    spec.tensors = {{.name = "w", .shape = {kElems}, .group = "all"}};
+    spec.optimizer.optimizer = client::Optimizer::kSgd;
+    spec.groups = {
+        {.name = "all",
+         .k = k,
+         .hyperparameters = {
+             .learning_rate = 0.125, .beta1 = 0.5, .dampening = 0.5}}};
+    auto model = client->CreateModel(spec);
+    ASSERT_TRUE(model.ok()) << model.status();
+    ASSERT_TRUE(model->InitializeValues(std::vector<float>(kElems)).ok());
+    auto worker = model->OpenWorker({.name = "w"});
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    std::vector<float> m(kElems), theta(kElems), parameters(kElems);
+    for (int cycle = 0; cycle < 16; ++cycle) {
+      ASSERT_TRUE(worker->Pull(&parameters).ok());
+      std::vector<float> sum(kElems);
+      for (int64_t i = 0; i < k; ++i) {
+        std::vector<float> gradient(kElems);
+        for (size_t e = 0; e < gradient.size(); ++e) {
+          gradient[e] = static_cast<float>(integer(random));
+          sum[e] += gradient[e];
+        }
+        auto pushed = worker->Push(gradient);
+        ASSERT_TRUE(pushed.ok()) << pushed.status();
+        ASSERT_TRUE(pushed->accepted) << pushed->message;
+        ASSERT_EQ(pushed->published, i + 1 == k);
+      }
+      for (size_t e = 0; e < m.size(); ++e) {
+        m[e] = 0.5f * m[e] + 0.5f * (sum[e] / static_cast<float>(k));
+        theta[e] = theta[e] - 0.125f * m[e];
+      }
+      ASSERT_TRUE(worker->Pull(&parameters).ok());
+      ASSERT_EQ(parameters, theta) << "k = " << k << ", cycle " << cycle;
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
 #include "server/kernels/arrival_scan.h"
+#include "server/kernels/convert.h"
 #include "server/kernels/payload_hash.h"
 
 namespace accrue {
@@ -26,7 +27,39 @@ T Await(Start start) {
   return future.get();
 }
 
+std::vector<std::byte> Encoded(const std::vector<float>& values,
+                               kernels::Encoding encoding) {
+  const auto count = static_cast<int64_t>(values.size());
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(count * kernels::EncodedBytes(encoding)));
+  kernels::Encode(values.data(), count, encoding, bytes.data());
+  return bytes;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() &&
+         (a.empty() ||
+          std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
 }  // namespace
+
+std::vector<float> Rounded(const std::vector<float>& values,
+                           kernels::Encoding encoding) {
+  std::vector<float> rounded(values.size());
+  kernels::Decode(Encoded(values, encoding).data(),
+                  static_cast<int64_t>(values.size()), encoding,
+                  rounded.data());
+  return rounded;
+}
+
+bool operator==(const StateImage& a, const StateImage& b) {
+  return SameBits(a.momentum, b.momentum) && SameBits(a.variance, b.variance) &&
+         SameBits(a.accumulation, b.accumulation) &&
+         SameBits(a.parameters, b.parameters) && a.cycles == b.cycles &&
+         a.version == b.version && a.folded_pushes == b.folded_pushes &&
+         a.sessions == b.sessions;
+}
 
 ModelSpec SimpleSpec(int64_t elems, int64_t k) {
   ModelSpec spec;
@@ -108,25 +141,28 @@ absl::Status Harness::Update(Model& model,
 
 std::unique_ptr<Push> Harness::NewPush(Model& model, const std::string& session,
                                        int64_t sequence,
-                                       const std::vector<float>& gradient) {
+                                       const std::vector<float>& gradient,
+                                       kernels::Encoding encoding) {
   auto push = std::make_unique<Push>();
   push->header.model = model.name();
   push->header.session_id = session;
   push->header.sequence = sequence;
+  push->header.encoding = encoding;
   if (auto newest = model.newest()) {
     push->header.version = newest->facts().version;
   }
-  const auto bytes = static_cast<int64_t>(gradient.size() * sizeof(float));
+  const std::vector<std::byte> payload = Encoded(gradient, encoding);
+  const auto bytes = static_cast<int64_t>(payload.size());
   push->header.payload_bytes = bytes;
-  push->payload = ByteChain::CopyOf(
-      absl::string_view(reinterpret_cast<const char*>(gradient.data()), bytes));
-  kernels::ArrivalScan scan(model.layout()->blocks(), kernels::Encoding::kF32);
-  scan.Update(reinterpret_cast<const std::byte*>(gradient.data()), bytes);
+  push->payload = ByteChain::CopyOf(absl::string_view(
+      reinterpret_cast<const char*>(payload.data()), payload.size()));
+  kernels::ArrivalScan scan(model.layout()->blocks(), encoding);
+  scan.Update(payload.data(), bytes);
   push->first_non_finite = scan.first_non_finite();
   push->max_abs = scan.finite() ? scan.max_abs() : 0;
   push->group_square_sums = scan.group_square_sums();
   kernels::PayloadHash hash;
-  hash.Update(reinterpret_cast<const std::byte*>(gradient.data()), bytes);
+  hash.Update(payload.data(), bytes);
   push->hash = hash.Digest();
   return push;
 }
@@ -185,6 +221,11 @@ StateImage Harness::Image(Model& model) {
   const ModelDescription description = model.Describe();
   image.version = description.version;
   image.folded_pushes = description.folded_pushes;
+  for (const SessionDescription& session : model.Sessions()) {
+    image.sessions.emplace_back(session.worker, session.id,
+                                session.last_sequence,
+                                session.pushes_this_version);
+  }
   return image;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,14 +27,21 @@ namespace accrue {
 // changed, lr 1.
 ModelSpec SimpleSpec(int64_t elems, int64_t k);
 
-// All of a model's state, for bitwise comparison.
+// What is left of `values` on the way through an encoding.
+std::vector<float> Rounded(const std::vector<float>& values,
+                           kernels::Encoding encoding);
+
+// All of a model's state that can be seen, for bitwise comparison: a zero and
+// a negative zero differ.
 struct StateImage {
   std::vector<float> momentum, variance, accumulation, parameters;
   std::vector<rule::CycleState> cycles;
   std::optional<Version> version;
   int64_t folded_pushes = 0;
-  bool operator==(const StateImage&) const = default;
+  // By worker: id, last sequence, pushes toward the quota.
+  std::vector<std::tuple<std::string, std::string, int64_t, int64_t>> sessions;
 };
+bool operator==(const StateImage& a, const StateImage& b);
 
 // An arrival that notes why it was aborted.
 class NotedArrival : public Arrival {
@@ -69,11 +77,12 @@ class Harness {
                                       std::optional<Version> version = {});
   absl::Status Update(Model& model, std::vector<HyperparameterUpdate> updates);
 
-  // A complete push of `gradient` in F32 against the newest version, scanned
-  // and hashed as ingest would.
-  std::unique_ptr<Push> NewPush(Model& model, const std::string& session,
-                                int64_t sequence,
-                                const std::vector<float>& gradient);
+  // A complete push of `gradient` against the newest version, scanned and
+  // hashed as ingest would.
+  std::unique_ptr<Push> NewPush(
+      Model& model, const std::string& session, int64_t sequence,
+      const std::vector<float>& gradient,
+      kernels::Encoding encoding = kernels::Encoding::kF32);
   // Begins and submits; the answer comes with the future.
   std::future<absl::StatusOr<PushOutcome>> Send(Model& model,
                                                 std::unique_ptr<Push> push);

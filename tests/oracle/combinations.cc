@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 
 namespace accrue::oracle {
@@ -105,6 +106,31 @@ Schedule MakeSchedule(Schedule::Kind kind) {
   return schedule;
 }
 
+// About the median norm of a group's vector that is `gain` times the
+// gradients' mean and has noise of this variance in every element. (The
+// squared norm's median is a tenth below its mean, which is what this takes.)
+double TypicalNorm(double gain, double variance) {
+  const double mean = gain * static_cast<double>(kGradientMean);
+  return std::sqrt(static_cast<double>(kGroupElems) * (mean * mean + variance));
+}
+
+// Of what clip_norm bounds, at its steady state with unit weights.
+//   CLASSIC: the mean of k gradients, noise 1/k.
+//   EMBEDDED: the sum over cycles j of b^j*(1-d) times such a mean, which is
+//     (1-d)/(1-b) of the gradients' mean and has noise (1-d)^2/(1-b^2)/k;
+//     adam's m/D is the same with d = b. PER_PUSH sums over pushes: k = 1. The
+//     sliding decays forget over a cycle what PER_CYCLE forgets at its start.
+double TypicalClippedNorm(const Combination& c, const RuleSpec& spec) {
+  const auto k = static_cast<double>(c.k);
+  if (c.clip == Clip::kModelNorm) return std::sqrt(2.0) * TypicalNorm(1, 1 / k);
+  if (c.buffering == Buffering::kClassic) return TypicalNorm(1, 1 / k);
+  const double b = spec.hyper.beta1;
+  const double d = c.optimizer == Optimizer::kSgd ? spec.hyper.dampening : b;
+  const double pushes = c.decay == Decay::kPerPush ? 1 : k;
+  return TypicalNorm((1 - d) / (1 - b),
+                     (1 - d) * (1 - d) / (1 - b * b) / pushes);
+}
+
 // Whether another combination says the same.
 bool IsRedundant(const Combination& c) {
   const bool sgd = c.optimizer == Optimizer::kSgd;
@@ -191,8 +217,10 @@ RuleSpec Combination::Rule() const {
   if (IsDampened(variant)) hyper.dampening = hyper.beta1;
   if (IsHalfDampened(variant)) hyper.dampening = 0.5;
   if (IsWeightDecay(variant)) hyper.weight_decay = 0.01;
-  if (clip == Clip::kNorm || clip == Clip::kModelNorm) hyper.clip_norm = 1.0;
-  if (clip == Clip::kPushNorm) hyper.clip_push_norm = 6.0;
+  if (clip == Clip::kNorm || clip == Clip::kModelNorm) {
+    hyper.clip_norm = TypicalClippedNorm(*this, spec);
+  }
+  if (clip == Clip::kPushNorm) hyper.clip_push_norm = TypicalNorm(1, 1);
   hyper.schedule = MakeSchedule(schedule);
   return spec;
 }
@@ -331,6 +359,16 @@ std::vector<Combination> PairwiseSubset(const std::vector<Combination>& from) {
     for (const uint16_t pair : pairs[best]) missing[pair] = false;
     subset.push_back(from[best]);
   }
+}
+
+std::string IdleClip(const Combination& combination, const Oracle& oracle) {
+  const bool idle =
+      combination.clip == Clip::kPushNorm
+          ? oracle.clipped_pushes() == 0
+          : combination.clip != Clip::kNone && oracle.clipped_updates() == 0;
+  if (!idle) return "";
+  return std::string(kClipNames[static_cast<size_t>(combination.clip)]) +
+         " has never clipped";
 }
 
 }  // namespace accrue::oracle

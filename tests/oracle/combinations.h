@@ -14,8 +14,14 @@
 
 #include "server/rule/cycle.h"
 #include "server/rule/rule_spec.h"
+#include "tests/oracle/oracle.h"
 
 namespace accrue::oracle {
+
+// The gradients that clips are made for, so that each bites now and then: as
+// many elements a group, normal with this mean and variance 1.
+inline constexpr int64_t kGroupElems = 5;
+inline constexpr float kGradientMean = 0.25f;
 
 struct Combination {
   // What clips. kModelNorm: clip_norm with clip_scope kModel.
@@ -77,6 +83,10 @@ std::vector<Combination> AllowedCombinations();
 // Some of `from`, in a fixed order, so that every pair of choices (of two
 // dimensions) that occurs in `from` occurs in the result.
 std::vector<Combination> PairwiseSubset(const std::vector<Combination>& from);
+
+// Empty if a run of `combination` clipped what it clips, at least once: a clip
+// that never bites shows nothing.
+std::string IdleClip(const Combination& combination, const Oracle& oracle);
 
 }  // namespace accrue::oracle
 

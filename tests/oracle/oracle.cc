@@ -42,6 +42,13 @@ Bounded Norm(const std::vector<Bounded>& x) {
   return {norm, std::sqrt(errors) + 0x1p-40 * norm};
 }
 
+std::vector<double> Errors(const std::vector<Bounded>& x) {
+  std::vector<double> errors;
+  errors.reserve(x.size());
+  for (const Bounded& element : x) errors.push_back(element.error);
+  return errors;
+}
+
 double Shrink(double bound, double norm) {
   return norm <= bound ? 1.0 : bound / norm;
 }
@@ -101,6 +108,7 @@ void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
     mult.error = 0x1p-23 * std::abs(mult.value);
     ++clipped_pushes_;
   }
+  const std::vector<double> errors = Errors(state.m);
   for (size_t e = 0; e < x.size(); ++e) {
     const Bounded g = mult * Number(x[e]);
     if (IsClassic(state.spec)) {
@@ -117,6 +125,34 @@ void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
       state.m[e] = state.m[e] + Number(plan.look_ahead->l2) * state.theta[e];
     }
   }
+  if (!IsClassic(state.spec)) {
+    TrackDistance(static_cast<double>(plan.push.keep1), errors, state);
+  }
+}
+
+void Oracle::TrackDistance(double keep, const std::vector<double>& errors,
+                           State& state) {
+  double squares = 0;
+  for (size_t e = 0; e < errors.size(); ++e) {
+    const double gained = state.m[e].error - keep * errors[e];
+    squares += gained * gained;
+  }
+  // Widened for the roundings of double.
+  state.m_distance =
+      (1 + 0x1p-40) * (keep * state.m_distance + std::sqrt(squares));
+}
+
+void Oracle::ClipMomentum(const Bounded& clip, State& state) {
+  double squares = 0;
+  for (Bounded& m : state.m) {
+    m = clip * m;
+    squares += m.value * m.value;
+  }
+  // The factor is rounded, and so is each product; 2^-40 as in Norm.
+  const double roundings = 2 * 0x1p-24 * (1 + 0x1p-10) + 0x1p-40;
+  state.m_distance +=
+      roundings * (std::sqrt(squares) + state.m_distance) + 0x1p-140;
+  for (Bounded& m : state.m) m.error = std::min(m.error, state.m_distance);
 }
 
 void Oracle::End(const std::vector<Ending>& endings) {
@@ -156,12 +192,15 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
                     State& state) {
   const rule::UpdateScalars& u = plan.update;
   const bool clips = u.clip_norm > 0;
+  const bool classic = plan.buffer_fold.has_value();
+  if (clips && !classic) ClipMomentum(clip, state);
+  const std::vector<double> errors = Errors(state.m);
   for (size_t e = 0; e < state.theta.size(); ++e) {
     Bounded& theta = state.theta[e];
     Bounded& next = state.next[e];
     Bounded& m = state.m[e];
     Bounded& v = state.v[e];
-    if (plan.buffer_fold.has_value()) {
+    if (classic) {
       Bounded g = Number(plan.buffer_fold->mean) * state.a[e];
       if (clips) g = clip * g;
       if (plan.buffer_fold->grad_l2 != 0) {
@@ -174,8 +213,6 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
       if (plan.look_ahead.has_value() && plan.look_ahead->l2 != 0) {
         m = m + Number(plan.look_ahead->l2) * theta;
       }
-    } else if (clips) {
-      m = clip * m;
     }
     if (IsAdaptive(state.spec)) {
       const Bounded v_hat = v * Number(u.inv_mass2);
@@ -193,6 +230,7 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
     }
     theta = next;
   }
+  if (!classic) TrackDistance(1, errors, state);
 }
 
 void Oracle::Close() {

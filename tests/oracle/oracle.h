@@ -74,6 +74,8 @@ class Oracle {
     rule::RuleSpec spec;
     rule::CycleState cycle;
     std::vector<Bounded> theta, next, m, v, a;
+    // Euclidean distance that a float m may have from m; embedded.
+    double m_distance = 0;
   };
   // What ends a cycle of one group.
   struct Ending {
@@ -85,6 +87,11 @@ class Oracle {
             rule::PushPlan& plan);
   void End(const std::vector<Ending>& endings);
   void Update(const rule::ClosePlan& plan, const Bounded& clip, State& state);
+  // After m <- keep*m + ...: what its elements' errors have gained by that is
+  // what the distance gains. `errors`: theirs before.
+  static void TrackDistance(double keep, const std::vector<double>& errors,
+                            State& state);
+  static void ClipMomentum(const Bounded& clip, State& state);
 
   std::vector<State> at_;
   int64_t clipped_updates_ = 0, clipped_pushes_ = 0;
