@@ -31,6 +31,13 @@ inline void AssertDenormalsKept() {
   std::abort();
 }
 
+// The same, once for each thread: for work that also runs on threads which are
+// not ours to start.
+inline void AssertDenormalsKeptHere() {
+  static thread_local const bool checked = (AssertDenormalsKept(), true);
+  static_cast<void>(checked);
+}
+
 }  // namespace accrue
 
 #endif  // ACCRUE_SERVER_BASE_FLOAT_ENV_H_

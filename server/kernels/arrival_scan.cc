@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "server/base/float_env.h"
 #include "server/kernels/convert.h"
 
 namespace accrue::kernels {
@@ -21,6 +22,7 @@ ArrivalScan::ArrivalScan(std::shared_ptr<const BlockMap> blocks,
       group_sums_(blocks_->group_elems.size()) {}
 
 void ArrivalScan::Update(const std::byte* data, int64_t size) {
+  AssertDenormalsKeptHere();
   const int64_t element_bytes = EncodedBytes(encoding_);
   if (cut_bytes_ > 0) {
     const int64_t missing = std::min(size, element_bytes - cut_bytes_);

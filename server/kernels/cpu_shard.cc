@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/float_env.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/chunk_walk.h"
 #include "server/kernels/shard.h"
@@ -161,6 +162,7 @@ void CpuShard::RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
   const int64_t visits =
       blocks_->elems * (static_cast<int64_t>(run->pass.payloads.size()) + 1);
   if (visits <= kInlineVisits) {
+    AssertDenormalsKeptHere();
     for (const Chunk& chunk : chunks_) (this->*body)(*run, chunk);
     then();
     return;

@@ -43,6 +43,7 @@ void AddPush(const std::vector<rule::RuleSpec>& rules,
   item.outcome.folded_pushes = batch.folded_pushes;
   for (size_t g = 0; g < rules.size(); ++g) {
     facts.norm = std::sqrt(push->group_square_sums[g]) / header.scale;
+    const int64_t came = batch.cycles[g].since_update + header.micro_steps;
     rule::PushPlan plan = rule::PlanPush(rules[g], facts, batch.cycles[g]);
     kernels::GroupPass& group = batch.pass.groups[g];
     group.pushes.push_back(plan.push);
@@ -56,7 +57,7 @@ void AddPush(const std::vector<rule::RuleSpec>& rules,
     if (plan.update.has_value()) {
       group.update = plan.update;
       batch.updated.push_back(static_cast<int32_t>(g));
-      batch.missing.push_back(0);
+      batch.missing.push_back(rules[g].update_every - came);
     }
     const rule::CycleState& cycle = batch.cycles[g];
     item.outcome.groups.push_back({cycle.updates, cycle.position, rules[g].k});
@@ -76,12 +77,12 @@ void AddClose(const std::vector<rule::RuleSpec>& rules, bool all,
   for (size_t g = 0; g < rules.size(); ++g) {
     rule::CycleState& cycle = batch.cycles[g];
     if (cycle.position == 0) continue;
-    const int64_t missing = rules[g].update_every - cycle.position;
-    if (!all && missing > nearest) {
+    if (!all && rules[g].update_every - cycle.position > nearest) {
       rule::SkipPushes(nearest, cycle);
-      batch.skipped = nearest;
       continue;
     }
+    // Those that earlier closes of other groups skipped are missing too.
+    const int64_t missing = rules[g].update_every - cycle.since_update;
     rule::ClosePlan plan = rule::PlanClose(rules[g], cycle);
     kernels::GroupPass& group = batch.pass.groups[g];
     group.look_ahead = plan.look_ahead;

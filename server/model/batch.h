@@ -30,8 +30,8 @@ struct Batch {
   kernels::Pass pass;                    // theta and next: the model's
   std::vector<int32_t> updated;          // groups that it updates
   std::vector<int32_t> looking_ahead;    // groups whose next it begins
-  std::vector<int64_t> missing;          // parallel to updated
-  int64_t skipped = 0;  // pushes counted as zero toward groups left open
+  // Parallel to updated: pushes of the cycle that never came.
+  std::vector<int64_t> missing;
 
   bool publishes() const { return !updated.empty(); }
 };

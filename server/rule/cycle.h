@@ -125,8 +125,10 @@ struct ClosePlan {
 PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
                   CycleState& state);
 
-// Ends an open cycle (position > 0) early: missing pushes count as zero
-// gradients (kEmbedded) or are left out of the mean (kClassic).
+// Ends an open cycle (position > 0) early. Missing pushes are zero gradients
+// under kPerCycle, which has divided by k already; under the other embedded
+// decays the cycle is as if it were shorter; under kClassic they are left out
+// of the mean.
 ClosePlan PlanClose(const RuleSpec& spec, CycleState& state);
 
 // Counts `pushes` absent pushes of an open cycle without ending it (0 <

@@ -1,12 +1,18 @@
 // The CPU's shards: on every instruction set at hand, on one thread and many.
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "hwy/targets.h"
 #include "server/base/work_pool.h"
 #include "server/device/device.h"
 #include "tests/conformance/shard_conformance.h"
+#include "tests/conformance/training_run.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace accrue::kernels {
 namespace {
@@ -51,6 +57,29 @@ INSTANTIATE_TEST_SUITE_P(Cpu, ShardConformance,
                          [](const testing::TestParamInfo<ShardBackend>& info) {
                            return info.param.name;
                          });
+
+#if defined(__x86_64__)
+// A small pass runs on whatever thread asks for it.
+TEST(CpuShardTest, AThreadThatFlushesDenormalsEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr unsigned kFlushAndZero = 0x8040;
+  ModelTraits model;
+  model.tensor_elems = {16};
+  model.tensor_groups = {0};
+  model.groups.resize(1);
+  TrainingRun run(model, 1);
+  Parameters parameters = run.RandomParameters();
+  const PassPlan plan = run.NextPass(1);
+  CpuShardMaker maker(0, 1);
+  auto shard = maker.Make(run.shard_options());
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  EXPECT_DEATH(std::thread([&] {
+                 _mm_setcsr(_mm_getcsr() | kFlushAndZero);
+                 (*shard)->Run(parameters.Bind(plan), [](auto) {});
+               }).join(),
+               "flushes denormals");
+}
+#endif
 
 }  // namespace
 }  // namespace accrue::kernels

@@ -5,12 +5,17 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/kernels/payloads.h"
 #include "tests/kernels/reference_pass.h"
 #include "tests/kernels/simd_targets.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace accrue::kernels {
 namespace {
@@ -155,6 +160,21 @@ TEST(ArrivalScanTest, DenormalsAndNegativeZerosCount) {
   EXPECT_EQ(scan.max_abs(), 0x1p-140);
   EXPECT_EQ(scan.group_square_sums()[0], 0x1p-298 + 0x1p-280);
 }
+
+#if defined(__x86_64__)
+// It runs on whatever thread the bytes come in on.
+TEST(ArrivalScanTest, AThreadThatFlushesDenormalsEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr unsigned kFlushAndZero = 0x8040;
+  ArrivalScan scan(std::make_shared<const BlockMap>(MakeBlockMap({1}, {0}, 1)),
+                   Encoding::kF32);
+  EXPECT_DEATH(std::thread([&] {
+                 _mm_setcsr(_mm_getcsr() | kFlushAndZero);
+                 scan.Update(nullptr, 0);
+               }).join(),
+               "flushes denormals");
+}
+#endif
 
 TEST(ArrivalScanTest, TheLargestFloatsSquaresDoNotOverflow) {
   const auto blocks =

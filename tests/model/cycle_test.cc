@@ -177,6 +177,38 @@ TEST(CycleTest, ATimeoutKeepsNestedCyclesNested) {
   EXPECT_THAT(harness.Parameters(*model), ElementsAre(-1, 0));
 }
 
+// The outer group counts it when it updates, by a push or by a close.
+TEST(CycleTest, APushSkippedInAnOuterCycleIsMissingFromIt) {
+  Harness harness;
+  ModelSpec spec = TwoGroups(2, 4);
+  spec.cycle_timeout = absl::Milliseconds(20);
+  auto model = harness.Make(spec);
+  const std::string a = harness.Open(*model, "a")->id;
+  const std::string b = harness.Open(*model, "b")->id;
+  auto push_and_time_out = [&](int64_t sequence) {
+    NextVersion next(*model);
+    EXPECT_TRUE(harness.PushNow(*model, a, sequence, {2, 4}).ok());
+    return next.Wait()->facts();
+  };
+  EXPECT_EQ(push_and_time_out(1).missing_pushes, 1);
+  std::future<absl::StatusOr<PushOutcome>> first, second;
+  {
+    const Hold hold(*model);  // no timeout may come between the two
+    first = harness.Send(*model, harness.NewPush(*model, a, 2, {2, 4}));
+    second = harness.Send(*model, harness.NewPush(*model, b, 1, {2, 4}));
+  }
+  ASSERT_TRUE(first.get().ok());
+  ASSERT_TRUE(second.get()->published);
+  EXPECT_THAT(model->newest()->facts().changed_groups, ElementsAre(0, 1));
+  EXPECT_EQ(model->newest()->facts().missing_pushes, 1);
+
+  push_and_time_out(3);
+  const Publication::Facts closed = push_and_time_out(4);
+  EXPECT_THAT(closed.changed_groups, ElementsAre(0, 1));
+  EXPECT_EQ(closed.missing_pushes, 2);
+  EXPECT_EQ(model->Describe().short_cycles, 4);
+}
+
 TEST(CycleTest, EndCycleClosesEveryGroup) {
   Harness harness;
   auto model = harness.Make(TwoGroups(2, 4));

@@ -61,6 +61,22 @@ bool operator==(const StateImage& a, const StateImage& b) {
          a.sessions == b.sessions;
 }
 
+StateImage Anonymous(StateImage image) {
+  if (image.version.has_value()) image.version->lineage.clear();
+  for (auto& session : image.sessions) std::get<1>(session).clear();
+  return image;
+}
+
+Hold::Hold(Model& model) {
+  std::promise<void> held;
+  const std::shared_future<void> released = released_.get_future().share();
+  model.Inspect([&held, released](auto&, auto&) {
+    held.set_value();
+    released.wait();
+  });
+  held.get_future().wait();
+}
+
 ModelSpec SimpleSpec(int64_t elems, int64_t k) {
   ModelSpec spec;
   spec.name = "m";

@@ -42,6 +42,9 @@ struct StateImage {
   std::vector<std::tuple<std::string, std::string, int64_t, int64_t>> sessions;
 };
 bool operator==(const StateImage& a, const StateImage& b);
+// Without what is random, a lineage and session ids: equal for two models that
+// have done the same.
+StateImage Anonymous(StateImage image);
 
 // An arrival that notes why it was aborted.
 class NotedArrival : public Arrival {
@@ -57,6 +60,17 @@ class NotedArrival : public Arrival {
  private:
   std::atomic<bool> aborted_{false};
   std::promise<absl::Status> promise_;
+};
+
+// Holds a model's executor up: what is sent while it lives is queued, and ready
+// together at its end.
+class Hold {
+ public:
+  explicit Hold(Model& model);
+  ~Hold() { released_.set_value(); }
+
+ private:
+  std::promise<void> released_;
 };
 
 class Harness {

@@ -2,6 +2,7 @@
 // below the transport.
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -229,56 +230,6 @@ TEST_F(PushTest, AWorkersShareOfACycleIsBounded) {
   EXPECT_THAT(model->Describe().pushed_workers, ElementsAre("a"));
   ASSERT_TRUE(harness_.PushNow(*model, b, 1, {1})->published);
   EXPECT_TRUE(harness_.PushNow(*model, a, 2, {1}).ok());
-}
-
-TEST_F(PushTest, PushesThatAreReadyTogetherGetTheAnswersOfOneByOne) {
-  // Bitwise, and the answers tell the order in which they were folded.
-  ModelSpec spec = SimpleSpec(3 * kernels::kBlockElems + 5, 4);
-  spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-  spec.groups[0].hyper = rule::Hyperparameters();
-  spec.max_staleness = -1;
-  const int64_t elems = 3 * kernels::kBlockElems + 5;
-  auto together = harness_.Make(spec, 0.5);
-  auto alone = harness_.Make(spec, 0.5);
-  constexpr int kWorkers = 8;
-  std::vector<std::string> sessions, others;
-  for (int w = 0; w < kWorkers; ++w) {
-    sessions.push_back(harness_.Open(*together, std::to_string(w))->id);
-    others.push_back(harness_.Open(*alone, std::to_string(w))->id);
-  }
-  std::vector<std::vector<float>> gradients(kWorkers);
-  for (int w = 0; w < kWorkers; ++w) {
-    for (int64_t i = 0; i < elems; ++i) {
-      gradients[w].push_back(std::sin(static_cast<float>(i * (w + 1))));
-    }
-  }
-  for (int64_t round = 1; round <= 3; ++round) {
-    std::vector<std::future<absl::StatusOr<PushOutcome>>> futures;
-    for (int w = 0; w < kWorkers; ++w) {
-      futures.push_back(harness_.Send(
-          *together,
-          harness_.NewPush(*together, sessions[w], round, gradients[w])));
-    }
-    std::map<int64_t, std::pair<int, PushOutcome>> order;
-    for (int w = 0; w < kWorkers; ++w) {
-      absl::StatusOr<PushOutcome> answer = futures[w].get();
-      ASSERT_TRUE(answer.ok()) << answer.status();
-      order[answer->folded_pushes] = {w, *answer};
-    }
-    ASSERT_EQ(order.size(), kWorkers);
-    for (const auto& [t, folded] : order) {
-      const auto& [w, outcome] = folded;
-      auto answer = harness_.PushNow(*alone, others[w], round, gradients[w]);
-      ASSERT_TRUE(answer.ok()) << answer.status();
-      EXPECT_EQ(answer->folded_pushes, t);
-      EXPECT_EQ(answer->published, outcome.published);
-      EXPECT_EQ(answer->version.number, outcome.version.number);
-      EXPECT_EQ(answer->groups[0].position, outcome.groups[0].position);
-    }
-  }
-  StateImage a = harness_.Image(*together), b = harness_.Image(*alone);
-  a.version->lineage = b.version->lineage;
-  EXPECT_EQ(a, b);
 }
 
 TEST_F(PushTest, ASecondStreamOfTheSameSequenceReplacesAnIncompleteFirst) {

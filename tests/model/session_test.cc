@@ -41,21 +41,16 @@ TEST(SessionTest, ANewSessionOfANameFencesTheOlderOne) {
 
 TEST(SessionTest, QueuedPushesOfAFencedSessionFoldFirst) {
   Harness harness(1);
-  // Large enough to go through the pool, where a step can be held up.
-  auto model = harness.Make(SimpleSpec(2 * kernels::kBlockElems, 4));
+  auto model = harness.Make(SimpleSpec(1, 4));
   const std::string old = harness.Open(*model, "a")->id;
-  std::promise<void> entered, release;
-  model->Inspect([&](auto&, auto&) {
-    entered.set_value();
-    release.get_future().wait();
-  });
-  entered.get_future().wait();
-  const std::vector<float> ones(2 * kernels::kBlockElems, 1.0f);
-  auto queued = harness.Send(*model, harness.NewPush(*model, old, 1, ones));
+  std::future<absl::StatusOr<PushOutcome>> queued;
   std::promise<absl::StatusOr<OpenedSession>> opened;
-  model->OpenSession(
-      "a", "", [&](auto session) { opened.set_value(std::move(session)); });
-  release.set_value();
+  {
+    const Hold hold(*model);
+    queued = harness.Send(*model, harness.NewPush(*model, old, 1, {1}));
+    model->OpenSession(
+        "a", "", [&](auto session) { opened.set_value(std::move(session)); });
+  }
   EXPECT_TRUE(queued.get().ok());
   ASSERT_TRUE(opened.get_future().get().ok());
   EXPECT_EQ(model->Describe().folded_pushes, 1);
