@@ -1,5 +1,6 @@
 // ChunkWalk: takes blocks through a pass on one CPU thread, tile by tile.
 //
+// Symbols.   j: pushes of the pass; p: one of them, base 0; m, v, a: tile.h.
 // Memory.    gradients are read in place where a tile's elements are floats
 //            that lie in one span of the payload; else they are gathered and
 //            widened in a scratch array that stays in the core's first cache.

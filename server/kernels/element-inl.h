@@ -6,6 +6,8 @@
 //                    vector of floats that does the same in every lane.
 // and has made rule/cycle.h's structs visible as rule::.
 //
+// Symbols.  m, v: moments; a: accumulation buffer; g: gradient; theta:
+//           parameter; one element of each. D2: mass of v [rule/cycle.h].
 // Numerics. Every operator rounds once, to nearest, in float: no contraction,
 //           no reassociation. bit_exact_cpu_gpu.
 // No include guard: a source that is compiled for several SIMD targets includes

@@ -4,6 +4,7 @@
 // A pass folds j pushes into every touched group in one reading and writing
 // of the moments, and ends, where the cycle ends, in the update step.
 //
+// Symbols.    j: pushes of a pass; m, v: moments; theta: parameters.
 // Equation.   rule/cycle.h, per element; pushes in order, each rounding as if
 //             it were folded alone.
 // Memory.     m, v (adaptive) and the accumulation buffer (classic) belong to

@@ -2,6 +2,8 @@
 // first cache while a pass goes over it.
 //
 // Equation.  rule/cycle.h, per element, in the order given there.
+// Symbols.   m, v: moments; a: accumulation buffer; theta: published, next: new
+//            parameters; x: a push's payload as floats.
 // Shapes.    every array: [size], contiguous; any alignment.
 // Memory.    host; the arrays do not overlap.
 // Numerics.  bit_exact_cpu_gpu: the same expressions for every element, at a

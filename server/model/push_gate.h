@@ -1,4 +1,5 @@
-// PushGate: whether a push may be folded, by protocol.md's table of errors.
+// PushGate: whether a push may be folded, or for which of the reasons in
+// proto/accrue/v1/error.proto it may not.
 //
 // The same judgement is passed twice: early on the header alone, to spare the
 // payload's way, and finally by the executor at the moment of the fold.

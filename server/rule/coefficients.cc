@@ -109,7 +109,7 @@ double L2Coefficient(const MomentRule& rule, int64_t pushes) {
 bool MomentIsAccumulator(const RuleSpec& spec) {
   return spec.optimizer == Optimizer::kSgd &&
          spec.buffering == Buffering::kEmbedded && spec.hyper.beta1 == 0.0 &&
-         spec.k > 1;
+         EffectiveDecay(spec) == Decay::kPerCycle && spec.k > 1;
 }
 
 }  // namespace accrue::rule

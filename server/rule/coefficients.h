@@ -6,7 +6,7 @@
 //              kPerPush        b             b             1-d
 //              kSliding        B             B             (1-d)/k
 //              kSlidingExact   B             B             (1-B)*(1-d)/(1-b)
-//            kSliding: B = 1-(1-b)/k [article.md eq. 33]; kSlidingExact:
+//            kSliding: B = 1-(1-b)/k [article, eq. 33]; kSlidingExact:
 //            B = b^(1/k). A push of n micro-steps counts as n pushes of their
 //            mean: kPerCycle gain*n; the others keep^n and
 //            gain*(1 + keep + ... + keep^(n-1)).
@@ -64,7 +64,9 @@ Coefficients PushCoefficients(const MomentRule& rule, bool first,
 double L2Coefficient(const MomentRule& rule, int64_t pushes);
 
 // True where m holds nothing but the cycle's gradients: sgd with b = 0, k > 1,
-// embedded. The memory report then counts m as an accumulation buffer.
+// embedded, kPerCycle. (At b = 0 kPerPush holds the last gradient only, and
+// kSliding remembers earlier cycles.) The memory report then counts m as an
+// accumulation buffer.
 bool MomentIsAccumulator(const RuleSpec& spec);
 
 }  // namespace accrue::rule

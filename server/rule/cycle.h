@@ -3,8 +3,11 @@
 //
 // Equation.  m <- keep1*m + gain1*g,  v <- keep2*v + gain2*g^2, and on the
 //            cycle's last push  theta' <- theta - lr(u)*direction(m, v)
-//            [rule.md; article.md eq. 9, 12, 13, 25-27, 33].
-// Symbols.   i: position in the cycle, pushes, base 0. n: micro_steps.
+//            [README, "The rule"; article, eq. 9, 12, 13, 25-27, 33].
+// Symbols.   theta: parameters; m, v: first, second moment; a: accumulation
+//            buffer; g: gradient; x: as it was sent; one element of each. k:
+//            accumulation count. b: beta1. d: dampening. i: position in the
+//            cycle, pushes, base 0. n: micro_steps.
 //            w: weight/nominal_weight. u: updates so far. s: pushes folded
 //            since the last update. D1, D2: the mass really folded,
 //            D <- keep*D + gain*w, with the article's gain for v.

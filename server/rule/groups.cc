@@ -64,16 +64,15 @@ std::string ValidateGroups(const std::vector<RuleSpec>& groups, bool nested) {
 
 bool MicroStepsAllowed(const std::vector<RuleSpec>& groups, int64_t micro_steps,
                        std::string* why) {
-  std::ostringstream out;
   if (micro_steps < 1) {
-    out << "micro_steps: " << micro_steps << ", want at least 1";
-    *why = out.str();
+    *why = "micro_steps: " + std::to_string(micro_steps) + ", want at least 1";
     return false;
   }
   for (const RuleSpec& group : groups) {
     if (group.k % micro_steps == 0 && group.update_every % micro_steps == 0) {
       continue;
     }
+    std::ostringstream out;  // here, since every push comes by
     out << "micro_steps: " << micro_steps
         << " must divide every group's k and update_every: got k = " << group.k
         << ", update_every = " << group.update_every;

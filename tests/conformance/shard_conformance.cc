@@ -249,7 +249,7 @@ TEST_P(ShardConformance, ANormAtItsBoundIsNotClipped) {
   }
 }
 
-// rule.md, statement 2: with k = 1 there is nothing to accumulate.
+// README, "Accuracy": with k = 1 there is nothing to accumulate.
 TEST_P(ShardConformance, ClassicOfOnePushIsEmbedded) {
   for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam}) {
     for (const bool nesterov : {false, true}) {

@@ -1,4 +1,4 @@
-// What a push may and may not do to a model: protocol.md's table of errors,
+// What a push may and may not do to a model: proto/accrue/v1/error.proto,
 // below the transport.
 #include <cmath>
 #include <limits>

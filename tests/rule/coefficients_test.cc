@@ -243,6 +243,11 @@ TEST(CoefficientsTest, SgdWithoutMomentumUsesMAsAnAccumulator) {
   spec.buffering = Buffering::kClassic;
   EXPECT_FALSE(MomentIsAccumulator(spec)) << "it has a buffer of its own";
   spec.buffering = Buffering::kEmbedded;
+  spec.decay = Decay::kPerPush;
+  EXPECT_FALSE(MomentIsAccumulator(spec)) << "the last gradient only";
+  spec.decay = Decay::kSliding;
+  EXPECT_FALSE(MomentIsAccumulator(spec)) << "earlier cycles too";
+  spec.decay = Decay::kPerCycle;
   spec.optimizer = Optimizer::kAdam;
   EXPECT_FALSE(MomentIsAccumulator(spec));
 }

@@ -45,8 +45,8 @@ TEST(MassTest, IsOneMinusTheProductOfKeeps) {
 }
 
 // Eq. 27 at updates: 1 - b^(t/k) for PER_CYCLE, 1 - b^t for PER_PUSH, where
-// the article's floor(t/k) would be wrong (errata). Up to the narrowing of
-// the keeps: t powers of 2^-25 relative.
+// the article's floor(t/k) would be wrong (README, "The rule"). Up to the
+// narrowing of the keeps: t powers of 2^-25 relative.
 TEST(MassTest, CountsDecaysNotPushes) {
   const int64_t k = 4;
   for (const Decay decay : {Decay::kPerCycle, Decay::kPerPush}) {
