@@ -32,7 +32,7 @@ using testing::UnorderedElementsAre;
 constexpr char kModel[] = "m";
 constexpr int kWorkers = 4;
 constexpr int kElements = 1000;
-constexpr int kVersions = 12;
+constexpr int kVersions = 8;
 // The victim has pushed toward all versions up to this one.
 constexpr int kLastOfVictim = 4;
 
