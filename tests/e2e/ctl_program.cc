@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -139,7 +140,7 @@ bool Program::AwaitGroupGone() const {
   const absl::Time deadline = absl::Now() + kPatience;
   while (!GroupIsGone()) {
     if (absl::Now() >= deadline) return false;
-    poll(nullptr, 0, /*timeout=*/1);
+    std::this_thread::yield();
   }
   return true;
 }
