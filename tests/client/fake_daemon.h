@@ -1,5 +1,6 @@
-// FakeDaemon: a daemon for the SDK's tests: sessions and sequences as the
-// protocol has them, "folding" that only remembers, and a script of faults.
+// FakeDaemon: a daemon for the SDK's tests: sessions and sequences as
+// proto/accrue/v1/worker_service.proto has them, "folding" that only remembers,
+// and a script of faults.
 //
 // Threading. safe
 

@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -29,12 +28,13 @@ std::string PathOf(const std::string& program) {
 
 // Only what is safe between fork and exec.
 [[noreturn]] void Execute(const char* path, char* const* arguments, int in_fd,
-                          int out_fd, int err_fd) {
+                          int out_fd, int err_fd, int alive_fd) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   dup2(in_fd, STDIN_FILENO);
   dup2(out_fd, STDOUT_FILENO);
   dup2(err_fd, STDERR_FILENO);
+  fcntl(alive_fd, F_SETFD, 0);  // survives exec
   execv(path, arguments);
   _exit(kExecFailed);
 }
@@ -60,17 +60,20 @@ std::unique_ptr<Program> Program::Start(
   const int in_fd = InputFile(input);
   const int err_fd = memfd_create("err", MFD_CLOEXEC);
   int out_fds[2];
-  if (pipe2(out_fds, O_CLOEXEC) != 0) {
+  int alive_fds[2];
+  if (pipe2(out_fds, O_CLOEXEC) != 0 || pipe2(alive_fds, O_CLOEXEC) != 0) {
     ADD_FAILURE() << "pipe2 failed";
     return nullptr;
   }
-  std::unique_ptr<Program> program(new Program(out_fds[0], err_fd));
+  std::unique_ptr<Program> program(
+      new Program(out_fds[0], err_fd, alive_fds[0]));
   program->pid_ = fork();
   if (program->pid_ == 0) {
-    Execute(path.c_str(), argv.data(), in_fd, out_fds[1], err_fd);
+    Execute(path.c_str(), argv.data(), in_fd, out_fds[1], err_fd, alive_fds[1]);
   }
   close(in_fd);
   close(out_fds[1]);
+  close(alive_fds[1]);
   if (program->pid_ < 0) {
     ADD_FAILURE() << "fork failed";
     return nullptr;
@@ -84,6 +87,7 @@ Program::~Program() {
   if (pid_ > 0) kill(-pid_, SIGKILL);
   if (pid_ > 0 && !exit_.has_value()) waitpid(pid_, nullptr, 0);
   close(out_fd_);
+  close(alive_fd_);
   close(err_fd_);
 }
 
@@ -136,13 +140,11 @@ bool Program::GroupIsGone() const {
   return kill(-pid_, 0) != 0 && errno == ESRCH;
 }
 
-bool Program::AwaitGroupGone() const {
-  const absl::Time deadline = absl::Now() + kPatience;
-  while (!GroupIsGone()) {
-    if (absl::Now() >= deadline) return false;
-    std::this_thread::yield();
-  }
-  return true;
+bool Program::AwaitAllGone() const {
+  // Nobody writes to it: it ends when the last of them does.
+  pollfd waited = {.fd = alive_fd_, .events = POLLIN, .revents = 0};
+  return poll(&waited, 1,
+              static_cast<int>(absl::ToInt64Milliseconds(kPatience))) == 1;
 }
 
 std::string Program::err() const {

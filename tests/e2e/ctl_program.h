@@ -42,16 +42,18 @@ class Program {
   // Waits for its end, and for everybody who holds its standard output: the
   // exit code, or minus the signal that killed it. None if time is over.
   std::optional<int> AwaitExit();
-  // Whether no process of its group is left. / Waits for that.
+  // Whether no process of its group is left.
   bool GroupIsGone() const;
-  bool AwaitGroupGone() const;
+  // Waits until nothing runs that it has started, however far down.
+  bool AwaitAllGone() const;
 
   // So far.
   const std::string& out() const { return out_; }
   std::string err() const;
 
  private:
-  Program(int out_fd, int err_fd) : out_fd_(out_fd), err_fd_(err_fd) {}
+  Program(int out_fd, int err_fd, int alive_fd)
+      : out_fd_(out_fd), err_fd_(err_fd), alive_fd_(alive_fd) {}
 
   // Reads more output, waiting for it; false at its end or the deadline.
   bool Read(absl::Time deadline);
@@ -59,6 +61,7 @@ class Program {
   pid_t pid_ = -1;
   const int out_fd_;
   const int err_fd_;
+  const int alive_fd_;  // a pipe that it and all its children keep open
   std::string out_;
   bool out_ended_ = false;
   std::optional<int> exit_;

@@ -89,7 +89,7 @@ TEST_F(QuickstartTest, KilledItLeavesNothingRunning) {
   ASSERT_TRUE(quickstart->AwaitOutput("epoch 1/1000"));
   quickstart->Signal(SIGKILL);
   EXPECT_EQ(quickstart->AwaitExit(), -SIGKILL);
-  EXPECT_TRUE(quickstart->AwaitGroupGone());
+  EXPECT_TRUE(quickstart->AwaitAllGone());
 }
 
 TEST_F(QuickstartTest, AMissingCompilerIsNamed) {
