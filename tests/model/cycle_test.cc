@@ -202,6 +202,7 @@ TEST(CycleTest, APushSkippedInAnOuterCycleIsMissingFromIt) {
   EXPECT_THAT(model->newest()->facts().changed_groups, ElementsAre(0, 1));
   EXPECT_EQ(model->newest()->facts().missing_pushes, 1);
 
+  harness.Image(*model);  // a turn of the executor: that news is out
   push_and_time_out(3);
   const Publication::Facts closed = push_and_time_out(4);
   EXPECT_THAT(closed.changed_groups, ElementsAre(0, 1));
