@@ -146,4 +146,10 @@ const std::byte* ChainReader::Contiguous(int64_t offset, int64_t size,
   return scratch;
 }
 
+int64_t ChainReader::RunBytes(int64_t offset) {
+  Seek(offset);
+  const ByteChain::Span& span = spans_[hint_];
+  return span.start + span.size - offset;
+}
+
 }  // namespace accrue

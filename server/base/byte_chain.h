@@ -87,6 +87,9 @@ class ChainReader {
   // which has room for `size`. Valid as long as both. Size 0 gives `scratch`.
   const std::byte* Contiguous(int64_t offset, int64_t size, std::byte* scratch);
 
+  // How many bytes from `offset` on, which lies in the chain, one span holds.
+  int64_t RunBytes(int64_t offset);
+
  private:
   void Seek(int64_t offset);
 

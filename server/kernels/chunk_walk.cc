@@ -44,9 +44,10 @@ void ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
                              ? 0
                              : static_cast<int64_t>(group.pushes.size());
   std::array<const float*, kFusedPushes> x;
-  for (int64_t begin = 0; begin < block.size; begin += kTileElems) {
-    TileArrays arrays =
-        Arrays(block, begin, std::min(kTileElems, block.size - begin));
+  int64_t size;
+  for (int64_t begin = 0; begin < block.size; begin += size) {
+    size = TileSize(pushes, block.offset + begin, block.size - begin);
+    TileArrays arrays = Arrays(block, begin, size);
     arrays.x = x.data();
     TileScalars scalars = Scalars(group);
     scalars.clip = clip;
@@ -64,6 +65,22 @@ void ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
       if (!IsClassic(group)) scalars.look_ahead = nullptr;
     } while (p < pushes);
   }
+}
+
+// A tile ends where a gradient's span does, and the next is just large enough
+// to bridge the gap: gathering a whole tile would be a copy of it.
+int64_t ChunkWalk::TileSize(int64_t pushes, int64_t offset, int64_t left) {
+  int64_t size = std::min(kTileElems, left);
+  for (int64_t p = 0; p < pushes; ++p) {
+    const Encoding encoding = pass_.payloads[static_cast<size_t>(p)].encoding;
+    if (encoding != Encoding::kF32) continue;  // is copied in any case
+    const int64_t element_bytes = EncodedBytes(encoding);
+    const int64_t run =
+        readers_[static_cast<size_t>(p)].RunBytes(offset * element_bytes) /
+        element_bytes;
+    size = std::min(size, std::max(run, kBridgeElems));
+  }
+  return size;
 }
 
 double ChunkWalk::ClippedSquares(const Block& block) const {

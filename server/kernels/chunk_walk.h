@@ -2,8 +2,9 @@
 //
 // Symbols.   j: pushes of the pass; p: one of them, base 0; m, v, a: tile.h.
 // Memory.    gradients are read in place where a tile's elements are floats
-//            that lie in one span of the payload; else they are gathered and
-//            widened in a scratch array that stays in the core's first cache.
+//            that lie in one span of the payload, and tiles are cut so that
+//            nearly all do; else they are gathered and widened in a scratch
+//            array that stays in the core's first cache.
 // Numerics.  bit_exact_cpu_gpu.
 // Threading. compatible; walks of different blocks may run at the same time.
 //            Never blocks.
@@ -47,7 +48,12 @@ class ChunkWalk {
   // of each even where all of them begin at the same offset in a page.
   static constexpr int64_t kTileElems = 2048;
   static constexpr int64_t kFusedPushes = 4;
+  // Elements of a tile across the end of a payload's span: a turn of the loop.
+  static constexpr int64_t kBridgeElems = 64;
 
+  // Of the tile that begins at `offset`, with `left` elements of its block to
+  // go and `pushes` to fold.
+  int64_t TileSize(int64_t pushes, int64_t offset, int64_t left);
   TileArrays Arrays(const Block& block, int64_t begin, int64_t size) const;
   // Elements [offset, offset + size) of push p, as floats, perhaps in a slot
   // of the scratch.

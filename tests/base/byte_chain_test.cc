@@ -201,6 +201,15 @@ TEST(ChainReaderTest, ReadsWithinASpanWithoutACopy) {
   EXPECT_EQ(reader.Contiguous(3, 2, scratch), scratch);
 }
 
+TEST(ChainReaderTest, ARunEndsWithItsSpan) {
+  const auto sources = Sources({4, 6});
+  const ByteChain chain = Chain(sources);
+  ChainReader reader(chain);
+  for (int64_t offset = 9; offset >= 0; --offset) {
+    EXPECT_EQ(reader.RunBytes(offset), offset < 4 ? 4 - offset : 10 - offset);
+  }
+}
+
 TEST(ChainReaderTest, EveryRangeReadsAsOneArray) {
   const auto sources = Sources(kSizes);
   const std::string flat = Flat(sources);
