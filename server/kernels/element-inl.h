@@ -25,6 +25,16 @@ ACCRUE_ELEMENT N FoldVariance(float keep, float gain, N g, N v) {
   return N(keep) * v + N(gain) * (g * g);
 }
 
+// Both with keep = 1, whose product is exact: the same bits for less.
+template <class N>
+ACCRUE_ELEMENT N AddMomentum(float gain, N g, N m) {
+  return m + N(gain) * g;
+}
+template <class N>
+ACCRUE_ELEMENT N AddVariance(float gain, N g, N v) {
+  return v + N(gain) * (g * g);
+}
+
 // a <- first ? weight*g : a + weight*g.
 template <class N>
 ACCRUE_ELEMENT N Accumulate(const rule::PushScalars& push, N g, N a) {

@@ -27,6 +27,7 @@ int32_t AddOne(const float* x, float scale, double& lane) {
 }
 
 // x[0 .. rows*kLanes), beginning in lane 0: element i of each row is lane i's.
+template <bool kScaled>
 int32_t AddRows(const float* x, int64_t rows, float scale, double* lanes) {
   const hn::ScalableTag<double> dd;
   const hn::Rebind<float, decltype(dd)> df;
@@ -47,8 +48,11 @@ int32_t AddRows(const float* x, int64_t rows, float scale, double* lanes) {
     for (int i = 0; i < kVectors; ++i) {
       const auto value = LoadAny(df, x + i * kWidth);
       max_bits = hn::Max(max_bits, hn::And(hn::BitCast(di, value), magnitude));
-      const auto scaled = hn::PromoteTo(dd, hn::Mul(scale_lanes, value));
-      sums[i] = hn::Add(sums[i], hn::Mul(scaled, scaled));
+      const auto scaled =
+          hn::PromoteTo(dd, kScaled ? hn::Mul(scale_lanes, value) : value);
+      // The square of a float is exact in double: with or without a rounding
+      // between the product and the sum, the bits are the same.
+      sums[i] = hn::MulAdd(scaled, scaled, sums[i]);
     }
   }
   HWY_UNROLL(16)
@@ -68,7 +72,9 @@ int32_t AddSquares(const float* x, int64_t size, int64_t first, float scale,
   }
   const int64_t rows = (size - i) / kLanes;
   if (rows > 0) {
-    max_bits = std::max(max_bits, AddRows(x + i, rows, scale, lanes));
+    max_bits = std::max(
+        max_bits, scale == 1.0f ? AddRows<false>(x + i, rows, scale, lanes)
+                                : AddRows<true>(x + i, rows, scale, lanes));
     i += rows * kLanes;
   }
   for (; i < size; ++i) {

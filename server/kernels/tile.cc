@@ -31,16 +31,27 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
     if (!kVariant.update) next.Store(t.next + i);
   };
   const auto fold = [&](const auto& scalars, N g) HWY_ATTR {
+    // All but a cycle's first push, under the default decay.
+    if (scalars.keep1 == 1.0f && scalars.keep2 == 1.0f) {
+      m = AddMomentum(scalars.gain1, g, m);
+      if (kVariant.adaptive) v = AddVariance(scalars.gain2, g, v);
+      return;
+    }
     m = FoldMomentum(scalars.keep1, scalars.gain1, g, m);
     if (kVariant.adaptive) {
       v = FoldVariance(scalars.keep2, scalars.gain2, g, v);
     }
   };
+  // A product with 1 is exact: leaving it out changes no bit.
+  const auto gradient = [&](int64_t p) HWY_ATTR {
+    const N x = N::Load(t.x[p] + i);
+    return s.pushes[p].mult == 1.0f ? x : N(s.pushes[p].mult) * x;
+  };
 
   if (kVariant.fold && kVariant.classic) {
     if (s.push_count > 0 && !s.pushes[0].first) a = N::Load(t.a + i);
     for (int64_t p = 0; p < s.push_count; ++p) {
-      const N g = N(s.pushes[p].mult) * N::Load(t.x[p] + i);
+      const N g = gradient(p);
       a = Accumulate(s.pushes[p], g, a);
     }
     if (s.push_count > 0) a.Store(t.a + i);
@@ -48,7 +59,7 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
   if (kVariant.fold && !kVariant.classic) {
     look_ahead();
     for (int64_t p = 0; p < s.push_count; ++p) {
-      fold(s.pushes[p], N(s.pushes[p].mult) * N::Load(t.x[p] + i));
+      fold(s.pushes[p], gradient(p));
       if (p == 0 && s.look_ahead != nullptr) {
         m = AddL2(s.look_ahead->l2, theta(), m);
       }
