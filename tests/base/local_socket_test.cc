@@ -55,11 +55,10 @@ int SendBytes(int fd) {
 
 // The kernel answers with twice what it was given, and gives no more than
 // net.core.wmem_max.
-int Granted() {
+int Granted(int asked) {
   int pair[2];
   EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-  setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &kLocalSendBytes,
-             sizeof(kLocalSendBytes));
+  setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &asked, sizeof(asked));
   const int granted = SendBytes(pair[0]);
   close(pair[0]);
   close(pair[1]);
@@ -73,7 +72,7 @@ TEST(LocalSocketTest, LoopbackConnectionsAreFitted) {
     ASSERT_TRUE(connection.usable());
     for (const int end : {0, 1}) {
       FitLocalSendBuffer(connection.end(end));
-      EXPECT_EQ(SendBytes(connection.end(end)), Granted());
+      EXPECT_EQ(SendBytes(connection.end(end)), Granted(kLoopbackSendBytes));
     }
   }
 }
@@ -82,7 +81,7 @@ TEST(LocalSocketTest, UnixSocketsAreFitted) {
   int pair[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
   FitLocalSendBuffer(pair[0]);
-  EXPECT_EQ(SendBytes(pair[0]), Granted());
+  EXPECT_EQ(SendBytes(pair[0]), Granted(kUnixSendBytes));
   close(pair[0]);
   close(pair[1]);
 }
