@@ -7,6 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "accrue/client.h"
+#include "client/cpp/src/far_copy.h"
 #include "tests/client/fake_daemon.h"
 #include "tests/client/fixture.h"
 
@@ -41,6 +42,18 @@ TEST_F(PullTest, ChunksMayBeCutAnywhere) {
     EXPECT_EQ(tensors[1], Ramp(50'000, 1));
     EXPECT_EQ(tensors[3], Ramp(20, 50'001));
   }
+}
+
+// They are copied past the caches.
+TEST_F(PullTest, LargeParametersArriveWhole) {
+  const Model model = OpenModel();
+  const std::vector<float> want =
+      Ramp(static_cast<int64_t>(internal::kFarBytes / sizeof(float)) + 1);
+  daemon_.Publish(BytesOf(want));
+  daemon_.CutPullsInto({(1 << 20) + 3});
+  std::vector<float> flat(want.size());
+  ValueOf(model.Pull(&flat));
+  EXPECT_TRUE(flat == want);
 }
 
 TEST_F(PullTest, EncodingAndFilterAreAskedFor) {

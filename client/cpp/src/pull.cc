@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "accrue/v1/worker_service.pb.h"
 #include "client/cpp/src/convert.h"
+#include "client/cpp/src/far_copy.h"
 #include "client/cpp/src/raw_call.h"
 #include "client/cpp/src/retry.h"
 #include "server/base/status_macros.h"
@@ -108,8 +109,7 @@ class PullReceiver {
       const PayloadBuffer::Part part = into_.parts()[part_];
       const int64_t part_left = static_cast<int64_t>(part.size()) - part_start_;
       const int64_t copied = std::min(size, part_left);
-      if (!input->ReadRaw(part.data() + part_start_,
-                          static_cast<int>(copied))) {
+      if (!Copy(input, part.data() + part_start_, copied)) {
         return Malformed("half a chunk");
       }
       size -= copied;
@@ -121,6 +121,25 @@ class PullReceiver {
       }
     }
     return absl::OkStatus();
+  }
+
+  // The input's next bytes; false: it has not so many.
+  bool Copy(CodedInputStream* input, std::byte* to, int64_t size) const {
+    if (into_.size_bytes() < kFarBytes) {
+      return input->ReadRaw(to, static_cast<int>(size));
+    }
+    while (size > 0) {
+      const void* from;
+      int there = 0;
+      if (!input->GetDirectBufferPointer(&from, &there)) return false;
+      there = static_cast<int>(std::min<int64_t>(there, size));
+      FarCopy(to, static_cast<const std::byte*>(from),
+              static_cast<size_t>(there));
+      input->Skip(there);
+      to += there;
+      size -= there;
+    }
+    return true;
   }
 
   const PayloadBuffer& into_;
