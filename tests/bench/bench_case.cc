@@ -61,7 +61,9 @@ Timings MeasureInterleaved(double min_seconds, const std::function<void()>& run,
     baseline_seconds.push_back(SecondsOf(baseline));
     spent += seconds.back() + baseline_seconds.back();
   }
-  return {Median(std::move(seconds)), Median(std::move(baseline_seconds))};
+  const int64_t runs = kWarmUps + static_cast<int64_t>(seconds.size());
+  return {Median(std::move(seconds)), Median(std::move(baseline_seconds)),
+          runs};
 }
 
 }  // namespace accrue::bench

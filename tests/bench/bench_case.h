@@ -5,6 +5,7 @@
 #ifndef ACCRUE_TESTS_BENCH_BENCH_CASE_H_
 #define ACCRUE_TESTS_BENCH_BENCH_CASE_H_
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -48,6 +49,7 @@ double Median(std::vector<double> seconds);
 struct Timings {
   double seconds = 0;           // median of one run
   double baseline_seconds = 0;  // likewise
+  int64_t runs = 0;             // of each, unmeasured ones too
 };
 
 // Runs the two in turn, A B A B ..., so that both meet the same weather, for

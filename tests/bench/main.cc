@@ -15,7 +15,9 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/bench/bench_case.h"
-#include "tests/bench/worker_process.h"
+#include "tests/bench/peer_process.h"
+#include "tests/bench/raw_sockets.h"
+#include "tests/bench/worker_peer.h"
 
 namespace accrue::bench {
 namespace {
@@ -89,8 +91,10 @@ int Main(int argc, char** argv) {
 }  // namespace accrue::bench
 
 int main(int argc, char** argv) {
-  if (accrue::bench::IsWorkerProcess(argc, argv)) {
-    return accrue::bench::RunWorkerProcess(argv);
+  const auto peer = accrue::bench::PeerArguments(argc, argv);
+  if (!peer.empty()) {
+    return peer[0] == accrue::bench::kRawPeer ? accrue::bench::RunRawPeer(peer)
+                                              : accrue::bench::RunWorker(peer);
   }
   return accrue::bench::Main(argc, argv);
 }

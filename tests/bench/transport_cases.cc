@@ -13,7 +13,7 @@
 #include "tests/bench/bench_case.h"
 #include "tests/bench/empty_call.h"
 #include "tests/bench/raw_sockets.h"
-#include "tests/bench/worker_process.h"
+#include "tests/bench/worker_peer.h"
 #include "tests/e2e/daemon.h"
 
 namespace accrue::bench {
@@ -76,13 +76,25 @@ class Rig {
   client::Model model_;
 };
 
-std::vector<std::unique_ptr<WorkerProcess>> StartWorkers(const Rig& rig,
-                                                         int count,
-                                                         bool unsound) {
-  std::vector<std::unique_ptr<WorkerProcess>> workers;
+// The daemon has done what is being timed, no more and no less.
+void MustHaveFolded(const client::Model& model, int64_t pushes) {
+  const client::ModelDescription description = Must(model.Describe());
+  if (description.folded_pushes == pushes &&
+      description.version->number == pushes / kWorkers) {
+    return;
+  }
+  std::fprintf(stderr, "accrue_bench: %lld pushes folded, want %lld\n",
+               static_cast<long long>(description.folded_pushes),
+               static_cast<long long>(pushes));
+  std::exit(1);
+}
+
+std::vector<std::unique_ptr<PeerProcess>> StartWorkers(const Rig& rig,
+                                                       int count,
+                                                       WorkerTask task) {
+  std::vector<std::unique_ptr<PeerProcess>> workers;
   for (int w = 0; w < count; ++w) {
-    workers.push_back(
-        std::make_unique<WorkerProcess>(rig.target(), kElems, unsound));
+    workers.push_back(StartWorker(rig.target(), kElems, task));
   }
   return workers;
 }
@@ -95,47 +107,36 @@ BenchResult Rates(const Timings& timings, double bytes) {
 
 // A round is a cycle: k = 4 pushes over all workers together.
 BenchResult RunPush(const BenchOptions& options, Transport transport,
-                    int worker_count, bool fold) {
+                    int worker_count, WorkerTask task) {
   const Rig rig(options, transport, kElems, kWorkers);
-  const auto workers = StartWorkers(rig, worker_count, /*unsound=*/!fold);
-  // Each connection's own, as in different processes: senders that share one
-  // would find in the cache what another has just read.
-  const std::vector<std::vector<float>> gradients(
-      static_cast<size_t>(worker_count), std::vector<float>(kElems, 1e-3f));
-  std::vector<const std::byte*> sources;
-  for (const std::vector<float>& gradient : gradients) {
-    sources.push_back(reinterpret_cast<const std::byte*>(gradient.data()));
-  }
-  RawSockets raw(transport, worker_count, kBytes);
+  const auto workers = StartWorkers(rig, worker_count, task);
+  RawSockets raw(transport, RawTask::kSend, worker_count, kBytes);
   const int pushes = kWorkers / worker_count;
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
-        for (const auto& worker : workers) worker->StartPushes(pushes);
+        for (const auto& worker : workers) worker->Start(pushes);
         for (const auto& worker : workers) worker->Await();
       },
       [&] {
-        for (int i = 0; i < pushes; ++i) raw.Transfer(sources);
+        for (int i = 0; i < pushes; ++i) raw.Transfer();
       });
+  MustHaveFolded(rig.model(),
+                 task == WorkerTask::kPush ? timings.runs * kWorkers : 0);
   return Rates(timings, static_cast<double>(kWorkers) * kBytes);
 }
 
 BenchResult RunPull(const BenchOptions& options, Transport transport) {
   const Rig rig(options, transport, kElems, kWorkers);
-  const auto workers = StartWorkers(rig, kWorkers, /*unsound=*/false);
-  // All of one source, as readers of one publication.
-  const std::vector<float> source(kElems, 1e-3f);
-  RawSockets raw(transport, kWorkers, kBytes);
+  const auto workers = StartWorkers(rig, kWorkers, WorkerTask::kPull);
+  RawSockets raw(transport, RawTask::kReceive, kWorkers, kBytes);
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
-        for (const auto& worker : workers) worker->StartPull();
+        for (const auto& worker : workers) worker->Start();
         for (const auto& worker : workers) worker->Await();
       },
-      [&] {
-        raw.Transfer(std::vector<const std::byte*>(
-            kWorkers, reinterpret_cast<const std::byte*>(source.data())));
-      });
+      [&] { raw.Transfer(); });
   return Rates(timings, static_cast<double>(kWorkers) * kBytes);
 }
 
@@ -167,23 +168,23 @@ const RegisterCase kTcp({"push/tcp",
                          "raw connections",
                          [](const BenchOptions& options) {
                            return RunPush(options, Transport::kTcp, kWorkers,
-                                          /*fold=*/true);
+                                          WorkerTask::kPush);
                          }});
 const RegisterCase kUds({"push/uds", "the same over a Unix socket",
                          [](const BenchOptions& options) {
                            return RunPush(options, Transport::kUnix, kWorkers,
-                                          /*fold=*/true);
+                                          WorkerTask::kPush);
                          }});
 const RegisterCase kOne({"push/tcp/one", "one worker's cycles; a connection",
                          [](const BenchOptions& options) {
                            return RunPush(options, Transport::kTcp, 1,
-                                          /*fold=*/true);
+                                          WorkerTask::kPush);
                          }});
 const RegisterCase kNoFold({"push/tcp/nofold",
                             "pushes that are refused at their last element",
                             [](const BenchOptions& options) {
                               return RunPush(options, Transport::kTcp, kWorkers,
-                                             /*fold=*/false);
+                                             WorkerTask::kUnsoundPush);
                             }});
 const RegisterCase kPullTcp({"pull/tcp",
                              "four readers of 256 MiB over TCP; raw "
