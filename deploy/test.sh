@@ -86,6 +86,14 @@ run() {
   echo "== $preset: took $((SECONDS - start)) s"
 }
 
+# What was tried over gRPC: no one remembers it otherwise.
+show_combinations() {
+  local list=build/release/wire_oracle_combinations.txt
+  [ -s "$list" ] || return 0
+  echo "combinations compared with the oracle over gRPC: $(wc -l <"$list")"
+  cat "$list"
+}
+
 mkdir -p build
 if deploy/dependencies/install.sh --with-tests; then
   for preset in "${presets[@]}"; do run "$preset"; done
@@ -93,6 +101,7 @@ else
   failed=1
 fi
 
+show_combinations
 [ "${#skipped[@]}" -eq 0 ] || {
   echo "cases that skipped themselves: ${#skipped[@]}"
   printf '  %s\n' "${skipped[@]}"

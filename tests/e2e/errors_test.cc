@@ -1,4 +1,4 @@
-// What protocol.md's table of errors says of pushes and sessions, against the
+// What proto/accrue/v1/error.proto says of pushes and sessions, against the
 // real daemon, over every kind of state. After every refusal the model must go
 // on as if nothing had been sent.
 #include <cmath>

@@ -1,4 +1,4 @@
-// What protocol.md's table of errors says of a daemon that is busy, slow to be
+// What proto/accrue/v1/error.proto says of a daemon that is busy, slow to be
 // read from, or on its way out. Models go on as if nothing had been sent.
 #include <csignal>
 #include <memory>

@@ -191,9 +191,10 @@ struct ModelSpec {
   StalePolicy stale_policy = StalePolicy::kReject;
   // Pushes (micro-steps counted) of one worker toward one version; 0: no limit.
   int64_t max_pushes_per_worker = 0;
-  // A cycle ends by itself this long after its first push; unset: never.
+  // This long after the first push since a publication the next update takes
+  // place without the pushes that are missing to it; unset: never.
   std::optional<absl::Duration> cycle_timeout = {};
-  // cycle_timeout ends a cycle only once this many pushes are in; 1 if unset.
+  // cycle_timeout does so only once this many pushes are in; 1 if unset.
   std::optional<int64_t> min_pushes = {};
   // The weight that counts as 1; 1 if unset. Above 0.
   std::optional<double> nominal_weight = {};
