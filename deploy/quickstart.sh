@@ -30,7 +30,7 @@ for flag in "$@"; do
     --buffering=embedded | --buffering=classic) training_flags+=("$flag") ;;
     --workers=[1-9]* | --epochs=[1-9]* | --examples=[1-9]*)
       training_flags+=("$flag") ;;
-    --dataset=?*) dataset=${flag#--dataset=} ;;
+    --dataset=?*) dataset=$(realpath -m -- "${flag#--dataset=}") ;;
     --bin=?*) build=no bin=${flag#--bin=} ;;
     *)
       echo "usage: $0 [--buffering=embedded|classic] [--workers=N]" \

@@ -86,15 +86,16 @@ run() {
   echo "== $preset: took $((SECONDS - start)) s"
 }
 
-# What was tried over gRPC: no one remembers it otherwise.
+# What was compared with the oracle over gRPC: its test writes it down.
+combinations=build/release/wire_oracle_combinations.txt
 show_combinations() {
-  local list=build/release/wire_oracle_combinations.txt
-  [ -s "$list" ] || return 0
-  echo "combinations compared with the oracle over gRPC: $(wc -l <"$list")"
-  cat "$list"
+  [ -s "$combinations" ] || return 0
+  echo "compared with the oracle over gRPC:"
+  cat "$combinations"
 }
 
 mkdir -p build
+rm -f "$combinations"
 if deploy/dependencies/install.sh --with-tests; then
   for preset in "${presets[@]}"; do run "$preset"; done
 else

@@ -51,32 +51,16 @@ absl::Status Update(const Context& context, const UpdateFlags& flags) {
   return absl::OkStatus();
 }
 
-// Where cycles end by themselves faster than a request travels, there is little
-// to close.
-constexpr int kEndCycleAttempts = 5;
-
+// Of whatever version: where cycles end by themselves faster than a request
+// travels, a version that was looked up would have passed. The SDK repeats such
+// a request only where it knows that the first one closed nothing.
 absl::Status EndCycle(const Context& context, const std::string& name) {
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model, context.OpenModel(name));
-  ACCRUE_ASSIGN_OR_RETURN(const auto description, model.Describe());
-  std::optional<client::Version> version = description.version;
-  client::EndCycleResult result;
-  bool moved_on = true;
-  for (int i = 0; moved_on && i < kEndCycleAttempts; ++i) {
-    ACCRUE_ASSIGN_OR_RETURN(result, model.EndCycle(version));
-    moved_on = result.closed_groups.empty() && result.version != version;
-    version = result.version;
-  }
+  ACCRUE_ASSIGN_OR_RETURN(const auto result, model.EndCycle(std::nullopt));
   if (context.json()) {
     context.PrintJson({{"version", ToJson(result.version)},
                        {"closed_groups", result.closed_groups},
-                       {"missing_pushes", result.missing_pushes},
-                       {"version_moved_on", moved_on}});
-  }
-  if (moved_on) {
-    context.PrintText(absl::StrCat("version moved on to ",
-                                   result.version.number,
-                                   "; nothing was closed\n"));
-    return absl::OkStatus();
+                       {"missing_pushes", result.missing_pushes}});
   }
   if (result.closed_groups.empty()) context.PrintText("no cycle was open\n");
   for (size_t i = 0; i < result.closed_groups.size(); ++i) {

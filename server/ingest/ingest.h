@@ -13,8 +13,8 @@
 // Order.     methods never block; callbacks come from any thread, one at a
 //            time per stream, with no lock of ingest held.
 // Errors.    those of proto/accrue/v1/error.proto; the budget is free again
-// when the answer is
-//            decided, not when the transport is done with the call.
+//            when the answer is decided, not when the transport is done with
+//            the call.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_INGEST_INGEST_H_
 #define ACCRUE_SERVER_INGEST_INGEST_H_

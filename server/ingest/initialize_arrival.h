@@ -1,8 +1,8 @@
 // InitializeArrival: an InitializeModel call, from its beginning to its answer.
 //
-// Errors.    ALREADY_EXISTS kAlreadyInitialized and UNAVAILABLE kDraining as
-//            early as they are known; the header's own; the model's
-//            (Initialize); Receiver's.
+// Errors.    ALREADY_EXISTS kAlreadyInitialized and UNAVAILABLE kDraining with
+//            the header; the header's own; the model's (Initialize);
+//            Receiver's.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_INGEST_INITIALIZE_ARRIVAL_H_
 #define ACCRUE_SERVER_INGEST_INITIALIZE_ARRIVAL_H_

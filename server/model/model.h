@@ -8,8 +8,7 @@
 //            from a thread of the pool, or (Submit, of a model of few blocks)
 //            before they return; the others take a short lock.
 // Errors.    base/error.h's reasons, as proto/accrue/v1/error.proto says. A
-// refused request
-//            leaves every bit of state as it was.
+//            refused request leaves every bit of state as it was.
 // Invariant. between two updates no bit of a publication changes.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_MODEL_MODEL_H_

@@ -107,7 +107,8 @@ absl::Status ModelImpl::CheckInitialization(
     const Initialization& initialization, std::vector<Initializer>& sorted) {
   {
     MutexLock lock(&mu_);
-    ACCRUE_RETURN_IF_ERROR(TakesPayloads());
+    // Draining refuses new ones with their headers; this one is in flight.
+    ACCRUE_RETURN_IF_ERROR(Usable());
     if (version_.has_value()) {
       return GateError(absl::StatusCode::kAlreadyExists,
                        Reason::kAlreadyInitialized, View(cycles_),

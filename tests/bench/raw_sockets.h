@@ -2,7 +2,7 @@
 // there are workers, between this process, as the daemon, and a process each,
 // as the workers: on each a sender of an array and a receiver that fills one.
 //
-// The sockets' options are the kernel's own choice.
+// Their buffers are the kernel's own choice; TCP_NODELAY as gRPC sets it.
 //
 // Units.     bytes
 // Invariant. Transfer returns once every receiver has all its bytes and every

@@ -2,8 +2,6 @@
 // end early: by EndCycle, and by a timeout, which skips pushes in the outer
 // group.
 #include <cstdint>
-#include <functional>
-#include <future>
 #include <iostream>
 #include <memory>
 #include <random>

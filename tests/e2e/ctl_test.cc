@@ -260,7 +260,6 @@ TEST_F(CtlTest, EndCycleClosesWhatIsOpen) {
   Create();
   const Json none = RunJson({"end-cycle", "m"});
   EXPECT_THAT(none["closed_groups"], IsEmpty());
-  EXPECT_EQ(none["version_moved_on"], false);
   EXPECT_EQ(none["version"]["number"], 0);
   Push("first", 1);
   const Json closed = RunJson({"end-cycle", "m"});

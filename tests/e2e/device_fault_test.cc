@@ -54,7 +54,7 @@ class DeviceFaultTest : public ::testing::Test {
 
   // How it ends.
   Ending Pull(const v1::PullRequest& request) {
-    grpc::ClientContext context;
+    BoundedContext context;
     auto reader = wire_.workers().Pull(&context, request);
     v1::PullResponse response;
     while (reader->Read(&response)) {
@@ -76,7 +76,7 @@ TEST_F(DeviceFaultTest, APoisonedModelRefusesAllAndTheOthersGoOn) {
   pull.set_encoding(v1::ENCODING_F32);
   ExpectPoisoned(Pull(pull));
   {
-    grpc::ClientContext context;
+    BoundedContext context;
     v1::WatchRequest request;
     request.set_model("faulty");
     auto reader = wire_.workers().Watch(&context, request);
@@ -86,7 +86,7 @@ TEST_F(DeviceFaultTest, APoisonedModelRefusesAllAndTheOthersGoOn) {
     ExpectPoisoned(EndOf(reader->Finish(), context));
   }
   {
-    grpc::ClientContext context;
+    BoundedContext context;
     v1::EndCycleRequest request;
     request.set_model("faulty");
     v1::EndCycleResponse response;
@@ -115,7 +115,7 @@ TEST_F(DeviceFaultTest, APoisonedModelRefusesAllAndTheOthersGoOn) {
 }
 
 TEST_F(DeviceFaultTest, WhoeverWaitsForAVersionHearsThatThereIsNone) {
-  grpc::ClientContext watch_context, pull_context;
+  BoundedContext watch_context, pull_context;
   v1::WatchRequest watch;
   watch.set_model("faulty");
   auto watcher = wire_.workers().Watch(&watch_context, watch);

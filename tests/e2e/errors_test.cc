@@ -154,7 +154,7 @@ TEST_P(ErrorsTest, OversizedPushes) {
 }
 
 TEST_P(ErrorsTest, AStreamWithoutHeaderAndOneWithTwo) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::PushResponse response;
   auto writer = wire_->workers().Push(&context, &response);
   v1::PushRequest request;
@@ -164,7 +164,7 @@ TEST_P(ErrorsTest, AStreamWithoutHeaderAndOneWithTwo) {
   ExpectRefused(EndOf(writer->Finish(), context), StatusCode::INVALID_ARGUMENT,
                 Detail::REASON_UNSPECIFIED);
 
-  grpc::ClientContext again;
+  BoundedContext again;
   writer = wire_->workers().Push(&again, &response);
   request.Clear();
   *request.mutable_header() = Next();
@@ -338,7 +338,7 @@ TEST_P(ErrorsTest, ModelsWithoutParameters) {
   header.set_sequence(1);
   ExpectRefused(Push(header, payload_), StatusCode::FAILED_PRECONDITION,
                 Detail::REASON_NOT_INITIALIZED);
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::PullRequest request;
   request.set_model("empty");
   request.set_encoding(v1::ENCODING_F32);

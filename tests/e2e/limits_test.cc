@@ -48,7 +48,7 @@ class LimitsTest : public ::testing::Test {
     }
 
     Wire wire;
-    grpc::ClientContext context;
+    BoundedContext context;
     v1::PullResponse response;
     std::string bytes;
     std::unique_ptr<grpc::ClientReader<v1::PullResponse>> call;

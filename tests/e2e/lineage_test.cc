@@ -67,7 +67,7 @@ class LineageTest : public ::testing::Test {
 
 TEST_F(LineageTest, AReaderOfTheOldOneGetsAllOfTheNew) {
   Replace();
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::PullRequest request = Request();
   *request.mutable_have() = old_;  // whose number is there again
   request.mutable_wait()->set_seconds(60);
@@ -84,7 +84,7 @@ TEST_F(LineageTest, AReaderOfTheOldOneGetsAllOfTheNew) {
   ExpectNewParameters(bytes);
 
   // The same lineage, but a version to come.
-  grpc::ClientContext again;
+  BoundedContext again;
   *request.mutable_have() = wire_.Describe("model").version();
   request.mutable_have()->set_number(57);
   reader = wire_.workers().Pull(&again, request);
@@ -96,7 +96,7 @@ TEST_F(LineageTest, AReaderOfTheOldOneGetsAllOfTheNew) {
 }
 
 TEST_F(LineageTest, AReaderThatWaitsForTheOldOneIsToldOfItsEnd) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::PullRequest request = Request();
   *request.mutable_have() = old_;
   request.mutable_wait()->set_seconds(60);
@@ -122,7 +122,7 @@ TEST_F(LineageTest, AReaderThatWaitsForTheOldOneIsToldOfItsEnd) {
 
 TEST_F(LineageTest, AReaderInTheMiddleOfTheOldOneReadsItToItsEnd) {
   Wire other(daemon_->tcp());
-  grpc::ClientContext context;
+  BoundedContext context;
   auto reader = other.workers().Pull(&context, Request());
   v1::PullResponse response;
   ASSERT_TRUE(reader->Read(&response));

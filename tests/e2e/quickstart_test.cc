@@ -23,6 +23,15 @@ using ::testing::HasSubstr;
 // Two workers with 64 examples a push: 2,000 make 15 versions.
 constexpr int64_t kVersions = 2000 / 2 / 64;
 
+// The script with these flags, on the programs of this build.
+std::vector<std::string> Command(std::vector<std::string> flags) {
+  flags.insert(
+      flags.begin(),
+      {absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), "/deploy/quickstart.sh"),
+       absl::StrCat("--bin=", std::getenv("ACCRUE_BIN_DIR")), "--workers=2"});
+  return flags;
+}
+
 class QuickstartTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -30,16 +39,6 @@ class QuickstartTest : public testing::Test {
       GTEST_SKIP() << "no dataset in " << kDatasetFolder
                    << ": it is in the Debian package dataset-fashion-mnist";
     }
-  }
-
-  // The script with these flags, on the programs of this build.
-  std::vector<std::string> Command(std::vector<std::string> flags) {
-    flags.insert(
-        flags.begin(),
-        {absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"),
-                      "/deploy/quickstart.sh"),
-         absl::StrCat("--bin=", std::getenv("ACCRUE_BIN_DIR")), "--workers=2"});
-    return flags;
   }
 };
 
@@ -92,7 +91,7 @@ TEST_F(QuickstartTest, KilledItLeavesNothingRunning) {
   EXPECT_TRUE(quickstart->AwaitAllGone());
 }
 
-TEST_F(QuickstartTest, AMissingCompilerIsNamed) {
+TEST(QuickstartFlagsTest, AMissingCompilerIsNamed) {
   // A tree of its own, so that nothing is installed or built, and a PATH on
   // which everything is but a compiler.
   namespace fs = std::filesystem;
@@ -119,7 +118,7 @@ TEST_F(QuickstartTest, AMissingCompilerIsNamed) {
   fs::remove_all(root);
 }
 
-TEST_F(QuickstartTest, FlagsThatItDoesNotKnowAreRefusedAtOnce) {
+TEST(QuickstartFlagsTest, FlagsThatItDoesNotKnowAreRefusedAtOnce) {
   const Finished refused = RunProgram(Command({"--buffering=some"}));
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_THAT(refused.err, HasSubstr("usage:"));
@@ -164,7 +163,7 @@ TEST_F(QuickstartTest, TrainingGoesOnWithAModelThatIsThere) {
             4 * kPerceptronParameters);
 }
 
-TEST_F(QuickstartTest, AMissingDatasetIsNamedWithItsPackage) {
+TEST(QuickstartFlagsTest, AMissingDatasetIsNamedWithItsPackage) {
   const Finished refused = RunProgram({"fashion_mnist", "--dataset=/nowhere"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("dataset-fashion-mnist"));

@@ -86,7 +86,7 @@ v1::ModelSpec Wire::Spec(const std::string& name, int64_t elems, int64_t k) {
 }
 
 Ending Wire::Create(const v1::ModelSpec& spec) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::CreateModelRequest request;
   *request.mutable_spec() = spec;
   v1::CreateModelResponse response;
@@ -101,7 +101,7 @@ void Wire::Make(const v1::ModelSpec& spec) {
 }
 
 Ending Wire::Initialize(const std::string& model) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::InitializeModelResponse response;
   auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
@@ -117,7 +117,7 @@ Ending Wire::Initialize(const std::string& model) {
 }
 
 std::string Wire::Open(const std::string& model, const std::string& worker) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::OpenSessionRequest request;
   request.set_model(model);
   request.set_worker(worker);
@@ -131,7 +131,7 @@ std::string Wire::Open(const std::string& model, const std::string& worker) {
 Ending Wire::TryOpen(const std::string& model, const std::string& worker,
                      const std::string& session,
                      v1::OpenSessionResponse* response) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::OpenSessionRequest request;
   request.set_model(model);
   request.set_worker(worker);
@@ -143,7 +143,7 @@ Ending Wire::TryOpen(const std::string& model, const std::string& worker,
 }
 
 v1::Model Wire::Describe(const std::string& model) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::GetModelRequest request;
   request.set_model(model);
   v1::GetModelResponse response;
@@ -153,7 +153,7 @@ v1::Model Wire::Describe(const std::string& model) {
 }
 
 std::vector<v1::Model> Wire::Models() {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::ListModelsResponse response;
   const grpc::Status status =
       models_->ListModels(&context, v1::ListModelsRequest(), &response);
@@ -162,7 +162,7 @@ std::vector<v1::Model> Wire::Models() {
 }
 
 Ending Wire::Delete(const std::string& model) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::DeleteModelRequest request;
   request.set_model(model);
   v1::DeleteModelResponse response;
@@ -170,7 +170,7 @@ Ending Wire::Delete(const std::string& model) {
 }
 
 void Wire::EndCycle(const std::string& model) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::EndCycleRequest request;
   request.set_model(model);
   v1::EndCycleResponse response;
@@ -179,7 +179,7 @@ void Wire::EndCycle(const std::string& model) {
 }
 
 std::string Wire::Parameters(const std::string& model) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::PullRequest request;
   request.set_model(model);
   request.set_encoding(v1::ENCODING_F32);
@@ -193,7 +193,7 @@ std::string Wire::Parameters(const std::string& model) {
 }
 
 int64_t Wire::ReservedBytes() {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::GetServerInfoResponse info;
   const grpc::Status status =
       server_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
@@ -212,7 +212,7 @@ void Wire::AwaitIngest(int64_t bytes) {
 }
 
 std::vector<v1::Session> Wire::Sessions(const std::string& model) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::ListSessionsRequest request;
   request.set_model(model);
   v1::ListSessionsResponse response;
@@ -255,7 +255,7 @@ v1::PushHeader Wire::Header(const std::string& model,
 
 Ending Wire::Push(const v1::PushHeader& header, const std::string& payload,
                   v1::PushResponse* response, size_t chunk_bytes) {
-  grpc::ClientContext context;
+  BoundedContext context;
   v1::PushResponse ignored;
   auto writer =
       workers_->Push(&context, response != nullptr ? response : &ignored);

@@ -6,6 +6,7 @@
 #ifndef ACCRUE_TESTS_E2E_WIRE_H_
 #define ACCRUE_TESTS_E2E_WIRE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,6 +20,14 @@
 #include "accrue/v1/worker_service.grpc.pb.h"
 
 namespace accrue {
+
+// Of a call that ends by itself, if only with an error, where a test would wait
+// for ever.
+struct BoundedContext : grpc::ClientContext {
+  BoundedContext() {
+    set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(90));
+  }
+};
 
 // A call's end: the status and the detail in its trailer.
 struct Ending {
@@ -89,7 +98,7 @@ class Wire::HalfPush {
   }
 
  private:
-  grpc::ClientContext context_;
+  BoundedContext context_;
   v1::PushResponse response_;
   std::unique_ptr<grpc::ClientWriter<v1::PushRequest>> writer_;
   const std::string rest_;

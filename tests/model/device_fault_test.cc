@@ -2,6 +2,7 @@
 // others.
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -70,20 +71,27 @@ TEST_F(DeviceFaultTest, ThePushIsToldAndTheModelRefusesAllFromThenOn) {
 }
 
 TEST_F(DeviceFaultTest, EveryPushOfThePassIsTold) {
+  Make(4);
+  std::optional<Hold> hold(std::in_place, *model_);
+  auto one =
+      harness_.Send(*model_, harness_.NewPush(*model_, a_, 2, {1, 1, 1}));
+  auto other =
+      harness_.Send(*model_, harness_.NewPush(*model_, b_, 1, {1, 1, 1}));
+  hold.reset();
+  ExpectFault(one.get().status());
+  ExpectFault(other.get().status());
+}
+
+TEST_F(DeviceFaultTest, APushOfTheNextPassIsRefused) {
   Make(2);
-  std::promise<void> entered, release;
-  model_->Inspect([&](auto&, auto&) {
-    entered.set_value();
-    release.get_future().wait();
-  });
-  entered.get_future().wait();
+  std::optional<Hold> hold(std::in_place, *model_);
   auto last =
       harness_.Send(*model_, harness_.NewPush(*model_, a_, 2, {1, 1, 1}));
   auto next =
       harness_.Send(*model_, harness_.NewPush(*model_, b_, 1, {1, 1, 1}));
-  release.set_value();
+  hold.reset();
   ExpectFault(last.get().status());
-  ExpectPoisoned(next.get().status());  // of the next cycle, and so next pass
+  ExpectPoisoned(next.get().status());
 }
 
 TEST_F(DeviceFaultTest, WhoeverWaitsHearsOfIt) {

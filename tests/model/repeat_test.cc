@@ -1,6 +1,7 @@
 // A push that is sent again learns its fate, whatever happens in between.
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,23 +11,6 @@
 
 namespace accrue {
 namespace {
-
-// Holds a model's executor until it is released.
-class Hold {
- public:
-  explicit Hold(Model& model) {
-    std::promise<void> entered;
-    model.Inspect([&, released = release_.get_future().share()](auto&, auto&) {
-      entered.set_value();
-      released.wait();
-    });
-    entered.get_future().wait();
-  }
-  void Release() { release_.set_value(); }
-
- private:
-  std::promise<void> release_;
-};
 
 class RepeatTest : public ::testing::Test {
  protected:
@@ -66,11 +50,11 @@ TEST_F(RepeatTest, IsNotStaleWhenAnotherPushPublishesWhileItArrives) {
 TEST_F(RepeatTest, IsNotStaleByTheFoldOfItsOwnFirstStream) {
   auto first = harness_.NewPush(*model_, a_, 1, {1});
   auto again = harness_.NewPush(*model_, a_, 1, {1});
-  Hold hold(*model_);
+  std::optional<Hold> hold(std::in_place, *model_);
   auto folded = harness_.Send(*model_, std::move(first));  // is queued
   auto arrival = std::make_shared<NotedArrival>();
   ASSERT_TRUE(model_->Begin(again->header, arrival).ok());
-  hold.Release();
+  hold.reset();
   ASSERT_TRUE(folded.get()->published);
   EXPECT_FALSE(arrival->aborted());
   const auto answer = Complete(std::move(again), *arrival);
@@ -82,10 +66,10 @@ TEST_F(RepeatTest, IsNotStaleByTheFoldOfItsOwnFirstStream) {
 TEST_F(RepeatTest, WaitsForItsQueuedFirstStreamAndGetsItsAnswer) {
   auto first = harness_.NewPush(*model_, a_, 1, {1});
   auto again = harness_.NewPush(*model_, a_, 1, {1});
-  Hold hold(*model_);
+  std::optional<Hold> hold(std::in_place, *model_);
   auto folded = harness_.Send(*model_, std::move(first));
   auto repeated = harness_.Send(*model_, std::move(again));
-  hold.Release();
+  hold.reset();
   const auto outcome = folded.get();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_FALSE(outcome->duplicate);

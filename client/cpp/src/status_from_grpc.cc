@@ -57,6 +57,7 @@ absl::Status CutShort() {
 bool OutcomeUnknown(const absl::Status& status) {
   if (status.GetPayload(kErrorPayloadUrl).has_value()) return false;
   switch (status.code()) {
+    case absl::StatusCode::kAborted:
     case absl::StatusCode::kCancelled:
     case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kInternal:
