@@ -2,13 +2,12 @@
 # Tests Accrue on a Debian 12 machine, from nothing: installs what is missing,
 # builds, and runs every test.
 #
-#   test.sh                 all of the below
-#   test.sh --quick         release only
-#   test.sh --only=PRESET   one of
-#       release   every test: unit, conformance, end to end, lint
-#       asan      unit and end to end, under AddressSanitizer and
+#   test.sh                 every test: unit, conformance, end to end, lint
+#   test.sh --sanitizers    and again in these presets, as CI does:
+#       asan      unit, conformance and end to end, under AddressSanitizer and
 #                 UndefinedBehaviorSanitizer
 #       tsan      everything below service/, under ThreadSanitizer
+#   test.sh --only=PRESET   release, asan or tsan alone
 #
 # The last line is 'N passed, N failed', summed over the presets. A preset that
 # does not build counts as one failure, and so does each test that ctest could
@@ -19,12 +18,12 @@ set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 
-presets=(release asan tsan)
+presets=(release)
 case ${1-} in
   '') ;;
-  --quick) presets=(release) ;;
+  --sanitizers) presets+=(asan tsan) ;;
   --only=release | --only=asan | --only=tsan) presets=("${1#--only=}") ;;
-  *) echo "usage: $0 [--quick | --only=release|asan|tsan]" >&2; exit 2 ;;
+  *) echo "usage: $0 [--sanitizers | --only=release|asan|tsan]" >&2; exit 2 ;;
 esac
 
 passed=0 failed=0 skipped=()

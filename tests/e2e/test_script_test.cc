@@ -61,7 +61,7 @@ class TestScriptTest : public testing::Test {
                        ctest_status, "\n"));
     return RunProgram({"/usr/bin/env",
                        absl::StrCat("PATH=", root_.string(), "/bin:/usr/bin"),
-                       (root_ / "deploy/test.sh").string(), "--quick"});
+                       (root_ / "deploy/test.sh").string()});
   }
 
   void Write(const std::string& name, const std::string& text) {
