@@ -59,7 +59,7 @@ TEST_F(EndCycleTest, WhoseAnswerIsLostClosesNoSecondCycle) {
 TEST_F(EndCycleTest, WhoseRequestIsRefusedForNowIsRepeated) {
   daemon_.Script("EndCycle",
                  {client::Refuse(grpc::StatusCode::UNAVAILABLE,
-                                 client::v1::ErrorDetail::REASON_DRAINING, 1)});
+                                 v1::ErrorDetail::REASON_DRAINING, 1)});
   EXPECT_EQ(Run(), kOk);
   EXPECT_EQ(daemon_.calls("EndCycle"), 2);
 }
