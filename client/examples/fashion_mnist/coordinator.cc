@@ -19,6 +19,7 @@ namespace accrue::fashion_mnist {
 namespace {
 
 constexpr absl::Duration kLook = absl::Milliseconds(100);
+constexpr absl::Duration kPullAttempt = absl::Seconds(2);
 constexpr absl::Duration kAnswer = absl::Seconds(10);
 constexpr absl::Duration kWorkersEnd = absl::Seconds(30);
 // The training accuracy is of a sample: the whole set would take six times as
@@ -74,27 +75,29 @@ class Coordinator {
  public:
   Coordinator(const Plan& plan, const CoordinatorOptions& options,
               client::Model model, const Examples& train, const Examples& test,
-              int64_t batches_per_epoch, Display& display)
+              int64_t batches_per_epoch,
+              const volatile std::sig_atomic_t* interrupted, Display& display)
       : plan_(plan),
         options_(options),
         model_(std::move(model)),
         train_(train),
         test_(test),
         batches_per_epoch_(batches_per_epoch),
+        interrupted_(interrupted),
         display_(display),
         network_(MakeNetwork()),
         parameters_(network_.parameter_count()) {
     progress_.epochs = plan.epochs;
   }
 
-  absl::StatusOr<Outcome> Run(const volatile std::sig_atomic_t* interrupted) {
+  absl::StatusOr<Outcome> Run() {
     const absl::Time start = absl::Now();
     Children workers;
     for (int64_t i = 0; i < plan_.workers; ++i) {
       ACCRUE_RETURN_IF_ERROR(
           workers.Spawn(absl::StrCat("worker-", i), WorkerArguments(plan_, i)));
     }
-    ACCRUE_RETURN_IF_ERROR(Follow(workers, interrupted));
+    ACCRUE_RETURN_IF_ERROR(Follow(workers));
     const absl::Duration training_time = absl::Now() - start;
     ACCRUE_RETURN_IF_ERROR(workers.WaitAll(kWorkersEnd));
     return Conclude(training_time);
@@ -104,12 +107,11 @@ class Coordinator {
   int64_t last_version() const { return plan_.epochs * batches_per_epoch_; }
 
   // Until the last version is there.
-  absl::Status Follow(Children& workers,
-                      const volatile std::sig_atomic_t* interrupted) {
+  absl::Status Follow(Children& workers) {
     client::Watcher watcher = model_.Watch();
     absl::Time moved = absl::Now();
     while (progress_.version < last_version()) {
-      if (*interrupted != 0) return absl::CancelledError("interrupted");
+      if (*interrupted_ != 0) return absl::CancelledError("interrupted");
       ACCRUE_RETURN_IF_ERROR(workers.Check());
       const absl::StatusOr<client::Notice> notice = watcher.Next(kLook);
       if (notice.ok()) {
@@ -140,9 +142,22 @@ class Coordinator {
     return absl::OkStatus();
   }
 
+  // In attempts that are short enough to notice an interruption between two:
+  // one to a whole process group takes the daemon away as well.
+  absl::Status PullParameters() {
+    const absl::Time until = absl::Now() + options_.patience;
+    while (true) {
+      if (*interrupted_ != 0) return absl::CancelledError("interrupted");
+      const absl::Status pulled =
+          model_.Pull(&parameters_, {.timeout = kPullAttempt}).status();
+      const bool again =
+          absl::IsUnavailable(pulled) || absl::IsDeadlineExceeded(pulled);
+      if (!again || absl::Now() >= until) return pulled;
+    }
+  }
+
   absl::Status Evaluate() {
-    ACCRUE_RETURN_IF_ERROR(
-        model_.Pull(&parameters_, {.timeout = options_.patience}).status());
+    ACCRUE_RETURN_IF_ERROR(PullParameters());
     progress_.test_accuracy =
         Accuracy(network_, parameters_, test_, test_.count());
     progress_.train_accuracy =
@@ -179,6 +194,7 @@ class Coordinator {
   const Examples& train_;
   const Examples& test_;
   const int64_t batches_per_epoch_;
+  const volatile std::sig_atomic_t* const interrupted_;
   Display& display_;
   Mlp<float> network_;
   std::vector<float> parameters_;
@@ -244,8 +260,8 @@ absl::StatusOr<Outcome> RunCoordinator(
   ACCRUE_ASSIGN_OR_RETURN(client::Model model,
                           OpenModel(client, plan, options, batches));
   return Coordinator(plan, options, std::move(model), train, test, batches,
-                     display)
-      .Run(interrupted);
+                     interrupted, display)
+      .Run();
 }
 
 }  // namespace accrue::fashion_mnist
