@@ -51,6 +51,14 @@ class FakeCall {
  public:
   using Answer = absl::StatusOr<Value>;
 
+  FakeCall() = default;
+  FakeCall(const FakeCall&) = delete;
+  // A call that was cancelled is answered all the same, perhaps on another
+  // thread.
+  ~FakeCall() {
+    if (cancelled_) AwaitAnswerFor(kPatience);
+  }
+
   StreamCallbacks callbacks() {
     return {[this] {
       MutexLock lock(&mu_);
@@ -123,7 +131,10 @@ class FakeCall {
     TakeRead();
     stream_->OnEnd();
   }
-  void Cancel() { stream_->OnCancelled(); }
+  void Cancel() {
+    cancelled_ = true;
+    stream_->OnCancelled();
+  }
 
  private:
   void TakeRead() {
@@ -133,6 +144,7 @@ class FakeCall {
   }
 
   std::shared_ptr<Stream> stream_;
+  bool cancelled_ = false;  // by the test's own thread
   Mutex mu_;
   CondVar changed_;
   bool reading_ ACCRUE_GUARDED_BY(mu_) = false;

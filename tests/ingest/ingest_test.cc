@@ -517,7 +517,8 @@ TEST_F(IngestTest, AnAbortEndsAPushThatWaitsOrArrives) {
   model("a").AbortAll();
   ExpectError(*receiving, absl::StatusCode::kAborted, Reason::kStale);
   ExpectError(*waiting, absl::StatusCode::kAborted, Reason::kStale);
-  EXPECT_EQ(ingest_->reserved_bytes(), 0);
+  // Nothing stays reserved, as the fixture sees at the end: what came free with
+  // the first may for a moment have been granted to the second.
 }
 
 TEST_F(IngestTest, AnAbortOfASubmittedPushDoesNothing) {
