@@ -153,8 +153,7 @@ TEST_F(TakeoverTest, APushIsFoldedBeforeTheNewSessionOrNotAtAll) {
       EXPECT_FALSE(response.duplicate());
       expected[static_cast<size_t>(round)] = kFolded;
       ++folded_rounds;
-      // Its fold came after the takeover had been asked for, or nearly: t has
-      // been counted on by then.
+      // It was not folded yet right before the takeover was asked for.
       if (response.folded_pushes() > folded_before) ++queued_rounds;
     } else {
       ExpectRefused(ending, StatusCode::ABORTED, Detail::REASON_SESSION_FENCED);
