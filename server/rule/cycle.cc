@@ -1,6 +1,9 @@
 #include "server/rule/cycle.h"
 
+#include <algorithm>
+
 #include "server/rule/coefficients.h"
+#include "server/rule/noise.h"
 #include "server/rule/schedule.h"
 
 namespace accrue::rule {
@@ -17,6 +20,12 @@ float PayloadFactor(const Hyperparameters& hyper, const PushFacts& facts) {
     clip = hyper.clip_push_norm / facts.norm;
   }
   return static_cast<float>(clip / facts.scale);
+}
+
+// That of the gradient as it is folded.
+double FoldedNorm(const Hyperparameters& hyper, const PushFacts& facts) {
+  if (hyper.clip_push_norm == 0) return facts.norm;
+  return std::min(facts.norm, hyper.clip_push_norm);
 }
 
 // The article's gain of g^2, times what the convention makes of it.
@@ -43,6 +52,9 @@ void FoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state,
       PushCoefficients(FirstMomentRule(spec, state.active), push.first, n);
   push.keep1 = m.keep;
   push.gain1 = static_cast<float>(m.gain * facts.weight * facts.gain_factor);
+  const double norm = FoldedNorm(state.active, facts);
+  FoldNoise(push.keep1, push.gain1, n, norm, state.noise.moment);
+  FoldNoise(push.keep1, push.gain1, n, norm, state.noise.cycle);
   if (!IsAdaptive(spec)) return;
 
   const Coefficients v =
@@ -58,6 +70,8 @@ void BufferPush(const PushFacts& facts, CycleState& state, PushScalars& push) {
   const double weight = static_cast<double>(facts.micro_steps) * facts.weight;
   push.weight = static_cast<float>(weight * facts.gain_factor);
   state.weight_sum += static_cast<double>(static_cast<float>(weight));
+  FoldNoise(1.0f, push.weight, facts.micro_steps,
+            FoldedNorm(state.active, facts), state.noise.cycle);
 }
 
 // The single fold of the buffer's mean: as a push at k = 1 with weight 1.
@@ -68,6 +82,10 @@ BufferFold PlanBufferFold(const RuleSpec& spec, CycleState& state) {
       PushCoefficients(FirstMomentRule(spec, state.active), true, 1);
   fold.keep1 = m.keep;
   fold.gain1 = static_cast<float>(m.gain);
+  FoldCycleNoise(
+      fold.keep1,
+      static_cast<double>(fold.gain1) * static_cast<double>(fold.mean),
+      state.noise);
   if (!IsAdaptive(spec)) return fold;
 
   const Coefficients v =
@@ -144,6 +162,7 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   if (plan.push.first) {
     state.active = spec.hyper;
     state.micro_steps = facts.micro_steps;
+    state.noise.cycle = {};
     if (spec.nesterov && spec.buffering == Buffering::kEmbedded) {
       plan.look_ahead = PlanLookAhead(spec, state);
     }
@@ -167,6 +186,17 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
 
 ClosePlan PlanClose(const RuleSpec& spec, CycleState& state) {
   return EndCycle(spec, state);
+}
+
+float ClipFactor(double norm, double bound) {
+  return norm > bound ? static_cast<float>(bound / norm) : 1.0f;
+}
+
+void ApplyClip(const RuleSpec& spec, double norm, CycleState& state) {
+  if (state.active.clip_norm == 0) return;
+  const float factor = ClipFactor(norm, state.active.clip_norm);
+  ClipNoise(static_cast<double>(factor),
+            /*of_cycle=*/spec.buffering == Buffering::kClassic, state.noise);
 }
 
 void SkipPushes(int64_t pushes, CycleState& state) { state.position += pushes; }

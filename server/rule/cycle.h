@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "server/rule/noise.h"
 #include "server/rule/rule_spec.h"
 
 namespace accrue::rule {
@@ -37,8 +38,8 @@ struct PushFacts {
   double weight = 1.0;       // relative to the model's nominal weight
   double gain_factor = 1.0;  // staleness damping: gain1 only, not the mass
   double scale = 1.0;        // the payload is this times the gradient
-  // Euclidean norm of the group's part of the gradient (after `scale`); read
-  // only where hyper.clip_push_norm > 0.
+  // Euclidean norm of the group's part of the gradient (after `scale`): for
+  // hyper.clip_push_norm, and for what is known of the noise.
   double norm = 0.0;
 };
 
@@ -99,6 +100,8 @@ struct CycleState {
   int64_t micro_steps = 0;      // of this cycle's pushes; 0 at i = 0
   double mass1 = 0, mass2 = 0;  // D1, D2; sgd corrects no bias: 0
   double weight_sum = 0;        // kClassic
+  // As if an update's clip had not bitten, until ApplyClip says that it did.
+  NoiseState noise;
   // In force since this cycle's first push; changes wait for the next one.
   Hyperparameters active;
   bool operator==(const CycleState&) const = default;
@@ -133,6 +136,13 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
 // decays the cycle is as if it were shorter; under kClassic they are left out
 // of the mean.
 ClosePlan PlanClose(const RuleSpec& spec, CycleState& state);
+
+// The factor of a clip at an update: 1 if norm <= bound, else bound/norm.
+float ClipFactor(double norm, double bound);
+
+// After an update whose clip_norm was in force: what it found as `norm` has
+// scaled what m holds.
+void ApplyClip(const RuleSpec& spec, double norm, CycleState& state);
 
 // Counts `pushes` absent pushes of an open cycle without ending it (0 <
 // position, position + pushes < update_every): used where another group's

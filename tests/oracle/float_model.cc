@@ -5,13 +5,15 @@
 namespace accrue::oracle {
 namespace {
 
-double Norm(const std::vector<float>& x) {
+double Squares(const std::vector<float>& x) {
   double squares = 0;
   for (const float e : x) {
     squares += static_cast<double>(e) * static_cast<double>(e);
   }
-  return std::sqrt(squares);
+  return squares;
 }
+
+double Norm(const std::vector<float>& x) { return std::sqrt(Squares(x)); }
 
 }  // namespace
 
@@ -56,6 +58,8 @@ rule::ClosePlan FloatModel::Close() {
   return plan;
 }
 
+double FloatModel::MomentumSquares() const { return Squares(m); }
+
 void FloatModel::LookAheadOf(const rule::LookAhead& look_ahead) {
   for (size_t e = 0; e < m.size(); ++e) {
     next[e] = theta[e] + look_ahead.ahead * m[e];
@@ -76,8 +80,9 @@ void FloatModel::Fold(const std::vector<float>& g, float keep1, float gain1,
 }
 
 float FloatModel::Clip(const rule::UpdateScalars& update,
-                       const std::vector<float>& x) const {
+                       const std::vector<float>& x) {
   const double norm = Norm(x) * update.norm_factor;
+  rule::ApplyClip(spec, norm, cycle);
   if (update.clip_norm == 0 || norm <= update.clip_norm) return 1.0f;
   return static_cast<float>(update.clip_norm / norm);
 }

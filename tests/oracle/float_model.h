@@ -19,6 +19,7 @@ struct FloatModel {
   // `facts.norm` is computed here.
   rule::PushPlan Push(const std::vector<float>& x, rule::PushFacts facts = {});
   rule::ClosePlan Close();
+  double MomentumSquares() const;
 
   rule::RuleSpec spec;
   rule::CycleState cycle;
@@ -30,8 +31,7 @@ struct FloatModel {
   void Fold(const std::vector<float>& g, float keep1, float gain1, float keep2,
             float gain2);
   void End(const rule::ClosePlan& plan);
-  float Clip(const rule::UpdateScalars& update,
-             const std::vector<float>& x) const;
+  float Clip(const rule::UpdateScalars& update, const std::vector<float>& x);
 };
 
 }  // namespace accrue::oracle

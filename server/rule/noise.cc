@@ -1,0 +1,112 @@
+#include "server/rule/noise.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace accrue::rule {
+namespace {
+
+// Below this distance of rho from q, relative to q, sigma^2 is a quotient of
+// two small differences.
+constexpr double kLeastDistance = 1e-3;
+
+}  // namespace
+
+void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
+               NoiseSums& sums) {
+  const auto kept = static_cast<double>(keep);
+  const auto gained = static_cast<double>(gain);
+  const double share = gained / static_cast<double>(micro_steps);
+  sums.mass = kept * sums.mass + gained;
+  sums.squares = kept * kept * sums.squares + gained * share;
+  sums.power = kept * sums.power + gained * norm * norm;
+  sums.step_share = kept * sums.step_share + share;
+}
+
+void FoldCycleNoise(float keep, double gain, NoiseState& state) {
+  NoiseSums& cycle = state.cycle;
+  cycle.mass *= gain;
+  cycle.squares *= gain * gain;
+  cycle.power *= gain;
+  cycle.step_share *= gain;
+
+  const auto kept = static_cast<double>(keep);
+  NoiseSums& moment = state.moment;
+  moment.mass = kept * moment.mass + cycle.mass;
+  moment.squares = kept * kept * moment.squares + cycle.squares;
+  moment.power = kept * moment.power + cycle.power;
+  moment.step_share = kept * moment.step_share + cycle.step_share;
+}
+
+void ClipNoise(double factor, bool of_cycle, NoiseState& state) {
+  const double factor_squared = factor * factor;
+  NoiseSums& cycle = state.cycle;
+  NoiseSums& moment = state.moment;
+  if (of_cycle) {
+    moment.mass -= (1.0 - factor) * cycle.mass;
+    moment.squares -= (1.0 - factor_squared) * cycle.squares;
+    moment.power -= (1.0 - factor) * cycle.power;
+    moment.step_share -= (1.0 - factor) * cycle.step_share;
+  } else {
+    moment.mass *= factor;
+    moment.squares *= factor_squared;
+    moment.power *= factor;
+    moment.step_share *= factor;
+  }
+  cycle.mass *= factor;
+  cycle.squares *= factor_squared;
+  cycle.power *= factor;
+  cycle.step_share *= factor;
+}
+
+double NoiseLeft(const NoiseSums& sums) {
+  if (!(sums.mass > 0)) return 0;
+  return sums.squares / sums.mass / sums.mass;
+}
+
+double MeanStepShare(const NoiseSums& sums) {
+  if (!(sums.mass > 0)) return 0;
+  return sums.step_share / sums.mass;
+}
+
+bool NoiseIsSeparable(const NoiseSums& sums) {
+  const double q = MeanStepShare(sums);
+  return q - NoiseLeft(sums) > kLeastDistance * q;
+}
+
+std::optional<NoiseEstimate> EstimateNoise(const NoiseSums& sums,
+                                           double momentum_squares) {
+  if (!NoiseIsSeparable(sums) || !(sums.power > 0)) return std::nullopt;
+  NoiseEstimate estimate;
+  estimate.noise_left = NoiseLeft(sums);
+  const double power = sums.power / sums.mass;
+  const double left = momentum_squares / sums.mass / sums.mass;
+  const double distance = MeanStepShare(sums) - estimate.noise_left;
+  estimate.variance = std::max((power - left) / distance, 0.0);
+  estimate.mean_squared =
+      std::max(left - estimate.noise_left * estimate.variance, 0.0);
+  // Finite for all that a push may hold; not for sums that a shard made up.
+  if (!std::isfinite(estimate.variance) ||
+      !std::isfinite(estimate.mean_squared) ||
+      estimate.variance + estimate.mean_squared == 0) {
+    return std::nullopt;
+  }
+  return estimate;
+}
+
+double PowerLeft(const NoiseEstimate& estimate, int64_t k) {
+  return (estimate.mean_squared + estimate.variance / static_cast<double>(k)) /
+         (estimate.mean_squared + estimate.variance);
+}
+
+Variation CoefficientOfVariation(const NoiseEstimate& estimate) {
+  Variation variation;
+  variation.value = std::sqrt(estimate.variance / estimate.mean_squared);
+  variation.at_least = !std::isfinite(variation.value);
+  if (variation.at_least) {
+    variation.value = 1.0 / std::sqrt(estimate.noise_left);
+  }
+  return variation;
+}
+
+}  // namespace accrue::rule
