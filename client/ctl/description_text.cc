@@ -34,7 +34,7 @@ std::string OptimizerText(const OptimizerSpec& optimizer) {
                    ", buffering ", Name(optimizer.buffering));
   if (optimizer.optimizer == client::Optimizer::kSgd) {
     if (optimizer.nesterov) absl::StrAppend(&text, ", nesterov");
-  } else {
+  } else if (optimizer.optimizer != client::Optimizer::kSignum) {
     absl::StrAppend(&text, ", second moment ", Name(optimizer.second_moment),
                     ", epsilon ", Name(optimizer.epsilon_place), " the root");
   }

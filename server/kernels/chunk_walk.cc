@@ -25,7 +25,8 @@ TileScalars Scalars(const GroupPass& group) {
           .update = PointerTo(group.update),
           .clip = 1,
           .epsilon_inside = group.epsilon_place == rule::EpsilonPlace::kInside,
-          .nesterov = group.nesterov};
+          .nesterov = group.nesterov,
+          .sign = group.optimizer == rule::Optimizer::kSignum};
 }
 
 }  // namespace
@@ -100,7 +101,7 @@ TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
   TileArrays arrays;
   arrays.size = size;
   arrays.m = arrays_.m + flat;
-  if (group.optimizer != rule::Optimizer::kSgd) arrays.v = arrays_.v + flat;
+  if (rule::HasSecondMoment(group.optimizer)) arrays.v = arrays_.v + flat;
   if (IsClassic(group)) arrays.a = arrays_.a + flat;
   if (group.theta != nullptr) arrays.theta = group.theta + in_group;
   if (group.next != nullptr) arrays.next = group.next + in_group;

@@ -2,7 +2,8 @@
 //
 // Included inside a backend's own namespace, after it has defined
 //   ACCRUE_ELEMENT   how a function is declared here (inline, __device__, ...)
-//   N                a number: N(float), + - * / and Sqrt(N). A float, or a
+//   N                a number: N(float), + - * /, Sqrt(N), and Sign(N), which
+//                    is 1 above 0, -1 below it and else 0. A float, or a
 //                    vector of floats that does the same in every lane.
 // and has made rule/cycle.h's structs visible as rule::.
 //
@@ -58,6 +59,12 @@ ACCRUE_ELEMENT N StepAhead(float ahead, N theta, N m) {
 template <class N>
 ACCRUE_ELEMENT N StepSgd(const rule::UpdateScalars& update, N from, N m) {
   return from - N(update.lr) * m;
+}
+
+// signum: theta*decay - lr*sign(m).
+template <class N>
+ACCRUE_ELEMENT N StepSign(const rule::UpdateScalars& update, N theta, N m) {
+  return theta * N(update.decay) - N(update.lr) * Sign(m);
 }
 
 // adam, adamw: theta*decay - lr*(m / (sqrt(v/D2) + eps)).

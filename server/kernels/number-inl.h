@@ -66,6 +66,16 @@ struct Number {
   friend HWY_INLINE Number Sqrt(const Number& x) {
     return Each([&](int i) HWY_ATTR { return hn::Sqrt(x.vectors[i]); });
   }
+  friend HWY_INLINE Number Sign(const Number& x) {
+    const Vector zero = hn::Zero(D());
+    const Vector one = hn::Set(D(), 1.0f);
+    const Vector minus_one = hn::Set(D(), -1.0f);
+    return Each([&](int i) HWY_ATTR {
+      const Vector or_below =
+          hn::IfThenElseZero(hn::Lt(x.vectors[i], zero), minus_one);
+      return hn::IfThenElse(hn::Gt(x.vectors[i], zero), one, or_below);
+    });
+  }
 };
 
 #define ACCRUE_ELEMENT HWY_INLINE

@@ -77,6 +77,8 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
     if (!kVariant.fold && !kVariant.classic) m = N(s.clip) * m;
     if (kVariant.adaptive) {
       next = StepAdam(update, s.epsilon_inside, theta(), m, v);
+    } else if (s.sign) {
+      next = StepSign(update, theta(), m);
     } else if (s.nesterov) {
       if (s.look_ahead == nullptr) next = N::Load(t.next + i);
       next = StepSgd(update, next, m);

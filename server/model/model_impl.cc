@@ -22,7 +22,7 @@ std::vector<rule::RuleSpec> Rules(const ModelSpec& spec) {
 }
 
 bool Adaptive(const ModelSpec& spec) {
-  return spec.optimizer.optimizer != rule::Optimizer::kSgd;
+  return rule::HasSecondMoment(spec.optimizer.optimizer);
 }
 
 bool Classic(const ModelSpec& spec) {

@@ -16,7 +16,7 @@ int64_t StateBytes(const ModelSpec& spec) {
   int64_t elems = 0;
   for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
   int64_t arrays = 1 + spec.max_publications;
-  if (spec.optimizer.optimizer != rule::Optimizer::kSgd) ++arrays;
+  if (rule::HasSecondMoment(spec.optimizer.optimizer)) ++arrays;
   if (spec.optimizer.buffering == rule::Buffering::kClassic) ++arrays;
   return elems * arrays * static_cast<int64_t>(sizeof(float));
 }

@@ -51,8 +51,7 @@ MomentRule FirstMomentRule(const RuleSpec& spec, const Hyperparameters& hyper) {
   MomentRule rule;
   rule.decay = EffectiveDecay(spec);
   rule.beta = hyper.beta1;
-  rule.dampening =
-      spec.optimizer == Optimizer::kSgd ? hyper.dampening : hyper.beta1;
+  rule.dampening = HasDampening(spec.optimizer) ? hyper.dampening : hyper.beta1;
   rule.k = spec.buffering == Buffering::kClassic ? 1 : spec.k;
   return rule;
 }
@@ -107,7 +106,7 @@ double L2Coefficient(const MomentRule& rule, int64_t pushes) {
 }
 
 bool MomentIsAccumulator(const RuleSpec& spec) {
-  return spec.optimizer == Optimizer::kSgd &&
+  return HasDampening(spec.optimizer) &&
          spec.buffering == Buffering::kEmbedded && spec.hyper.beta1 == 0.0 &&
          EffectiveDecay(spec) == Decay::kPerCycle && spec.k > 1;
 }

@@ -10,7 +10,7 @@ namespace accrue::rule {
 namespace {
 
 bool IsAdaptive(const RuleSpec& spec) {
-  return spec.optimizer != Optimizer::kSgd;
+  return HasSecondMoment(spec.optimizer);
 }
 
 // 1/scale, and the per-push clip's min(1, bound/norm).
@@ -120,6 +120,11 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
   const double lr = LearningRate(spec, hyper, state.updates);
   UpdateScalars update;
   update.clip_norm = hyper.clip_norm;
+  if (spec.optimizer == Optimizer::kSignum) {
+    update.lr = static_cast<float>(lr);
+    update.decay = static_cast<float>(1.0 - lr * hyper.weight_decay);
+    return update;
+  }
   if (!IsAdaptive(spec)) {
     update.lr =
         static_cast<float>(spec.nesterov ? lr * (1.0 + hyper.beta1) : lr);

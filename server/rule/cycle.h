@@ -76,6 +76,7 @@ struct BufferFold {
 // Scalars of the update step that ends a cycle.
 //   sgd:          m = m + l2*theta (unless Nesterov); next = theta - lr*m
 //   sgd Nesterov: next = next - lr*m, with lr already times (1 + b)
+//   signum:       next = theta*decay - lr*sign(m), with sign(0) = 0
 //   adam(w):      vh = v*inv_mass2
 //                 den = eps outside ? sqrt(vh) + eps : sqrt(vh + eps)
 //                 next = theta*decay - lr*(m/den), lr already over D1
@@ -85,11 +86,11 @@ struct BufferFold {
 struct UpdateScalars {
   float lr = 0;
   float l2 = 0;
-  float decay = 1;  // adamw: 1 - lr*weight_decay
+  float decay = 1;  // adamw, signum: 1 - lr*weight_decay
   float inv_mass2 = 1;
   float epsilon = 0;
   double clip_norm = 0;    // 0: none
-  double norm_factor = 1;  // adam: 1/D1; sgd: 1
+  double norm_factor = 1;  // adam: 1/D1; sgd, signum: 1
 };
 
 // A group's state between pushes; part of every checkpoint.
@@ -98,7 +99,7 @@ struct CycleState {
   int64_t updates = 0;          // u
   int64_t since_update = 0;     // s
   int64_t micro_steps = 0;      // of this cycle's pushes; 0 at i = 0
-  double mass1 = 0, mass2 = 0;  // D1, D2; sgd corrects no bias: 0
+  double mass1 = 0, mass2 = 0;  // D1, D2; 0 without bias correction
   double weight_sum = 0;        // kClassic
   // As if an update's clip had not bitten, until ApplyClip says that it did.
   NoiseState noise;

@@ -21,6 +21,9 @@ Reason Sentence(const Parts&... parts) {
 }
 
 bool IsSgd(const RuleSpec& spec) { return spec.optimizer == Optimizer::kSgd; }
+bool IsAdaptive(const RuleSpec& spec) {
+  return HasSecondMoment(spec.optimizer);
+}
 bool IsClassic(const RuleSpec& spec) {
   return spec.buffering == Buffering::kClassic;
 }
@@ -28,7 +31,20 @@ bool IsSinglePush(const RuleSpec& spec) {
   return spec.k == 1 && spec.update_every == 1;
 }
 const char* BetaName(const RuleSpec& spec) {
-  return IsSgd(spec) ? "beta1 (momentum)" : "beta1";
+  return HasDampening(spec.optimizer) ? "beta1 (momentum)" : "beta1";
+}
+const char* Name(Optimizer optimizer) {
+  switch (optimizer) {
+    case Optimizer::kSgd:
+      return "sgd";
+    case Optimizer::kAdam:
+      return "adam";
+    case Optimizer::kAdamW:
+      return "adamw";
+    case Optimizer::kSignum:
+      return "signum";
+  }
+  return "";
 }
 
 bool FitsFloat(double value) {
@@ -61,7 +77,10 @@ Reason ValidateConventions(const RuleSpec& spec) {
            "PER_CYCLE; other decays need EMBEDDED buffering";
   }
   if (spec.second_moment != SecondMoment::kAdama) return "";
-  if (IsSgd(spec)) return "second_moment: ADAMA, but sgd has no second moment";
+  if (!IsAdaptive(spec)) {
+    return Sentence("second_moment: ADAMA, but ", Name(spec.optimizer),
+                    " has no second moment");
+  }
   if (IsClassic(spec) || spec.decay != Decay::kPerCycle) {
     return "second_moment: ADAMA is a gain of decay PER_CYCLE with EMBEDDED "
            "buffering; elsewhere only ARTICLE";
@@ -83,18 +102,19 @@ Reason ValidateNonNegative(const char* name, double value) {
 
 Reason ValidateDampening(const RuleSpec& spec) {
   const double dampening = spec.hyper.dampening;
-  if (IsSgd(spec)) {
+  if (HasDampening(spec.optimizer)) {
     if (dampening >= 0 && dampening < 1) return "";
     return Sentence("dampening: ", dampening, ", want a number in [0, 1)");
   }
   if (dampening == 0) return "";
   return Sentence("dampening: ", dampening,
-                  ", but only sgd has one: adam's gain is 1 - beta1");
+                  ", but only sgd and signum have one: the gain of ",
+                  Name(spec.optimizer), " is 1 - beta1");
 }
 
 Reason ValidateEpsilon(const RuleSpec& spec) {
   const auto epsilon = static_cast<float>(spec.hyper.epsilon);
-  if (std::isfinite(epsilon) && (epsilon > 0 || IsSgd(spec))) return "";
+  if (std::isfinite(epsilon) && (epsilon > 0 || !IsAdaptive(spec))) return "";
   return Sentence("epsilon: ", spec.hyper.epsilon,
                   ", want a finite number above 0, in fp32 too");
 }
@@ -137,7 +157,7 @@ Reason ValidateKeeps(const RuleSpec& spec) {
   if (why.empty()) {
     why = ValidateKeep(BetaName(spec), FirstMomentRule(spec, hyper));
   }
-  if (!why.empty() || IsSgd(spec)) return why;
+  if (!why.empty() || !IsAdaptive(spec)) return why;
   if (roots && spec.slide_beta2) why = ValidateRoot("beta2", hyper.beta2);
   if (!why.empty()) return why;
   return ValidateKeep("beta2", SecondMomentRule(spec, hyper));
@@ -189,8 +209,8 @@ Reason ValidateScalars(const RuleSpec& spec) {
       hyper.learning_rate * ScalingFactor(spec.lr_scaling, spec.k);
   const MomentRule m = FirstMomentRule(spec, hyper);
   const double largest_step =
-      IsSgd(spec) ? lr * (1 + hyper.beta1)
-                  : lr / (PushCoefficients(m, true, 1).gain * kMinWeight);
+      IsAdaptive(spec) ? lr / (PushCoefficients(m, true, 1).gain * kMinWeight)
+                       : lr * (1 + hyper.beta1);
   if (!FitsFloat(largest_step)) {
     return Sentence("learning_rate: ", hyper.learning_rate,
                     ", too large: its step overflows fp32");

@@ -1,6 +1,7 @@
 // RuleSpec: what a user chooses about the optimizer of one group.
 //
-// Symbols.   b: beta1 (sgd: momentum) or beta2; d: dampening; k: accumulation
+// Symbols.   b: beta1 (sgd, signum: momentum) or beta2; d: dampening; k:
+// accumulation
 //            count, pushes; u: the group's updates so far.
 // Units.     k, update_every: pushes. Schedule lengths: updates.
 // Invariant. ValidateRule(spec) is empty for every spec that reaches a plan.
@@ -15,7 +16,17 @@ namespace accrue::rule {
 
 inline constexpr int64_t kMaxK = int64_t{1} << 20;  // of k and update_every
 
-enum class Optimizer { kSgd, kAdam, kAdamW };
+enum class Optimizer { kSgd, kAdam, kAdamW, kSignum };
+
+// Whether it keeps v beside m.
+constexpr bool HasSecondMoment(Optimizer optimizer) {
+  return optimizer == Optimizer::kAdam || optimizer == Optimizer::kAdamW;
+}
+// Whether its m is that of sgd: a momentum with a dampening of its own, and
+// not corrected for bias.
+constexpr bool HasDampening(Optimizer optimizer) {
+  return optimizer == Optimizer::kSgd || optimizer == Optimizer::kSignum;
+}
 
 // How the moments decay over a cycle.
 enum class Decay {
@@ -67,11 +78,11 @@ struct Schedule {
 // the first push of the group's next cycle.
 struct Hyperparameters {
   double learning_rate = 1e-3;
-  double beta1 = 0.9;           // sgd: the momentum
+  double beta1 = 0.9;           // sgd, signum: the momentum
   double beta2 = 0.999;         // adaptive optimizers
   double epsilon = 1e-8;        // > 0 also in fp32
-  double dampening = 0.0;       // sgd only, in [0, 1); adaptive: beta1 is used
-  double weight_decay = 0.0;    // sgd, adam: coupled L2; adamw: decoupled
+  double dampening = 0.0;       // sgd, signum, in [0, 1); else beta1 is used
+  double weight_decay = 0.0;    // sgd, adam: coupled L2; else decoupled
   double clip_norm = 0.0;       // 0: none. Of the accumulated quantity
   double clip_push_norm = 0.0;  // 0: none. Of each push, before it is folded
   Schedule schedule;

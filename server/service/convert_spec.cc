@@ -13,6 +13,7 @@ constexpr EnumRow<v1::Optimizer, rule::Optimizer> kOptimizers[] = {
     {v1::OPTIMIZER_SGD, rule::Optimizer::kSgd},
     {v1::OPTIMIZER_ADAM, rule::Optimizer::kAdam},
     {v1::OPTIMIZER_ADAMW, rule::Optimizer::kAdamW},
+    {v1::OPTIMIZER_SIGNUM, rule::Optimizer::kSignum},
 };
 constexpr EnumRow<v1::Decay, rule::Decay> kDecays[] = {
     {v1::DECAY_PER_CYCLE, rule::Decay::kPerCycle},
@@ -167,7 +168,7 @@ absl::StatusOr<GroupSpec> GroupFromApi(const v1::GroupSpec& api,
     return Invalid(absl::StrCat(
         field, ".hyperparameters.learning_rate: unset, want a number"));
   }
-  if (optimizer == rule::Optimizer::kSgd) group.hyper.beta1 = 0;
+  if (rule::HasDampening(optimizer)) group.hyper.beta1 = 0;
   ACCRUE_ASSIGN_OR_RETURN(
       const auto change,
       Change(api.hyperparameters(), field + ".hyperparameters"));
@@ -183,9 +184,10 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
   v1::Hyperparameters& hyper = *api.mutable_hyperparameters();
   hyper.set_learning_rate(group.hyper.learning_rate);
   hyper.set_beta1(group.hyper.beta1);
-  if (optimizer == rule::Optimizer::kSgd) {
+  if (rule::HasDampening(optimizer)) {
     hyper.set_dampening(group.hyper.dampening);
-  } else {
+  }
+  if (rule::HasSecondMoment(optimizer)) {
     hyper.set_beta2(group.hyper.beta2);
     hyper.set_epsilon(group.hyper.epsilon);
   }

@@ -72,7 +72,7 @@ class ShardBench {
     kernels::ShardOptions shard_options;
     shard_options.blocks = std::make_shared<const kernels::BlockMap>(
         kernels::MakeBlockMap({kElems}, {0}, 1));
-    shard_options.has_variance = optimizer != rule::Optimizer::kSgd;
+    shard_options.has_variance = rule::HasSecondMoment(optimizer);
     shard_ =
         OrDie(kernels::MakeCpuShard(shard_options, &device_, &pool_, lane_));
     for (int i = 0; i < gradient_count + 2; ++i) {

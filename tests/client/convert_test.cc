@@ -91,11 +91,13 @@ TEST(ConvertTest, SgdsDampeningIsAlwaysSaid) {
       .groups = {{.name = "g"},
                  {.name = "h", .hyperparameters = {.dampening = 0.5}}}};
   EXPECT_FALSE(ToProto(spec).groups(0).hyperparameters().has_dampening());
-  spec.optimizer.optimizer = Optimizer::kSgd;
-  const v1::ModelSpec proto = ToProto(spec);
-  EXPECT_TRUE(proto.groups(0).hyperparameters().has_dampening());
-  EXPECT_EQ(proto.groups(0).hyperparameters().dampening(), 0);
-  EXPECT_EQ(proto.groups(1).hyperparameters().dampening(), 0.5);
+  for (const Optimizer optimizer : {Optimizer::kSgd, Optimizer::kSignum}) {
+    spec.optimizer.optimizer = optimizer;
+    const v1::ModelSpec proto = ToProto(spec);
+    EXPECT_TRUE(proto.groups(0).hyperparameters().has_dampening());
+    EXPECT_EQ(proto.groups(0).hyperparameters().dampening(), 0);
+    EXPECT_EQ(proto.groups(1).hyperparameters().dampening(), 0.5);
+  }
   // A change of something else does not touch it.
   EXPECT_FALSE(ToProto(Hyperparameters{.beta1 = 0.9}).has_dampening());
 }
@@ -191,6 +193,7 @@ TEST(ConvertTest, DurationsAreSplitAsTheWireWants) {
 
 TEST(SpecTest, EveryEnumeratorHasANameThatIsParsedBack) {
   EXPECT_EQ(Name(Optimizer::kAdamW), "adamw");
+  EXPECT_EQ(Name(Optimizer::kSignum), "signum");
   EXPECT_EQ(Name(Decay::kPerCycle), "per_cycle");
   EXPECT_EQ(Name(Buffering::kEmbedded), "embedded");
   EXPECT_EQ(Name(SecondMoment::kAdamA), "adama");

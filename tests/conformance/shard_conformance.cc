@@ -251,7 +251,8 @@ TEST_P(ShardConformance, ANormAtItsBoundIsNotClipped) {
 
 // README, "Accuracy": with k = 1 there is nothing to accumulate.
 TEST_P(ShardConformance, ClassicOfOnePushIsEmbedded) {
-  for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam}) {
+  for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam,
+                               rule::Optimizer::kSignum}) {
     for (const bool nesterov : {false, true}) {
       if (nesterov && optimizer != rule::Optimizer::kSgd) continue;
       const uint64_t seed = 6000;
@@ -280,6 +281,32 @@ TEST_P(ShardConformance, ClassicOfOnePushIsEmbedded) {
       }
     }
   }
+}
+
+TEST_P(ShardConformance, ASignIsOneWhateverTheSizeAndZeroOfZeros) {
+  const uint64_t seed = 6500;
+  // As many as make several vectors and a rest.
+  constexpr int64_t kElems = 67;
+  TrainingRun run(
+      OneTensor(kElems, {.optimizer = rule::Optimizer::kSignum, .k = 1}), seed);
+  Pair pair(*maker_, run);
+  PassPlan plan = run.NextPass(1);
+  constexpr float kGradients[] = {0.0f,       -0.0f,      0x1p-149f,
+                                  -0x1p-149f, 0x1.8p100f, -0x1.8p100f};
+  constexpr float kSteps[] = {0, 0, -0.125f, 0.125f, -0.125f, 0.125f};
+  std::vector<float> gradient(kElems), want(kElems);
+  for (size_t e = 0; e < kElems; ++e) {
+    pair.parameters().theta[0][e] = static_cast<float>(e);
+    gradient[e] = kGradients[e % 6];
+    want[e] = static_cast<float>(e) + kSteps[e % 6];
+  }
+  plan.chains = {std::make_shared<const ByteChain>(
+      ByteChain::View(gradient.data(), kElems * 4))};
+  plan.encodings = {Encoding::kF32};
+  plan.groups[0].pushes = {{.keep1 = 0, .gain1 = 1}};
+  plan.groups[0].update = {.lr = 0.125f};
+  RunAndWait(pair.shard(), pair.parameters().Bind(plan));
+  EXPECT_TRUE(SameBits(pair.parameters().next[0], want));
 }
 
 TEST_P(ShardConformance, DenormalsAreKept) {

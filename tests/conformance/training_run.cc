@@ -7,7 +7,12 @@ namespace accrue::kernels {
 namespace {
 
 bool IsAllowed(const GroupTraits& group) {
-  const bool adaptive = group.optimizer != rule::Optimizer::kSgd;
+  if (group.optimizer == rule::Optimizer::kSignum &&
+      (group.nesterov || group.l2 ||
+       group.epsilon_place == rule::EpsilonPlace::kInside)) {
+    return false;
+  }
+  const bool adaptive = rule::HasSecondMoment(group.optimizer);
   const bool embedded = group.buffering == rule::Buffering::kEmbedded;
   if (adaptive && group.nesterov) return false;
   if (adaptive && embedded && group.l2) return false;
@@ -22,7 +27,8 @@ bool IsClassic(const GroupTraits& group) {
 
 std::vector<GroupTraits> AllGroupTraits() {
   std::vector<GroupTraits> all;
-  for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam}) {
+  for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam,
+                               rule::Optimizer::kSignum}) {
     for (const auto buffering :
          {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
       for (int bits = 0; bits < 16; ++bits) {
@@ -138,7 +144,7 @@ ShardOptions TrainingRun::shard_options() const {
   ShardOptions options;
   options.blocks = blocks_;
   for (const GroupTraits& group : model_.groups) {
-    options.has_variance |= group.optimizer != rule::Optimizer::kSgd;
+    options.has_variance |= rule::HasSecondMoment(group.optimizer);
     options.has_accumulation |= IsClassic(group);
   }
   return options;
@@ -221,7 +227,7 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
                             .first = position + p == 0});
   }
   const float l2 = traits.l2 ? Pick({0.5f}, 0, 0.1f) : 0;
-  const bool adaptive = traits.optimizer != rule::Optimizer::kSgd;
+  const bool adaptive = rule::HasSecondMoment(traits.optimizer);
   const bool classic = IsClassic(traits);
   if (traits.nesterov && (classic ? ends : position == 0)) {
     group.look_ahead = {.ahead = Pick({0.5f}, 0, 0.1f), .l2 = l2};

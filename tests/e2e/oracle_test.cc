@@ -53,9 +53,10 @@ client::Hyperparameters HyperOf(const rule::RuleSpec& rule) {
                                  .clip_norm = hyper.clip_norm,
                                  .clip_push_norm = hyper.clip_push_norm,
                                  .schedule = ScheduleOf(hyper.schedule)};
-  if (rule.optimizer == rule::Optimizer::kSgd) {
+  if (rule::HasDampening(rule.optimizer)) {
     result.dampening = hyper.dampening;
-  } else {
+  }
+  if (rule::HasSecondMoment(rule.optimizer)) {
     result.beta2 = hyper.beta2;
     result.epsilon = hyper.epsilon;
   }

@@ -46,7 +46,7 @@ void FoldPushes(const BlockMap& blocks, const Pass& pass, int32_t index,
                 const std::vector<std::vector<float>>& gradients,
                 ReferenceState& state) {
   const GroupPass& group = pass.groups[static_cast<size_t>(index)];
-  const bool adaptive = group.optimizer != rule::Optimizer::kSgd;
+  const bool adaptive = rule::HasSecondMoment(group.optimizer);
   const bool classic = group.buffering == rule::Buffering::kClassic;
   for (size_t p = 0; p < group.pushes.size(); ++p) {
     const rule::PushScalars& push = group.pushes[p];
@@ -92,6 +92,12 @@ double ClippedSquares(const BlockMap& blocks, const Pass& pass, int32_t index,
 
 float Step(const GroupPass& group, float theta, float next, float m, float v) {
   const rule::UpdateScalars& update = *group.update;
+  if (group.optimizer == rule::Optimizer::kSignum) {
+    const float kept = theta * update.decay;
+    if (m > 0) return kept - update.lr;
+    if (m < 0) return kept + update.lr;
+    return kept;
+  }
   if (group.optimizer == rule::Optimizer::kSgd) {
     const float step = update.lr * m;
     return (group.nesterov ? next : theta) - step;
@@ -114,7 +120,7 @@ float Step(const GroupPass& group, float theta, float next, float m, float v) {
 void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
             ReferenceState& state) {
   const GroupPass& group = pass.groups[static_cast<size_t>(index)];
-  const bool adaptive = group.optimizer != rule::Optimizer::kSgd;
+  const bool adaptive = rule::HasSecondMoment(group.optimizer);
   ForEachElement(blocks, index, [&](size_t flat, size_t at) {
     float& m = state.m[flat];
     float& v = state.v[flat];
@@ -131,7 +137,9 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
     } else {
       m = clip * m;
     }
-    if (!adaptive && !group.nesterov) AddDecay(group.update->l2, theta, m);
+    if (group.optimizer == rule::Optimizer::kSgd && !group.nesterov) {
+      AddDecay(group.update->l2, theta, m);
+    }
     group.next[at] = Step(group, theta, group.next[at], m, v);
   });
 }

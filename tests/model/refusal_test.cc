@@ -164,6 +164,11 @@ INSTANTIATE_TEST_SUITE_P(
     Models, RefusalTest,
     testing::Values(Case{"Momentum", 4, Momentum},
                     Case{"AdamW", 4, [](ModelSpec&) {}},
+                    Case{"Signum", 4,
+                         [](ModelSpec& spec) {
+                           Momentum(spec);
+                           spec.optimizer.optimizer = rule::Optimizer::kSignum;
+                         }},
                     Case{"AdamClassic", 4,
                          [](ModelSpec& spec) {
                            spec.optimizer.optimizer = rule::Optimizer::kAdam;

@@ -66,8 +66,8 @@ TEST(RuleTest, AtKOneEveryDecayAndClassicGiveTheSameBits) {
   constexpr int64_t kElems = 67;
   Harness harness;
   using rule::Buffering, rule::Decay, rule::Optimizer;
-  for (const Optimizer optimizer :
-       {Optimizer::kSgd, Optimizer::kAdam, Optimizer::kAdamW}) {
+  for (const Optimizer optimizer : {Optimizer::kSgd, Optimizer::kAdam,
+                                    Optimizer::kAdamW, Optimizer::kSignum}) {
     StateImage want;
     for (const Choice& choice :
          {Choice{Decay::kPerCycle, Buffering::kEmbedded},
@@ -82,7 +82,7 @@ TEST(RuleTest, AtKOneEveryDecayAndClassicGiveTheSameBits) {
       rule::Hyperparameters& hyper = spec.groups[0].hyper;
       hyper = {};
       hyper.learning_rate = 0.01;
-      if (optimizer == Optimizer::kSgd) hyper.dampening = 0.3;
+      if (rule::HasDampening(optimizer)) hyper.dampening = 0.3;
       if (optimizer != Optimizer::kAdam) hyper.weight_decay = 0.01;
       auto model = harness.Make(spec, 0.5);
       const std::string session = harness.Open(*model, "a")->id;

@@ -50,6 +50,17 @@ TEST(BoundedTest, RootsReachBelowNoZero) {
   EXPECT_TRUE(root.Contains(std::sqrt(1e-8f + 9.9e-7f)));
 }
 
+TEST(BoundedTest, ASignIsExactUnlessZeroIsWithinTheBound) {
+  EXPECT_EQ(Sign({-1e-6, 0.9e-6}).value, -1);
+  EXPECT_EQ(Sign({-1e-6, 0.9e-6}).error, 0);
+  EXPECT_EQ(Sign({0, 0}).error, 0);
+  for (const float any : {-1.0f, 0.0f, 1.0f}) {
+    EXPECT_TRUE(Sign({1e-6, 1e-6}).Contains(any));
+    EXPECT_TRUE(Sign({-1e-9, 1e-6}).Contains(any));
+    EXPECT_TRUE(Sign({0, 1e-6}).Contains(any));
+  }
+}
+
 // Random expressions in float stay within the bounds of the same in double.
 TEST(BoundedTest, LongComputationsStayWithinTheirBounds) {
   std::cout << "seed " << kSeed << "\n";

@@ -20,7 +20,7 @@ using Variant = Combination::Variant;
 using Weights = Combination::Weights;
 
 constexpr std::array kOptimizers = {Optimizer::kSgd, Optimizer::kAdam,
-                                    Optimizer::kAdamW};
+                                    Optimizer::kAdamW, Optimizer::kSignum};
 constexpr std::array kDecays = {Decay::kPerCycle, Decay::kPerPush,
                                 Decay::kSliding, Decay::kSlidingExact};
 constexpr std::array kBufferings = {Buffering::kEmbedded, Buffering::kClassic};
@@ -46,7 +46,7 @@ constexpr std::array kVariants = {Variant::kPlain,
                                   Variant::kNesterovHalfDampened,
                                   Variant::kNoMomentum};
 
-const char* const kOptimizerNames[] = {"sgd", "adam", "adamw"};
+const char* const kOptimizerNames[] = {"sgd", "adam", "adamw", "signum"};
 const char* const kDecayNames[] = {"PER_CYCLE", "PER_PUSH", "SLIDING",
                                    "SLIDING_EXACT"};
 const char* const kBufferingNames[] = {"EMBEDDED", "CLASSIC"};
@@ -87,6 +87,10 @@ bool IsAdama(Convention convention) {
   return convention == Convention::kAdama ||
          convention == Convention::kAdamaInside;
 }
+// With the momentum and dampening of sgd, and without a second moment.
+bool IsSgdLike(Optimizer optimizer) {
+  return optimizer == Optimizer::kSgd || optimizer == Optimizer::kSignum;
+}
 bool IsSliding(Decay decay) {
   return decay == Decay::kSliding || decay == Decay::kSlidingExact;
 }
@@ -125,7 +129,7 @@ double TypicalClippedNorm(const Combination& c, const RuleSpec& spec) {
   if (c.clip == Clip::kModelNorm) return std::sqrt(2.0) * TypicalNorm(1, 1 / k);
   if (c.buffering == Buffering::kClassic) return TypicalNorm(1, 1 / k);
   const double b = spec.hyper.beta1;
-  const double d = c.optimizer == Optimizer::kSgd ? spec.hyper.dampening : b;
+  const double d = IsSgdLike(c.optimizer) ? spec.hyper.dampening : b;
   const double pushes = c.decay == Decay::kPerPush ? 1 : k;
   return TypicalNorm((1 - d) / (1 - b),
                      (1 - d) * (1 - d) / (1 - b * b) / pushes);
@@ -133,20 +137,24 @@ double TypicalClippedNorm(const Combination& c, const RuleSpec& spec) {
 
 // Whether another combination says the same.
 bool IsRedundant(const Combination& c) {
-  const bool sgd = c.optimizer == Optimizer::kSgd;
+  const bool sgd_like = IsSgdLike(c.optimizer);
   if (c.update_every != c.k && c.k == 1) return true;
   if (c.weights == Weights::kMicroSteps && c.update_every == 1) return true;
   if (c.convention == Convention::kSlideBeta1 &&
-      (sgd || !IsSliding(c.decay) || c.k == 1)) {
+      (sgd_like || !IsSliding(c.decay) || c.k == 1)) {
     return true;
   }
-  if (sgd) {
-    return c.convention == Convention::kInside ||
-           c.convention == Convention::kAdamaInside;
+  if (sgd_like && (c.convention == Convention::kInside ||
+                   c.convention == Convention::kAdamaInside)) {
+    return true;
   }
+  if (c.optimizer == Optimizer::kSgd) return false;
   // Refused for the same reasons as kNesterov and kDampened.
-  return c.variant == Variant::kHalfDampened ||
-         (IsNesterov(c.variant) && c.variant != Variant::kNesterov);
+  if (IsNesterov(c.variant) && c.variant != Variant::kNesterov) return true;
+  if (c.variant == Variant::kHalfDampened && !sgd_like) return true;
+  return c.optimizer == Optimizer::kSignum &&
+         c.schedule != Schedule::Kind::kConstant &&
+         c.schedule != Schedule::Kind::kCosine;
 }
 
 // The choices as numbers, for pairs.
@@ -249,6 +257,7 @@ std::string Combination::Name() const {
 
 std::vector<std::string> Combination::Refusals() const {
   const bool sgd = optimizer == Optimizer::kSgd;
+  const bool sgd_like = IsSgdLike(optimizer);
   const bool classic = buffering == Buffering::kClassic;
   const bool one_push = k == 1 && update_every == 1;
   const bool per_cycle = one_push || decay == Decay::kPerCycle;
@@ -258,14 +267,14 @@ std::vector<std::string> Combination::Refusals() const {
   if (update_every != k && (classic || per_cycle)) why.push_back("want k = ");
   if (classic && !per_cycle) why.push_back("CLASSIC buffering folds once");
   if (IsAdama(convention) && !one_push) {
-    if (sgd) why.push_back("sgd has no second moment");
+    if (sgd_like) why.push_back("has no second moment");
     if (classic || !per_cycle) why.push_back("elsewhere only ARTICLE");
   }
   if (decay == Decay::kSlidingExact && variant == Variant::kNoMomentum) {
     why.push_back("k-th root");
   }
-  if (!sgd && (IsDampened(variant) || IsHalfDampened(variant))) {
-    why.push_back("only sgd has one");
+  if (!sgd_like && (IsDampened(variant) || IsHalfDampened(variant))) {
+    why.push_back("only sgd and signum have one");
   }
   if (IsNesterov(variant)) {
     if (!sgd) why.push_back("only sgd has it");

@@ -35,7 +35,7 @@ struct Combination {
     kSlideBeta1,  // slide_beta2 = false
   };
   enum class Weights : uint8_t { kUnit, kVaried, kMicroSteps };
-  // What sgd, adam and adamw have beside their moments.
+  // What optimizers have beside their moments.
   enum class Variant : uint8_t {
     kPlain,
     kWeightDecay,
@@ -76,7 +76,8 @@ struct Combination {
 
 // optimizer x decay x k {1, 2, 4, 7} x update_every {k, 1} x buffering x clip
 // x schedule x convention x weights x variant, less what would be the same
-// twice. In a fixed order. Allowed and refused ones.
+// twice, and less most schedules of signum: a learning rate is the same number
+// to every optimizer. In a fixed order. Allowed and refused ones.
 std::vector<Combination> AllCombinations();
 std::vector<Combination> AllowedCombinations();
 

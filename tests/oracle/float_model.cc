@@ -107,6 +107,11 @@ void FloatModel::End(const rule::ClosePlan& plan) {
   }
   if (spec.optimizer == rule::Optimizer::kSgd && !spec.nesterov) AddL2(u.l2);
   for (size_t e = 0; e < m.size(); ++e) {
+    if (spec.optimizer == rule::Optimizer::kSignum) {
+      const float sign = m[e] > 0 ? 1.0f : (m[e] < 0 ? -1.0f : 0.0f);
+      next[e] = theta[e] * u.decay - u.lr * sign;
+      continue;
+    }
     if (spec.optimizer == rule::Optimizer::kSgd) {
       next[e] = (spec.nesterov ? next[e] : theta[e]) - u.lr * m[e];
       continue;

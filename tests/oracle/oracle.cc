@@ -14,7 +14,7 @@ using rule::Optimizer;
 Bounded Number(float x) { return Bounded::Exact(x); }
 
 bool IsAdaptive(const rule::RuleSpec& spec) {
-  return spec.optimizer != Optimizer::kSgd;
+  return rule::HasSecondMoment(spec.optimizer);
 }
 bool IsClassic(const rule::RuleSpec& spec) {
   return spec.buffering == Buffering::kClassic;
@@ -222,6 +222,8 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
               ? Sqrt(v_hat + epsilon)
               : Sqrt(v_hat) + epsilon;
       next = theta * Number(u.decay) - Number(u.lr) * (m / den);
+    } else if (state.spec.optimizer == Optimizer::kSignum) {
+      next = theta * Number(u.decay) - Number(u.lr) * Sign(m);
     } else if (state.spec.nesterov) {
       next = next - Number(u.lr) * m;
     } else {

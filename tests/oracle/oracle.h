@@ -12,6 +12,9 @@
 //            Norms are known to within the bounds of what they measure, and
 //            clip factors min(1, bound/norm) are continuous in them, so that
 //            it does not matter on which side of the bound a float norm falls.
+//            Signs are not: where 0 is within the bound of what is looked at,
+//            theta's bound takes in every step that may be meant, and says
+//            little of that element from then on.
 // Invariant. a float computation by rule/cycle.h is within the bounds for any
 //            number of pushes (oracle_test).
 // Threading. compatible.
@@ -57,7 +60,7 @@ class Oracle {
   // As published: changes with updates only.
   const std::vector<Bounded>& theta(size_t g) const { return at_[g].theta; }
   const std::vector<Bounded>& m(size_t g) const { return at_[g].m; }
-  // Zeros under sgd.
+  // Zeros without a second moment.
   const std::vector<Bounded>& v(size_t g) const { return at_[g].v; }
   // The accumulation buffer of classic buffering; what it holds between
   // cycles means nothing.

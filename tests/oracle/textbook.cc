@@ -11,6 +11,11 @@ using rule::Buffering;
 using rule::Decay;
 using rule::Optimizer;
 
+bool IsSgdLike(const rule::RuleSpec& spec) {
+  return spec.optimizer == Optimizer::kSgd ||
+         spec.optimizer == Optimizer::kSignum;
+}
+
 double Norm(const std::vector<double>& x) {
   double squares = 0;
   for (const double element : x) squares += element * element;
@@ -68,7 +73,9 @@ Textbook::Textbook(const rule::RuleSpec& spec, const std::vector<double>& theta)
       m_(theta.size()),
       v_(theta.size()),
       l2_(theta.size()),
-      last_mean_(theta.size()) {}
+      last_mean_(theta.size()),
+      largest_signed_(theta.size()),
+      least_sign_share_(theta.size(), 1.0) {}
 
 void Textbook::SetHyperparameters(const rule::Hyperparameters& hyper) {
   newest_ = hyper;
@@ -100,9 +107,8 @@ void Textbook::Push(const std::vector<double>& payload,
 
 void Textbook::FoldMicroStep(const std::vector<double>& gradient,
                              const rule::PushFacts& facts) {
-  const bool sgd = spec_.optimizer == Optimizer::kSgd;
   const double b1 = hyper_.beta1, b2 = hyper_.beta2;
-  const double d = sgd ? hyper_.dampening : b1;
+  const double d = IsSgdLike(spec_) ? hyper_.dampening : b1;
   const auto k = static_cast<double>(spec_.k);
   double keep1 = b1, gain1 = 1 - d, keep2 = b2;
   if (spec_.decay == Decay::kSliding) {
@@ -127,10 +133,9 @@ void Textbook::FoldMicroStep(const std::vector<double>& gradient,
 }
 
 void Textbook::FoldCycle() {
-  const bool sgd = spec_.optimizer == Optimizer::kSgd;
   const bool classic = spec_.buffering == Buffering::kClassic;
   const double b1 = hyper_.beta1, b2 = hyper_.beta2;
-  const double one_minus_d = 1 - (sgd ? hyper_.dampening : b1);
+  const double one_minus_d = 1 - (IsSgdLike(spec_) ? hyper_.dampening : b1);
   double weights = 0;
   for (const Received& push : cycle_) weights += push.weight;
   const double divisor = classic ? weights : static_cast<double>(spec_.k);
@@ -178,10 +183,15 @@ void Textbook::Step() {
   const double lr = LearningRate();
   const bool sgd = spec_.optimizer == Optimizer::kSgd;
   if (spec_.buffering == Buffering::kEmbedded) {
-    Clip(hyper_.clip_norm, sgd ? Norm(m_) : Norm(m_) / mass1_, m_);
+    const double mass = IsSgdLike(spec_) ? 1 : mass1_;
+    Clip(hyper_.clip_norm, Norm(m_) / mass, m_);
   }
   for (size_t e = 0; e < theta_.size(); ++e) {
     double& theta = theta_[e];
+    if (spec_.optimizer == Optimizer::kSignum) {
+      theta = theta * (1 - lr * hyper_.weight_decay) - lr * SignOf(e, m_[e]);
+      continue;
+    }
     if (sgd) {
       m_[e] += l2_[e];
       const double gradient = last_mean_[e] + l2_[e];
@@ -198,6 +208,14 @@ void Textbook::Step() {
     }
     theta -= lr * m_hat / den;
   }
+}
+
+double Textbook::SignOf(size_t element, double x) {
+  double& largest = largest_signed_[element];
+  double& share = least_sign_share_[element];
+  largest = std::max(largest, std::abs(x));
+  if (largest > 0) share = std::min(share, std::abs(x) / largest);
+  return x > 0 ? 1 : (x < 0 ? -1 : 0);
 }
 
 double Textbook::LearningRate() const {

@@ -10,6 +10,7 @@
 //              adam   m <- b1*m + (1-b1)*g;  v <- b2*v + (1-b2)*h;
 //                     theta <- theta - lr*(m/D1)/(sqrt(v/D2) + eps)
 //              adamw  the same, from theta*(1 - lr*wd)
+//              signum buf as sgd's; theta <- theta*(1 - lr*wd) - lr*sign(buf)
 //            on the mean gradient g; h is g^2 under kClassic, the mean of the
 //            pushes' squares under kPerCycle (over k more: ADAMA).
 //            The other decays fold every micro-step by itself, as written.
@@ -50,6 +51,11 @@ class Textbook {
   double mass1() const { return mass1_; }
   double mass2() const { return mass2_; }
   int64_t updates() const { return updates_; }
+  // Of the numbers whose signs were taken of this element, the smallest as a
+  // share of the largest up to it; 1 if no signs were taken.
+  double least_sign_share(size_t element) const {
+    return least_sign_share_[element];
+  }
 
  private:
   struct Received {
@@ -65,12 +71,14 @@ class Textbook {
   void FoldCycle();
   void Step();
   double LearningRate() const;
+  double SignOf(size_t element, double x);
 
   rule::RuleSpec spec_;
   rule::Hyperparameters newest_, hyper_;
   std::vector<double> theta_, m_, v_;
   std::vector<double> l2_;         // wd*theta's share in m since the update
   std::vector<double> last_mean_;  // (1-d)*g of the step at hand
+  std::vector<double> largest_signed_, least_sign_share_;
   double mass1_ = 0, mass2_ = 0;
   std::vector<Received> cycle_;
   int64_t position_ = 0, updates_ = 0;

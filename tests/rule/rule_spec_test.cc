@@ -32,6 +32,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr Optimizer kSgd = Optimizer::kSgd;
 constexpr Optimizer kAdam = Optimizer::kAdam;
 constexpr Optimizer kAdamW = Optimizer::kAdamW;
+constexpr Optimizer kSignum = Optimizer::kSignum;
 
 void ExpectRefused(const std::vector<Refusal>& refusals) {
   for (const Refusal& refusal : refusals) {
@@ -86,6 +87,8 @@ TEST(RuleSpecTest, RefusesConventionsThatNameNothing) {
        }},
       {"second_moment: ADAMA, but sgd has no second moment", kSgd,
        [](RuleSpec& s) { s.second_moment = SecondMoment::kAdama; }},
+      {"second_moment: ADAMA, but signum has no second moment", kSignum,
+       [](RuleSpec& s) { s.second_moment = SecondMoment::kAdama; }},
       {"elsewhere only ARTICLE", kAdam,
        [](RuleSpec& s) {
          s.second_moment = SecondMoment::kAdama;
@@ -136,6 +139,8 @@ TEST(RuleSpecTest, AllowsTheEndsOfItsRanges) {
   spec.hyper.beta1 = 0;
   spec.hyper.epsilon = 0;  // not sgd's
   EXPECT_EQ(ValidateRule(spec), "");
+  spec.optimizer = kSignum;
+  EXPECT_EQ(ValidateRule(spec), "");
   spec = Of(kAdam);
   spec.hyper.beta1 = 0;
   spec.hyper.beta2 = 0;
@@ -173,8 +178,10 @@ TEST(RuleSpecTest, RefusesWhatAnOptimizerHasNot) {
   ExpectRefused({
       {"nesterov: only sgd has it", kAdam,
        [](RuleSpec& s) { s.nesterov = true; }},
-      {"dampening: 0.9, but only sgd has one", kAdamW,
-       [](RuleSpec& s) { s.hyper.dampening = 0.9; }},
+      {"nesterov: only sgd has it", kSignum,
+       [](RuleSpec& s) { s.nesterov = true; }},
+      {"dampening: 0.9, but only sgd and signum have one: the gain of adamw",
+       kAdamW, [](RuleSpec& s) { s.hyper.dampening = 0.9; }},
       {"use adamw (decoupled) or CLASSIC", kAdam,
        [](RuleSpec& s) { s.hyper.weight_decay = 0.1; }},
       {"use adamw", kAdam,

@@ -165,11 +165,17 @@ TEST(ConvertTest, DefaultsAreThoseOfTheComments) {
   ASSERT_TRUE(sgd.ok()) << sgd.status();
   EXPECT_EQ(sgd->groups[0].hyper.beta1, 0);  // no momentum
   EXPECT_EQ(sgd->groups[0].hyper.dampening, 0);
+
+  const auto signum = FromApi(ShortSpec(v1::OPTIMIZER_SIGNUM));
+  ASSERT_TRUE(signum.ok()) << signum.status();
+  EXPECT_EQ(signum->groups[0].hyper.beta1, 0);
+  EXPECT_EQ(signum->groups[0].hyper.dampening, 0);
 }
 
 TEST(ConvertTest, ADescribedSpecCreatesTheSameModel) {
-  for (const v1::ModelSpec& api : {FullSpec(), ShortSpec(v1::OPTIMIZER_SGD),
-                                   ShortSpec(v1::OPTIMIZER_ADAM)}) {
+  for (const v1::ModelSpec& api :
+       {FullSpec(), ShortSpec(v1::OPTIMIZER_SGD), ShortSpec(v1::OPTIMIZER_ADAM),
+        ShortSpec(v1::OPTIMIZER_SIGNUM)}) {
     auto spec = FromApi(api);
     ASSERT_TRUE(spec.ok()) << spec.status();
     FillDefaults(*spec);

@@ -178,7 +178,8 @@ v1::ModelSpec ToProto(const ModelSpec& value) {
     added = ToProto(group);
     // Conventions differ (0 in PyTorch, the momentum in the article), so the
     // wire says which is meant.
-    if (value.optimizer.optimizer == Optimizer::kSgd) {
+    const Optimizer optimizer = value.optimizer.optimizer;
+    if (optimizer == Optimizer::kSgd || optimizer == Optimizer::kSignum) {
       added.mutable_hyperparameters()->set_dampening(
           group.hyperparameters.dampening.value_or(kDefaultDampening));
     }

@@ -99,6 +99,7 @@ absl::string_view Name(ModelDescription::State state) {
 ACCRUE_SAME(Optimizer::kSgd, OPTIMIZER_SGD);
 ACCRUE_SAME(Optimizer::kAdam, OPTIMIZER_ADAM);
 ACCRUE_SAME(Optimizer::kAdamW, OPTIMIZER_ADAMW);
+ACCRUE_SAME(Optimizer::kSignum, OPTIMIZER_SIGNUM);
 ACCRUE_SAME(Decay::kPerCycle, DECAY_PER_CYCLE);
 ACCRUE_SAME(Decay::kPerPush, DECAY_PER_PUSH);
 ACCRUE_SAME(Decay::kSliding, DECAY_SLIDING);

@@ -29,9 +29,10 @@ namespace accrue::client {
 // The numbers of all enumerators are those of the wire.
 
 enum class Optimizer {
-  kSgd = 1,    // momentum, dampening, Nesterov and coupled L2
-  kAdam = 2,   // weight decay is coupled L2 and needs Buffering::kClassic
-  kAdamW = 3,  // decoupled weight decay
+  kSgd = 1,     // momentum, dampening, Nesterov and coupled L2
+  kAdam = 2,    // weight decay is coupled L2 and needs Buffering::kClassic
+  kAdamW = 3,   // decoupled weight decay
+  kSignum = 4,  // the sign of SGD's momentum; decoupled weight decay
 };
 
 // How the moments decay over a cycle of k pushes; b is beta1 or beta2.
@@ -129,16 +130,17 @@ struct Schedule {
 struct Hyperparameters {
   // At least 0. Required in a spec.
   std::optional<double> learning_rate = {};
-  // Adam: beta1, in [0, 1), 0.9 if unset. SGD: the momentum, 0 if unset.
+  // Adam: beta1, in [0, 1), 0.9 if unset. SGD, Signum: the momentum, 0 if
+  // unset.
   std::optional<double> beta1 = {};
   // Adam: in [0, 1), 0.999 if unset.
   std::optional<double> beta2 = {};
   // Adam: above 0 in single precision too, 1e-8 if unset.
   std::optional<double> epsilon = {};
-  // SGD: in [0, 1), 0 if unset (PyTorch's default; a spec that is sent says so
-  // explicitly).
+  // SGD, Signum: in [0, 1), 0 if unset (PyTorch's default; a spec that is sent
+  // says so explicitly).
   std::optional<double> dampening = {};
-  // At least 0, 0 if unset. AdamW: decoupled. SGD, Adam: coupled L2.
+  // At least 0, 0 if unset. AdamW, Signum: decoupled. SGD, Adam: coupled L2.
   std::optional<double> weight_decay = {};
   // Bound on the norm of what the update applies; 0 or unset: none.
   std::optional<double> clip_norm = {};
