@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "hwy/cache_control.h"
 #include "server/kernels/convert.h"
 
 namespace accrue::kernels {
@@ -66,6 +67,8 @@ void ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
       if (!IsClassic(group)) scalars.look_ahead = nullptr;
     } while (p < pushes);
   }
+  // Streaming stores are not ordered with those that say that they are done.
+  if (arrays_.far) hwy::FlushStream();
 }
 
 // A tile ends where a gradient's span does, and the next is just large enough
@@ -105,6 +108,7 @@ TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
   if (IsClassic(group)) arrays.a = arrays_.a + flat;
   if (group.theta != nullptr) arrays.theta = group.theta + in_group;
   if (group.next != nullptr) arrays.next = group.next + in_group;
+  arrays.far_next = arrays_.far;
   return arrays;
 }
 

@@ -28,6 +28,9 @@ struct ShardArrays {
   float* m = nullptr;
   float* v = nullptr;
   float* a = nullptr;
+  // They are far from any cache. New parameters, which a pass only writes, are
+  // then stored without the reading of a line that precedes an ordinary store.
+  bool far = false;
 };
 
 class ChunkWalk {

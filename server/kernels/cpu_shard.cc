@@ -21,6 +21,9 @@ namespace {
 constexpr int64_t kMaxChunkElems = 16 * kBlockElems;
 constexpr int64_t kChunksPerThread = 4;
 
+// From this size on an array is far from any cache.
+constexpr int64_t kFarBytes = int64_t{32} << 20;
+
 // Element visits below which waking a thread costs more than the work.
 constexpr int64_t kInlineVisits = 4 * kBlockElems;
 
@@ -78,7 +81,8 @@ class CpuShard : public Shard {
         a_(std::move(a)),
         arrays_{.m = static_cast<float*>(m_.data()),
                 .v = static_cast<float*>(v_.data()),
-                .a = static_cast<float*>(a_.data())} {}
+                .a = static_cast<float*>(a_.data()),
+                .far = blocks_->elems * int64_t{sizeof(float)} >= kFarBytes} {}
 
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override;

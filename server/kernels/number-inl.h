@@ -47,6 +47,14 @@ struct Number {
     }
   }
 
+  // Past the caches, to a vector's alignment.
+  HWY_INLINE void StoreFar(float* to) const {
+    HWY_UNROLL(4)
+    for (int i = 0; i < kVectors; ++i) {
+      hn::Stream(vectors[i], D(), to + i * kLanes);
+    }
+  }
+
   friend HWY_INLINE Number operator+(const Number& x, const Number& y) {
     return Each([&](int i)
                     HWY_ATTR { return hn::Add(x.vectors[i], y.vectors[i]); });

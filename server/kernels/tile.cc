@@ -1,5 +1,8 @@
 #include "server/kernels/tile.h"
 
+#include <algorithm>
+#include <cstdint>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/kernels/tile.cc"
 #include "hwy/foreach_target.h"  // includes this file once for each target
@@ -86,10 +89,24 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
       m = AddL2(update.l2, theta(), m);
       next = StepSgd(update, theta(), m);
     }
-    next.Store(t.next + i);
+    // A streaming store of one element would be one of a whole vector.
+    if (N::kElems > 1 && t.far_next) {
+      next.StoreFar(t.next + i);
+    } else {
+      next.Store(t.next + i);
+    }
   }
   if (kMoments) m.Store(t.m + i);
   if (kMoments && kVariant.adaptive) v.Store(t.v + i);
+}
+
+// Elements before the next cache line: it leaves the core at once if streaming
+// stores fill it, and is at least as aligned as they must be.
+int64_t ElementsToLine(const float* p) {
+  constexpr uintptr_t kLine = 64;
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  return static_cast<int64_t>((kLine - address % kLine) % kLine /
+                              sizeof(float));
 }
 
 template <Variant kVariant>
@@ -102,6 +119,10 @@ void RunVariant(const TileScalars& scalars, const TileArrays& arrays) {
   using Wide = Number<hn::ScalableTag<float>, 4>;
   using One = Number<hn::CappedTag<float, 1>, 1>;
   int64_t i = 0;
+  if (kVariant.update && t.far_next) {
+    const int64_t head = std::min(ElementsToLine(t.next), t.size);
+    for (; i < head; ++i) RunElements<kVariant, One>(s, t, update, i);
+  }
   for (; i + Wide::kElems <= t.size; i += Wide::kElems) {
     RunElements<kVariant, Wide>(s, t, update, i);
   }

@@ -32,6 +32,9 @@ struct TileArrays {
   // [push_count] gradients, each [size]. The pointers need no alignment.
   const float* const* x = nullptr;
   int64_t size = 0;
+  // Stores of an update's `next` go past the caches. Whoever hands it to
+  // another thread calls hwy::FlushStream first.
+  bool far_next = false;
 };
 
 // The scalars of a group's pass. Optional parts are null where absent.

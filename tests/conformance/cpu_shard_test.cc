@@ -1,4 +1,6 @@
 // The CPU's shards: on every instruction set at hand, on one thread and many.
+#include <cstring>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -9,6 +11,7 @@
 #include "server/device/device.h"
 #include "tests/conformance/shard_conformance.h"
 #include "tests/conformance/training_run.h"
+#include "tests/kernels/reference_pass.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -57,6 +60,41 @@ INSTANTIATE_TEST_SUITE_P(Cpu, ShardConformance,
                          [](const testing::TestParamInfo<ShardBackend>& info) {
                            return info.param.name;
                          });
+
+// Beyond the caches, where new parameters are stored past them.
+TEST(CpuShardTest, AShardTooLargeForAnyCacheAgreesWithTheReference) {
+  ModelTraits model;
+  model.tensor_elems = {3, int64_t{8} << 20, 17};
+  model.tensor_groups = {0, 1, 0};
+  model.groups.resize(2);
+  TrainingRun run(model, 1);
+  Parameters parameters = run.RandomParameters();
+  Parameters expected = parameters;
+  PassPlan plan;
+  do {
+    plan = run.NextPass(1);
+  } while (!plan.groups[1].update.has_value());
+
+  CpuShardMaker maker(0, 2);
+  const ShardOptions options = run.shard_options();
+  auto shard = maker.Make(options);
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  std::latch ended(1);
+  (*shard)->Run(parameters.Bind(plan), [&](absl::StatusOr<PassResult> result) {
+    EXPECT_TRUE(result.ok()) << result.status();
+    ended.count_down();
+  });
+  ended.wait();
+
+  ReferenceState state = MakeReferenceState(*options.blocks);
+  RunReference(*options.blocks, expected.Bind(plan), state);
+  for (size_t g = 0; g < model.groups.size(); ++g) {
+    const std::vector<float>& got = parameters.next[g];
+    EXPECT_EQ(std::memcmp(got.data(), expected.next[g].data(), got.size() * 4),
+              0)
+        << "group " << g;
+  }
+}
 
 #if defined(__x86_64__)
 // A small pass runs on whatever thread asks for it.
