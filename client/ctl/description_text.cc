@@ -34,7 +34,8 @@ std::string OptimizerText(const OptimizerSpec& optimizer) {
                    ", buffering ", Name(optimizer.buffering));
   if (optimizer.optimizer == client::Optimizer::kSgd) {
     if (optimizer.nesterov) absl::StrAppend(&text, ", nesterov");
-  } else if (optimizer.optimizer != client::Optimizer::kSignum) {
+  } else if (optimizer.optimizer != client::Optimizer::kSignum &&
+             optimizer.optimizer != client::Optimizer::kLion) {
     absl::StrAppend(&text, ", second moment ", Name(optimizer.second_moment),
                     ", epsilon ", Name(optimizer.epsilon_place), " the root");
   }

@@ -27,7 +27,7 @@ TileScalars Scalars(const GroupPass& group) {
           .clip = 1,
           .epsilon_inside = group.epsilon_place == rule::EpsilonPlace::kInside,
           .nesterov = group.nesterov,
-          .sign = group.optimizer == rule::Optimizer::kSignum};
+          .sign = rule::StepsBySign(group.optimizer)};
 }
 
 }  // namespace

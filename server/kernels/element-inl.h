@@ -61,10 +61,10 @@ ACCRUE_ELEMENT N StepSgd(const rule::UpdateScalars& update, N from, N m) {
   return from - N(update.lr) * m;
 }
 
-// signum: theta*decay - lr*sign(m).
+// signum, lion: theta*decay - lr*sign(c).
 template <class N>
-ACCRUE_ELEMENT N StepSign(const rule::UpdateScalars& update, N theta, N m) {
-  return theta * N(update.decay) - N(update.lr) * Sign(m);
+ACCRUE_ELEMENT N StepSign(const rule::UpdateScalars& update, N theta, N c) {
+  return theta * N(update.decay) - N(update.lr) * Sign(c);
 }
 
 // adam, adamw: theta*decay - lr*(m / (sqrt(v/D2) + eps)).

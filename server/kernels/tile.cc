@@ -24,7 +24,7 @@ template <Variant kVariant, class N>
 HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
                             const rule::UpdateScalars& update, int64_t i) {
   constexpr bool kMoments = !kVariant.classic || kVariant.update;
-  N m(0.0f), v(0.0f), a(0.0f), next(0.0f);
+  N m(0.0f), v(0.0f), a(0.0f), next(0.0f), mixed(0.0f);
   if (kMoments) m = N::Load(t.m + i);
   if (kMoments && kVariant.adaptive) v = N::Load(t.v + i);
   const auto theta = [&]() HWY_ATTR { return N::Load(t.theta + i); };
@@ -33,7 +33,10 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
     next = StepAhead(s.look_ahead->ahead, theta(), m);
     if (!kVariant.update) next.Store(t.next + i);
   };
+  const bool mixes =
+      kVariant.update && !kVariant.adaptive && update.mix_gain != 0;
   const auto fold = [&](const auto& scalars, N g) HWY_ATTR {
+    if (mixes) mixed = FoldMomentum(update.mix_keep, update.mix_gain, g, m);
     // All but a cycle's first push, under the default decay.
     if (scalars.keep1 == 1.0f && scalars.keep2 == 1.0f) {
       m = AddMomentum(scalars.gain1, g, m);
@@ -81,7 +84,7 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
     if (kVariant.adaptive) {
       next = StepAdam(update, s.epsilon_inside, theta(), m, v);
     } else if (s.sign) {
-      next = StepSign(update, theta(), m);
+      next = StepSign(update, theta(), mixes ? mixed : m);
     } else if (s.nesterov) {
       if (s.look_ahead == nullptr) next = N::Load(t.next + i);
       next = StepSgd(update, next, m);

@@ -52,7 +52,7 @@ struct TileScalars {
   float clip = 1;  // 1 changes no bit
   bool epsilon_inside = false;
   bool nesterov = false;
-  bool sign = false;  // signum
+  bool sign = false;  // signum, lion
 };
 
 void RunTile(TileStage stage, const TileScalars& scalars,

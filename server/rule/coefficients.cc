@@ -50,8 +50,8 @@ Decay EffectiveDecay(const RuleSpec& spec) {
 MomentRule FirstMomentRule(const RuleSpec& spec, const Hyperparameters& hyper) {
   MomentRule rule;
   rule.decay = EffectiveDecay(spec);
-  rule.beta = hyper.beta1;
-  rule.dampening = HasDampening(spec.optimizer) ? hyper.dampening : hyper.beta1;
+  rule.beta = spec.optimizer == Optimizer::kLion ? hyper.beta2 : hyper.beta1;
+  rule.dampening = HasDampening(spec.optimizer) ? hyper.dampening : rule.beta;
   rule.k = spec.buffering == Buffering::kClassic ? 1 : spec.k;
   return rule;
 }
@@ -106,8 +106,9 @@ double L2Coefficient(const MomentRule& rule, int64_t pushes) {
 }
 
 bool MomentIsAccumulator(const RuleSpec& spec) {
-  return HasDampening(spec.optimizer) &&
-         spec.buffering == Buffering::kEmbedded && spec.hyper.beta1 == 0.0 &&
+  return !HasSecondMoment(spec.optimizer) &&
+         spec.buffering == Buffering::kEmbedded &&
+         FirstMomentRule(spec, spec.hyper).beta == 0.0 &&
          EffectiveDecay(spec) == Decay::kPerCycle && spec.k > 1;
 }
 

@@ -42,8 +42,8 @@ struct Coefficients {
   double gain = 0;
 };
 
-// The rule of m and of v; under kClassic that of the single fold of the mean
-// gradient that ends a cycle (k = 1).
+// The rule of m (whose b is beta2 under lion) and of v; under kClassic that of
+// the single fold of the mean gradient that ends a cycle (k = 1).
 MomentRule FirstMomentRule(const RuleSpec& spec, const Hyperparameters& hyper);
 MomentRule SecondMomentRule(const RuleSpec& spec, const Hyperparameters& hyper);
 
@@ -63,10 +63,10 @@ Coefficients PushCoefficients(const MomentRule& rule, bool first,
 //   kPerCycle (1-d); else (1-d)*(1-b^s)/(1-b), (1-d)/k*(1-B^s)/(1-B)
 double L2Coefficient(const MomentRule& rule, int64_t pushes);
 
-// True where m holds nothing but the cycle's gradients: sgd or signum with b =
-// 0, k > 1, embedded, kPerCycle. (At b = 0 kPerPush holds the last gradient
-// only, and kSliding remembers earlier cycles.) The memory report then counts m
-// as an accumulation buffer.
+// True where m holds nothing but the cycle's gradients: an optimizer without v
+// whose m has b = 0, k > 1, embedded, kPerCycle. (At b = 0 kPerPush holds the
+// last gradient only, and kSliding remembers earlier cycles.) The memory report
+// then counts m as an accumulation buffer.
 bool MomentIsAccumulator(const RuleSpec& spec);
 
 }  // namespace accrue::rule

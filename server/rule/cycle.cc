@@ -120,7 +120,7 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
   const double lr = LearningRate(spec, hyper, state.updates);
   UpdateScalars update;
   update.clip_norm = hyper.clip_norm;
-  if (spec.optimizer == Optimizer::kSignum) {
+  if (StepsBySign(spec.optimizer)) {
     update.lr = static_cast<float>(lr);
     update.decay = static_cast<float>(1.0 - lr * hyper.weight_decay);
     return update;
@@ -143,6 +143,18 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
   return update;
 }
 
+// What lion looks at beside m: the gradient of the cycle's only fold, which
+// `gain_factor` multiplies there as in m. Where the betas are equal, that is
+// the m which this fold makes.
+void PlanMix(const RuleSpec& spec, const CycleState& state, double gain_factor,
+             UpdateScalars& update) {
+  const Hyperparameters& hyper = state.active;
+  if (spec.optimizer != Optimizer::kLion || hyper.beta1 == hyper.beta2) return;
+  update.mix_keep = static_cast<float>(hyper.beta1);
+  const double gain = 1.0 - static_cast<double>(update.mix_keep);
+  update.mix_gain = static_cast<float>(gain * gain_factor);
+}
+
 ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
   ClosePlan plan;
   if (spec.buffering == Buffering::kClassic) {
@@ -150,6 +162,7 @@ ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
     plan.buffer_fold = PlanBufferFold(spec, state);
   }
   plan.update = PlanUpdate(spec, state);
+  if (plan.buffer_fold) PlanMix(spec, state, 1.0, plan.update);
   state.position = 0;
   state.micro_steps = 0;
   state.since_update = 0;
@@ -186,6 +199,9 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   if (end.look_ahead.has_value()) plan.look_ahead = end.look_ahead;
   plan.buffer_fold = end.buffer_fold;
   plan.update = end.update;
+  if (!plan.buffer_fold) {
+    PlanMix(spec, state, facts.weight * facts.gain_factor, *plan.update);
+  }
   return plan;
 }
 

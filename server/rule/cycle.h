@@ -76,7 +76,9 @@ struct BufferFold {
 // Scalars of the update step that ends a cycle.
 //   sgd:          m = m + l2*theta (unless Nesterov); next = theta - lr*m
 //   sgd Nesterov: next = next - lr*m, with lr already times (1 + b)
-//   signum:       next = theta*decay - lr*sign(m), with sign(0) = 0
+//   signum, lion: next = theta*decay - lr*sign(c), with sign(0) = 0 and c = m;
+//                 but where mix_gain > 0 (lion), c = mix_keep*m + mix_gain*g of
+//                 the m before, and the g of, the fold that ends the cycle
 //   adam(w):      vh = v*inv_mass2
 //                 den = eps outside ? sqrt(vh) + eps : sqrt(vh + eps)
 //                 next = theta*decay - lr*(m/den), lr already over D1
@@ -86,11 +88,12 @@ struct BufferFold {
 struct UpdateScalars {
   float lr = 0;
   float l2 = 0;
-  float decay = 1;  // adamw, signum: 1 - lr*weight_decay
+  float decay = 1;                   // adamw, signum, lion: 1 - lr*weight_decay
+  float mix_keep = 0, mix_gain = 0;  // lion with beta1 other than beta2
   float inv_mass2 = 1;
   float epsilon = 0;
   double clip_norm = 0;    // 0: none
-  double norm_factor = 1;  // adam: 1/D1; sgd, signum: 1
+  double norm_factor = 1;  // adam: 1/D1; without bias correction: 1
 };
 
 // A group's state between pushes; part of every checkpoint.

@@ -21,6 +21,7 @@ Reason Sentence(const Parts&... parts) {
 }
 
 bool IsSgd(const RuleSpec& spec) { return spec.optimizer == Optimizer::kSgd; }
+bool IsLion(const RuleSpec& spec) { return spec.optimizer == Optimizer::kLion; }
 bool IsAdaptive(const RuleSpec& spec) {
   return HasSecondMoment(spec.optimizer);
 }
@@ -43,6 +44,8 @@ const char* Name(Optimizer optimizer) {
       return "adamw";
     case Optimizer::kSignum:
       return "signum";
+    case Optimizer::kLion:
+      return "lion";
   }
   return "";
 }
@@ -109,7 +112,8 @@ Reason ValidateDampening(const RuleSpec& spec) {
   if (dampening == 0) return "";
   return Sentence("dampening: ", dampening,
                   ", but only sgd and signum have one: the gain of ",
-                  Name(spec.optimizer), " is 1 - beta1");
+                  Name(spec.optimizer), " is 1 - ",
+                  IsLion(spec) ? "beta2" : "beta1");
 }
 
 Reason ValidateEpsilon(const RuleSpec& spec) {
@@ -153,10 +157,10 @@ Reason ValidateKeep(const char* name, const MomentRule& rule) {
 Reason ValidateKeeps(const RuleSpec& spec) {
   const Hyperparameters& hyper = spec.hyper;
   const bool roots = spec.decay == Decay::kSlidingExact;
-  Reason why = roots ? ValidateRoot(BetaName(spec), hyper.beta1) : "";
-  if (why.empty()) {
-    why = ValidateKeep(BetaName(spec), FirstMomentRule(spec, hyper));
-  }
+  const char* const name = IsLion(spec) ? "beta2" : BetaName(spec);
+  const MomentRule m = FirstMomentRule(spec, hyper);
+  Reason why = roots ? ValidateRoot(name, m.beta) : "";
+  if (why.empty()) why = ValidateKeep(name, m);
   if (!why.empty() || !IsAdaptive(spec)) return why;
   if (roots && spec.slide_beta2) why = ValidateRoot("beta2", hyper.beta2);
   if (!why.empty()) return why;
@@ -185,6 +189,24 @@ Reason ValidateNesterov(const RuleSpec& spec) {
   if (hyper.clip_norm > 0) {
     return "clip_norm: EMBEDDED Nesterov has looked ahead before the norm is "
            "known; use clip_push_norm or CLASSIC buffering";
+  }
+  return "";
+}
+
+Reason ValidateLion(const RuleSpec& spec) {
+  const Hyperparameters& hyper = spec.hyper;
+  if (!IsLion(spec) || IsClassic(spec) || hyper.beta1 == hyper.beta2) return "";
+  if (!IsSinglePush(spec)) {
+    return Sentence(
+        "lion: EMBEDDED buffering at k > 1 needs beta1 = beta2: the step looks "
+        "at beta1*m + (1-beta1)*g, and g is gone once it is folded into m with "
+        "beta2; use CLASSIC buffering: got beta1 = ",
+        hyper.beta1, ", beta2 = ", hyper.beta2);
+  }
+  if (hyper.clip_norm > 0) {
+    return "clip_norm: EMBEDDED lion with beta1 other than beta2 has looked at "
+           "the gradient before m's norm is known; use clip_push_norm or "
+           "CLASSIC buffering";
   }
   return "";
 }
@@ -229,9 +251,10 @@ Reason ValidateScalars(const RuleSpec& spec) {
 std::string ValidateRule(const RuleSpec& spec) {
   using Check = Reason (*)(const RuleSpec&);
   // In this order: each relies on what those before it found.
-  constexpr Check kChecks[] = {
-      ValidateLengths,  ValidateConventions,  ValidateRanges, ValidateKeeps,
-      ValidateNesterov, ValidateDecayAndClip, ValidateScalars};
+  constexpr Check kChecks[] = {ValidateLengths,      ValidateConventions,
+                               ValidateRanges,       ValidateKeeps,
+                               ValidateNesterov,     ValidateLion,
+                               ValidateDecayAndClip, ValidateScalars};
   for (const Check check : kChecks) {
     Reason why = check(spec);
     if (!why.empty()) return why;

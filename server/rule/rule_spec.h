@@ -16,7 +16,7 @@ namespace accrue::rule {
 
 inline constexpr int64_t kMaxK = int64_t{1} << 20;  // of k and update_every
 
-enum class Optimizer { kSgd, kAdam, kAdamW, kSignum };
+enum class Optimizer { kSgd, kAdam, kAdamW, kSignum, kLion };
 
 // Whether it keeps v beside m.
 constexpr bool HasSecondMoment(Optimizer optimizer) {
@@ -26,6 +26,10 @@ constexpr bool HasSecondMoment(Optimizer optimizer) {
 // not corrected for bias.
 constexpr bool HasDampening(Optimizer optimizer) {
   return optimizer == Optimizer::kSgd || optimizer == Optimizer::kSignum;
+}
+// Whether its step is lr whatever the size of what it looks at.
+constexpr bool StepsBySign(Optimizer optimizer) {
+  return optimizer == Optimizer::kSignum || optimizer == Optimizer::kLion;
 }
 
 // How the moments decay over a cycle.
@@ -79,7 +83,7 @@ struct Schedule {
 struct Hyperparameters {
   double learning_rate = 1e-3;
   double beta1 = 0.9;           // sgd, signum: the momentum
-  double beta2 = 0.999;         // adaptive optimizers
+  double beta2 = 0.999;         // adaptive optimizers; lion: m's decay
   double epsilon = 1e-8;        // > 0 also in fp32
   double dampening = 0.0;       // sgd, signum, in [0, 1); else beta1 is used
   double weight_decay = 0.0;    // sgd, adam: coupled L2; else decoupled

@@ -14,6 +14,7 @@ constexpr EnumRow<v1::Optimizer, rule::Optimizer> kOptimizers[] = {
     {v1::OPTIMIZER_ADAM, rule::Optimizer::kAdam},
     {v1::OPTIMIZER_ADAMW, rule::Optimizer::kAdamW},
     {v1::OPTIMIZER_SIGNUM, rule::Optimizer::kSignum},
+    {v1::OPTIMIZER_LION, rule::Optimizer::kLion},
 };
 constexpr EnumRow<v1::Decay, rule::Decay> kDecays[] = {
     {v1::DECAY_PER_CYCLE, rule::Decay::kPerCycle},
@@ -169,6 +170,7 @@ absl::StatusOr<GroupSpec> GroupFromApi(const v1::GroupSpec& api,
         field, ".hyperparameters.learning_rate: unset, want a number"));
   }
   if (rule::HasDampening(optimizer)) group.hyper.beta1 = 0;
+  if (optimizer == rule::Optimizer::kLion) group.hyper.beta2 = 0.99;
   ACCRUE_ASSIGN_OR_RETURN(
       const auto change,
       Change(api.hyperparameters(), field + ".hyperparameters"));
@@ -186,9 +188,10 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
   hyper.set_beta1(group.hyper.beta1);
   if (rule::HasDampening(optimizer)) {
     hyper.set_dampening(group.hyper.dampening);
+  } else {
+    hyper.set_beta2(group.hyper.beta2);
   }
   if (rule::HasSecondMoment(optimizer)) {
-    hyper.set_beta2(group.hyper.beta2);
     hyper.set_epsilon(group.hyper.epsilon);
   }
   hyper.set_weight_decay(group.hyper.weight_decay);

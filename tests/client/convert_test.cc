@@ -194,6 +194,7 @@ TEST(ConvertTest, DurationsAreSplitAsTheWireWants) {
 TEST(SpecTest, EveryEnumeratorHasANameThatIsParsedBack) {
   EXPECT_EQ(Name(Optimizer::kAdamW), "adamw");
   EXPECT_EQ(Name(Optimizer::kSignum), "signum");
+  EXPECT_EQ(Name(Optimizer::kLion), "lion");
   EXPECT_EQ(Name(Decay::kPerCycle), "per_cycle");
   EXPECT_EQ(Name(Buffering::kEmbedded), "embedded");
   EXPECT_EQ(Name(SecondMoment::kAdamA), "adama");

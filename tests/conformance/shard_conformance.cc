@@ -251,13 +251,16 @@ TEST_P(ShardConformance, ANormAtItsBoundIsNotClipped) {
 
 // README, "Accuracy": with k = 1 there is nothing to accumulate.
 TEST_P(ShardConformance, ClassicOfOnePushIsEmbedded) {
-  for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam,
-                               rule::Optimizer::kSignum}) {
+  for (const auto optimizer :
+       {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kSignum,
+        rule::Optimizer::kLion}) {
     for (const bool nesterov : {false, true}) {
       if (nesterov && optimizer != rule::Optimizer::kSgd) continue;
       const uint64_t seed = 6000;
-      GroupTraits traits = {
-          .optimizer = optimizer, .nesterov = nesterov, .k = 1};
+      GroupTraits traits = {.optimizer = optimizer,
+                            .nesterov = nesterov,
+                            .mixes = optimizer == rule::Optimizer::kLion,
+                            .k = 1};
       TrainingRun embedded_run(OneTensor(kBlockElems + 7, traits), seed);
       traits.buffering = rule::Buffering::kClassic;
       TrainingRun classic_run(OneTensor(kBlockElems + 7, traits), seed);

@@ -7,13 +7,14 @@ namespace accrue::kernels {
 namespace {
 
 bool IsAllowed(const GroupTraits& group) {
-  if (group.optimizer == rule::Optimizer::kSignum &&
+  if (rule::StepsBySign(group.optimizer) &&
       (group.nesterov || group.l2 ||
        group.epsilon_place == rule::EpsilonPlace::kInside)) {
     return false;
   }
   const bool adaptive = rule::HasSecondMoment(group.optimizer);
   const bool embedded = group.buffering == rule::Buffering::kEmbedded;
+  if (group.mixes && embedded && group.clipped) return false;
   if (adaptive && group.nesterov) return false;
   if (adaptive && embedded && group.l2) return false;
   return !(embedded && group.nesterov && group.clipped);
@@ -27,8 +28,9 @@ bool IsClassic(const GroupTraits& group) {
 
 std::vector<GroupTraits> AllGroupTraits() {
   std::vector<GroupTraits> all;
-  for (const auto optimizer : {rule::Optimizer::kSgd, rule::Optimizer::kAdam,
-                               rule::Optimizer::kSignum}) {
+  for (const auto optimizer :
+       {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kSignum,
+        rule::Optimizer::kLion}) {
     for (const auto buffering :
          {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
       for (int bits = 0; bits < 16; ++bits) {
@@ -39,7 +41,8 @@ std::vector<GroupTraits> AllGroupTraits() {
                                              : rule::EpsilonPlace::kOutside,
             .nesterov = (bits & 2) != 0,
             .l2 = (bits & 4) != 0,
-            .clipped = (bits & 8) != 0};
+            .clipped = (bits & 8) != 0,
+            .mixes = optimizer == rule::Optimizer::kLion};
         if (IsAllowed(group)) all.push_back(group);
       }
     }
@@ -246,6 +249,10 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
                   .decay = Pick({1}, 0.9f, 1),
                   .inv_mass2 = Pick({1}, 1, 1000),
                   .epsilon = Pick({1e-8f}, 1e-8f, 1e-3f)};
+  if (traits.mixes && (classic || pushes > 0)) {
+    group.update->mix_keep = Pick({0, 1}, 0, 1);
+    group.update->mix_gain = Pick({1}, 0.1f, 1);
+  }
   if (traits.clipped) {
     group.update->clip_norm = Pick({1e30f, 1e-3f}, 1, 100);
     group.update->norm_factor = Pick({1}, 1, 10);

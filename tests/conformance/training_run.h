@@ -24,7 +24,8 @@ struct GroupTraits {
   bool nesterov = false;
   bool l2 = false;
   bool clipped = false;
-  int64_t k = 1;  // a multiple of the smallest
+  bool mixes = false;  // lion with two betas
+  int64_t k = 1;       // a multiple of the smallest
 };
 
 // All that a shard tells apart: every allowed combination of the above, k = 1.

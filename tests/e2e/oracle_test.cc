@@ -55,11 +55,10 @@ client::Hyperparameters HyperOf(const rule::RuleSpec& rule) {
                                  .schedule = ScheduleOf(hyper.schedule)};
   if (rule::HasDampening(rule.optimizer)) {
     result.dampening = hyper.dampening;
-  }
-  if (rule::HasSecondMoment(rule.optimizer)) {
+  } else {
     result.beta2 = hyper.beta2;
-    result.epsilon = hyper.epsilon;
   }
+  if (rule::HasSecondMoment(rule.optimizer)) result.epsilon = hyper.epsilon;
   return result;
 }
 

@@ -42,9 +42,16 @@ void LookAhead(const GroupPass& group, size_t at, float m) {
   group.next[at] = group.theta[at] + ahead;
 }
 
+// Lion: what its step looks at, from the m before the last fold.
+float Mix(const rule::UpdateScalars& update, float g, float m) {
+  const float kept = update.mix_keep * m;
+  const float gained = update.mix_gain * g;
+  return kept + gained;
+}
+
 void FoldPushes(const BlockMap& blocks, const Pass& pass, int32_t index,
                 const std::vector<std::vector<float>>& gradients,
-                ReferenceState& state) {
+                ReferenceState& state, std::vector<float>& mixed) {
   const GroupPass& group = pass.groups[static_cast<size_t>(index)];
   const bool adaptive = rule::HasSecondMoment(group.optimizer);
   const bool classic = group.buffering == rule::Buffering::kClassic;
@@ -59,6 +66,7 @@ void FoldPushes(const BlockMap& blocks, const Pass& pass, int32_t index,
       }
       const bool around = p == 0 && group.look_ahead.has_value();
       if (around) LookAhead(group, at, state.m[flat]);
+      if (group.update) mixed[flat] = Mix(*group.update, g, state.m[flat]);
       FoldMoments(push.keep1, push.gain1, push.keep2, push.gain2, adaptive, g,
                   state.m[flat], state.v[flat]);
       if (around) {
@@ -90,12 +98,14 @@ double ClippedSquares(const BlockMap& blocks, const Pass& pass, int32_t index,
   return squares;
 }
 
-float Step(const GroupPass& group, float theta, float next, float m, float v) {
+float Step(const GroupPass& group, float theta, float next, float m, float v,
+           float mixed) {
   const rule::UpdateScalars& update = *group.update;
-  if (group.optimizer == rule::Optimizer::kSignum) {
+  if (rule::StepsBySign(group.optimizer)) {
+    const float c = update.mix_gain != 0 ? mixed : m;
     const float kept = theta * update.decay;
-    if (m > 0) return kept - update.lr;
-    if (m < 0) return kept + update.lr;
+    if (c > 0) return kept - update.lr;
+    if (c < 0) return kept + update.lr;
     return kept;
   }
   if (group.optimizer == rule::Optimizer::kSgd) {
@@ -118,7 +128,7 @@ float Step(const GroupPass& group, float theta, float next, float m, float v) {
 }
 
 void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
-            ReferenceState& state) {
+            ReferenceState& state, std::vector<float>& mixed) {
   const GroupPass& group = pass.groups[static_cast<size_t>(index)];
   const bool adaptive = rule::HasSecondMoment(group.optimizer);
   ForEachElement(blocks, index, [&](size_t flat, size_t at) {
@@ -131,6 +141,7 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
       g = clip * g;
       AddDecay(fold.grad_l2, theta, g);
       if (group.look_ahead) LookAhead(group, at, m);
+      mixed[flat] = Mix(*group.update, g, m);
       FoldMoments(fold.keep1, fold.gain1, fold.keep2, fold.gain2, adaptive, g,
                   m, v);
       if (group.look_ahead) AddDecay(group.look_ahead->l2, theta, m);
@@ -140,7 +151,7 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
     if (group.optimizer == rule::Optimizer::kSgd && !group.nesterov) {
       AddDecay(group.update->l2, theta, m);
     }
-    group.next[at] = Step(group, theta, group.next[at], m, v);
+    group.next[at] = Step(group, theta, group.next[at], m, v, mixed[flat]);
   });
 }
 
@@ -177,9 +188,10 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
   result.clip_norms.resize(pass.groups.size());
   std::vector<double> squares(pass.groups.size());
   double model_squares = 0;
+  std::vector<float> mixed(static_cast<size_t>(blocks.elems));
   for (int32_t g = 0; g < groups; ++g) {
     const GroupPass& group = pass.groups[static_cast<size_t>(g)];
-    FoldPushes(blocks, pass, g, gradients, state);
+    FoldPushes(blocks, pass, g, gradients, state, mixed);
     if (group.update && group.update->clip_norm > 0) {
       squares[static_cast<size_t>(g)] = ClippedSquares(blocks, pass, g, state);
       model_squares += squares[static_cast<size_t>(g)];
@@ -201,7 +213,7 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
         clip = static_cast<float>(group.update->clip_norm / norm);
       }
     }
-    Update(blocks, pass, g, clip, state);
+    Update(blocks, pass, g, clip, state, mixed);
   }
   return result;
 }

@@ -169,6 +169,11 @@ INSTANTIATE_TEST_SUITE_P(
                            Momentum(spec);
                            spec.optimizer.optimizer = rule::Optimizer::kSignum;
                          }},
+                    Case{"LionClassic", 4,
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kLion;
+                           spec.optimizer.buffering = rule::Buffering::kClassic;
+                         }},
                     Case{"AdamClassic", 4,
                          [](ModelSpec& spec) {
                            spec.optimizer.optimizer = rule::Optimizer::kAdam;

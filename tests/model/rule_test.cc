@@ -66,8 +66,9 @@ TEST(RuleTest, AtKOneEveryDecayAndClassicGiveTheSameBits) {
   constexpr int64_t kElems = 67;
   Harness harness;
   using rule::Buffering, rule::Decay, rule::Optimizer;
-  for (const Optimizer optimizer : {Optimizer::kSgd, Optimizer::kAdam,
-                                    Optimizer::kAdamW, Optimizer::kSignum}) {
+  for (const Optimizer optimizer :
+       {Optimizer::kSgd, Optimizer::kAdam, Optimizer::kAdamW,
+        Optimizer::kSignum, Optimizer::kLion}) {
     StateImage want;
     for (const Choice& choice :
          {Choice{Decay::kPerCycle, Buffering::kEmbedded},

@@ -20,7 +20,8 @@ using Variant = Combination::Variant;
 using Weights = Combination::Weights;
 
 constexpr std::array kOptimizers = {Optimizer::kSgd, Optimizer::kAdam,
-                                    Optimizer::kAdamW, Optimizer::kSignum};
+                                    Optimizer::kAdamW, Optimizer::kSignum,
+                                    Optimizer::kLion};
 constexpr std::array kDecays = {Decay::kPerCycle, Decay::kPerPush,
                                 Decay::kSliding, Decay::kSlidingExact};
 constexpr std::array kBufferings = {Buffering::kEmbedded, Buffering::kClassic};
@@ -44,9 +45,11 @@ constexpr std::array kVariants = {Variant::kPlain,
                                   Variant::kNesterovWeightDecay,
                                   Variant::kNesterovDampened,
                                   Variant::kNesterovHalfDampened,
-                                  Variant::kNoMomentum};
+                                  Variant::kNoMomentum,
+                                  Variant::kEqualBetas};
 
-const char* const kOptimizerNames[] = {"sgd", "adam", "adamw", "signum"};
+const char* const kOptimizerNames[] = {"sgd", "adam", "adamw", "signum",
+                                       "lion"};
 const char* const kDecayNames[] = {"PER_CYCLE", "PER_PUSH", "SLIDING",
                                    "SLIDING_EXACT"};
 const char* const kBufferingNames[] = {"EMBEDDED", "CLASSIC"};
@@ -66,7 +69,8 @@ const char* const kVariantNames[] = {"plain",
                                      "nesterov_weight_decay",
                                      "nesterov_dampened",
                                      "nesterov_half_dampened",
-                                     "no_momentum"};
+                                     "no_momentum",
+                                     "equal_betas"};
 
 bool IsNesterov(Variant variant) {
   return variant >= Variant::kNesterov &&
@@ -87,7 +91,10 @@ bool IsAdama(Convention convention) {
   return convention == Convention::kAdama ||
          convention == Convention::kAdamaInside;
 }
-// With the momentum and dampening of sgd, and without a second moment.
+bool HasNoSecondMoment(Optimizer optimizer) {
+  return optimizer == Optimizer::kSgd || StepsBySign(optimizer);
+}
+// With the momentum and dampening of sgd.
 bool IsSgdLike(Optimizer optimizer) {
   return optimizer == Optimizer::kSgd || optimizer == Optimizer::kSignum;
 }
@@ -137,29 +144,33 @@ double TypicalClippedNorm(const Combination& c, const RuleSpec& spec) {
 
 // Whether another combination says the same.
 bool IsRedundant(const Combination& c) {
-  const bool sgd_like = IsSgdLike(c.optimizer);
+  const bool no_variance = HasNoSecondMoment(c.optimizer);
   if (c.update_every != c.k && c.k == 1) return true;
   if (c.weights == Weights::kMicroSteps && c.update_every == 1) return true;
   if (c.convention == Convention::kSlideBeta1 &&
-      (sgd_like || !IsSliding(c.decay) || c.k == 1)) {
+      (no_variance || !IsSliding(c.decay) || c.k == 1)) {
     return true;
   }
-  if (sgd_like && (c.convention == Convention::kInside ||
-                   c.convention == Convention::kAdamaInside)) {
+  if (no_variance && (c.convention == Convention::kInside ||
+                      c.convention == Convention::kAdamaInside)) {
+    return true;
+  }
+  if (c.variant == Variant::kEqualBetas && c.optimizer != Optimizer::kLion) {
     return true;
   }
   if (c.optimizer == Optimizer::kSgd) return false;
   // Refused for the same reasons as kNesterov and kDampened.
   if (IsNesterov(c.variant) && c.variant != Variant::kNesterov) return true;
-  if (c.variant == Variant::kHalfDampened && !sgd_like) return true;
-  return c.optimizer == Optimizer::kSignum &&
-         c.schedule != Schedule::Kind::kConstant &&
+  if (c.variant == Variant::kHalfDampened && !IsSgdLike(c.optimizer)) {
+    return true;
+  }
+  return StepsBySign(c.optimizer) && c.schedule != Schedule::Kind::kConstant &&
          c.schedule != Schedule::Kind::kCosine;
 }
 
 // The choices as numbers, for pairs.
 constexpr size_t kDimensions = 10;
-constexpr size_t kChoices = 9;  // at most, in one dimension
+constexpr size_t kChoices = 10;  // at most, in one dimension
 
 std::array<uint8_t, kDimensions> Choices(const Combination& c) {
   const auto number = [](auto choice) { return static_cast<uint8_t>(choice); };
@@ -221,7 +232,7 @@ RuleSpec Combination::Rule() const {
   rule::Hyperparameters& hyper = spec.hyper;
   hyper.learning_rate = 0.01;
   hyper.beta1 = variant == Variant::kNoMomentum ? 0.0 : 0.9;
-  hyper.beta2 = 0.99;
+  hyper.beta2 = variant == Variant::kEqualBetas ? hyper.beta1 : 0.99;
   if (IsDampened(variant)) hyper.dampening = hyper.beta1;
   if (IsHalfDampened(variant)) hyper.dampening = 0.5;
   if (IsWeightDecay(variant)) hyper.weight_decay = 0.01;
@@ -267,10 +278,12 @@ std::vector<std::string> Combination::Refusals() const {
   if (update_every != k && (classic || per_cycle)) why.push_back("want k = ");
   if (classic && !per_cycle) why.push_back("CLASSIC buffering folds once");
   if (IsAdama(convention) && !one_push) {
-    if (sgd_like) why.push_back("has no second moment");
+    if (HasNoSecondMoment(optimizer)) why.push_back("has no second moment");
     if (classic || !per_cycle) why.push_back("elsewhere only ARTICLE");
   }
-  if (decay == Decay::kSlidingExact && variant == Variant::kNoMomentum) {
+  const bool lion = optimizer == Optimizer::kLion;
+  if (decay == Decay::kSlidingExact && variant == Variant::kNoMomentum &&
+      !lion) {
     why.push_back("k-th root");
   }
   if (!sgd_like && (IsDampened(variant) || IsHalfDampened(variant))) {
@@ -283,6 +296,10 @@ std::vector<std::string> Combination::Refusals() const {
       why.push_back("dampening 0 or equal");
     }
     if (!classic && clips_update) why.push_back("looked ahead");
+  }
+  if (lion && !classic && variant != Variant::kEqualBetas) {
+    if (!one_push) why.push_back("needs beta1 = beta2");
+    if (clips_update) why.push_back("looked at the gradient");
   }
   if (optimizer == Optimizer::kAdam && !classic && IsWeightDecay(variant)) {
     why.push_back("adamw");

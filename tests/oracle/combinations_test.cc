@@ -59,7 +59,7 @@ TEST(CombinationsTest, AllowedOnesHaveNoReasonAgainstThem) {
     ASSERT_EQ(rule::ValidateRule(c.Rule()), "") << c.Name();
     optimizers.insert(Split(c.Name())[0]);
   }
-  EXPECT_EQ(optimizers.size(), 4u);
+  EXPECT_EQ(optimizers.size(), 5u);
 }
 
 TEST(CombinationsTest, MicroStepsFitTheirCycle) {

@@ -24,7 +24,8 @@ FloatModel::FloatModel(const rule::RuleSpec& spec,
       next(theta),
       m(theta.size()),
       v(theta.size()),
-      a(theta.size()) {}
+      a(theta.size()),
+      mixed(theta.size()) {}
 
 rule::PushPlan FloatModel::Push(const std::vector<float>& x,
                                 rule::PushFacts facts) {
@@ -39,6 +40,7 @@ rule::PushPlan FloatModel::Push(const std::vector<float>& x,
     }
   } else {
     if (plan.look_ahead) LookAheadOf(*plan.look_ahead);
+    if (plan.update) Mix(*plan.update, g);
     Fold(g, plan.push.keep1, plan.push.gain1, plan.push.keep2, plan.push.gain2);
     if (plan.look_ahead) AddL2(plan.look_ahead->l2);
   }
@@ -79,6 +81,13 @@ void FloatModel::Fold(const std::vector<float>& g, float keep1, float gain1,
   }
 }
 
+void FloatModel::Mix(const rule::UpdateScalars& update,
+                     const std::vector<float>& g) {
+  for (size_t e = 0; e < m.size(); ++e) {
+    mixed[e] = update.mix_keep * m[e] + update.mix_gain * g[e];
+  }
+}
+
 float FloatModel::Clip(const rule::UpdateScalars& update,
                        const std::vector<float>& x) {
   const double norm = Norm(x) * update.norm_factor;
@@ -99,6 +108,7 @@ void FloatModel::End(const rule::ClosePlan& plan) {
       if (fold.grad_l2 != 0) g[e] = g[e] + fold.grad_l2 * theta[e];
     }
     if (plan.look_ahead) LookAheadOf(*plan.look_ahead);
+    Mix(u, g);
     Fold(g, fold.keep1, fold.gain1, fold.keep2, fold.gain2);
     if (plan.look_ahead) AddL2(plan.look_ahead->l2);
   } else {
@@ -107,8 +117,9 @@ void FloatModel::End(const rule::ClosePlan& plan) {
   }
   if (spec.optimizer == rule::Optimizer::kSgd && !spec.nesterov) AddL2(u.l2);
   for (size_t e = 0; e < m.size(); ++e) {
-    if (spec.optimizer == rule::Optimizer::kSignum) {
-      const float sign = m[e] > 0 ? 1.0f : (m[e] < 0 ? -1.0f : 0.0f);
+    if (rule::StepsBySign(spec.optimizer)) {
+      const float c = u.mix_gain != 0 ? mixed[e] : m[e];
+      const float sign = c > 0 ? 1.0f : (c < 0 ? -1.0f : 0.0f);
       next[e] = theta[e] * u.decay - u.lr * sign;
       continue;
     }

@@ -24,6 +24,7 @@ struct FloatModel {
   rule::RuleSpec spec;
   rule::CycleState cycle;
   std::vector<float> theta, next, m, v, a;
+  std::vector<float> mixed;  // lion: what the step looks at
 
  private:
   void LookAheadOf(const rule::LookAhead& look_ahead);
@@ -31,6 +32,7 @@ struct FloatModel {
   void Fold(const std::vector<float>& g, float keep1, float gain1, float keep2,
             float gain2);
   void End(const rule::ClosePlan& plan);
+  void Mix(const rule::UpdateScalars& update, const std::vector<float>& g);
   float Clip(const rule::UpdateScalars& update, const std::vector<float>& x);
 };
 

@@ -30,6 +30,11 @@ void FoldElement(const rule::RuleSpec& spec, const S& s, const Bounded& g,
   v = Number(s.keep2) * v + Number(s.gain2) * (g * g);
 }
 
+// Lion: beta1*m + (1 - beta1)*g, of the m before the fold.
+Bounded Mix(const rule::UpdateScalars& u, const Bounded& m, const Bounded& g) {
+  return Number(u.mix_keep) * m + Number(u.mix_gain) * g;
+}
+
 // Known to within the bounds of its elements (triangle inequality), and to
 // 2^-40 of itself however its squares are summed.
 Bounded Norm(const std::vector<Bounded>& x) {
@@ -72,6 +77,7 @@ Oracle::Oracle(const std::vector<Group>& groups) {
     state.m.resize(group.theta.size());
     state.v.resize(group.theta.size());
     state.a.resize(group.theta.size());
+    state.mixed.resize(group.theta.size());
     at_.push_back(std::move(state));
   }
 }
@@ -119,6 +125,9 @@ void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
     if (plan.look_ahead.has_value()) {
       state.next[e] =
           state.theta[e] + Number(plan.look_ahead->ahead) * state.m[e];
+    }
+    if (plan.update.has_value()) {
+      state.mixed[e] = Mix(*plan.update, state.m[e], g);
     }
     FoldElement(state.spec, plan.push, g, state.m[e], state.v[e]);
     if (plan.look_ahead.has_value() && plan.look_ahead->l2 != 0) {
@@ -209,6 +218,7 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
       if (plan.look_ahead.has_value()) {
         next = theta + Number(plan.look_ahead->ahead) * m;
       }
+      state.mixed[e] = Mix(u, m, g);
       FoldElement(state.spec, *plan.buffer_fold, g, m, v);
       if (plan.look_ahead.has_value() && plan.look_ahead->l2 != 0) {
         m = m + Number(plan.look_ahead->l2) * theta;
@@ -222,8 +232,9 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
               ? Sqrt(v_hat + epsilon)
               : Sqrt(v_hat) + epsilon;
       next = theta * Number(u.decay) - Number(u.lr) * (m / den);
-    } else if (state.spec.optimizer == Optimizer::kSignum) {
-      next = theta * Number(u.decay) - Number(u.lr) * Sign(m);
+    } else if (rule::StepsBySign(state.spec.optimizer)) {
+      const Bounded& c = u.mix_gain != 0 ? state.mixed[e] : m;
+      next = theta * Number(u.decay) - Number(u.lr) * Sign(c);
     } else if (state.spec.nesterov) {
       next = next - Number(u.lr) * m;
     } else {

@@ -77,6 +77,7 @@ class Oracle {
     rule::RuleSpec spec;
     rule::CycleState cycle;
     std::vector<Bounded> theta, next, m, v, a;
+    std::vector<Bounded> mixed;  // lion: what the step looks at
     // Euclidean distance that a float m may have from m; embedded.
     double m_distance = 0;
   };

@@ -74,6 +74,7 @@ Textbook::Textbook(const rule::RuleSpec& spec, const std::vector<double>& theta)
       v_(theta.size()),
       l2_(theta.size()),
       last_mean_(theta.size()),
+      looked_at_(theta.size()),
       largest_signed_(theta.size()),
       least_sign_share_(theta.size(), 1.0) {}
 
@@ -107,7 +108,8 @@ void Textbook::Push(const std::vector<double>& payload,
 
 void Textbook::FoldMicroStep(const std::vector<double>& gradient,
                              const rule::PushFacts& facts) {
-  const double b1 = hyper_.beta1, b2 = hyper_.beta2;
+  const bool lion = spec_.optimizer == Optimizer::kLion;
+  const double b1 = lion ? hyper_.beta2 : hyper_.beta1, b2 = hyper_.beta2;
   const double d = IsSgdLike(spec_) ? hyper_.dampening : b1;
   const auto k = static_cast<double>(spec_.k);
   double keep1 = b1, gain1 = 1 - d, keep2 = b2;
@@ -127,6 +129,7 @@ void Textbook::FoldMicroStep(const std::vector<double>& gradient,
     m_[e] = keep1 * m_[e] + gain1 * w * facts.gain_factor * g;
     l2_[e] = keep1 * l2_[e] + gain1 * hyper_.weight_decay * theta_[e];
     v_[e] = keep2 * v_[e] + gain2 * w * g * g;
+    looked_at_[e] = m_[e];
   }
   mass1_ = keep1 * mass1_ + gain1 * w;
   mass2_ = keep2 * mass2_ + gain2 * w;
@@ -134,7 +137,8 @@ void Textbook::FoldMicroStep(const std::vector<double>& gradient,
 
 void Textbook::FoldCycle() {
   const bool classic = spec_.buffering == Buffering::kClassic;
-  const double b1 = hyper_.beta1, b2 = hyper_.beta2;
+  const bool lion = spec_.optimizer == Optimizer::kLion;
+  const double b1 = lion ? hyper_.beta2 : hyper_.beta1, b2 = hyper_.beta2;
   const double one_minus_d = 1 - (IsSgdLike(spec_) ? hyper_.dampening : b1);
   double weights = 0;
   for (const Received& push : cycle_) weights += push.weight;
@@ -161,7 +165,10 @@ void Textbook::FoldCycle() {
     }
   }
   for (size_t e = 0; e < theta_.size(); ++e) {
+    const double interpolated =
+        hyper_.beta1 * m_[e] + (1 - hyper_.beta1) * mean[e];
     m_[e] = b1 * m_[e] + one_minus_d * mean[e];
+    looked_at_[e] = lion ? interpolated : m_[e];
     v_[e] = b2 * v_[e] + (1 - b2) * square[e];
     l2_[e] = one_minus_d * hyper_.weight_decay * theta_[e];
     last_mean_[e] = one_minus_d * mean[e];
@@ -183,13 +190,17 @@ void Textbook::Step() {
   const double lr = LearningRate();
   const bool sgd = spec_.optimizer == Optimizer::kSgd;
   if (spec_.buffering == Buffering::kEmbedded) {
-    const double mass = IsSgdLike(spec_) ? 1 : mass1_;
+    const bool corrects_bias = spec_.optimizer == Optimizer::kAdam ||
+                               spec_.optimizer == Optimizer::kAdamW;
+    const double mass = corrects_bias ? mass1_ : 1;
     Clip(hyper_.clip_norm, Norm(m_) / mass, m_);
   }
   for (size_t e = 0; e < theta_.size(); ++e) {
     double& theta = theta_[e];
-    if (spec_.optimizer == Optimizer::kSignum) {
-      theta = theta * (1 - lr * hyper_.weight_decay) - lr * SignOf(e, m_[e]);
+    if (spec_.optimizer == Optimizer::kSignum ||
+        spec_.optimizer == Optimizer::kLion) {
+      theta *= 1 - lr * hyper_.weight_decay;
+      theta -= lr * SignOf(e, looked_at_[e]);
       continue;
     }
     if (sgd) {

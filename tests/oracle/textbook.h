@@ -11,6 +11,8 @@
 //                     theta <- theta - lr*(m/D1)/(sqrt(v/D2) + eps)
 //              adamw  the same, from theta*(1 - lr*wd)
 //              signum buf as sgd's; theta <- theta*(1 - lr*wd) - lr*sign(buf)
+//              lion   theta <- theta*(1 - lr*wd) - lr*sign(b1*m + (1-b1)*g);
+//                     m <- b2*m + (1-b2)*g
 //            on the mean gradient g; h is g^2 under kClassic, the mean of the
 //            pushes' squares under kPerCycle (over k more: ADAMA).
 //            The other decays fold every micro-step by itself, as written.
@@ -78,6 +80,7 @@ class Textbook {
   std::vector<double> theta_, m_, v_;
   std::vector<double> l2_;         // wd*theta's share in m since the update
   std::vector<double> last_mean_;  // (1-d)*g of the step at hand
+  std::vector<double> looked_at_;  // whose sign signum and lion step by
   std::vector<double> largest_signed_, least_sign_share_;
   double mass1_ = 0, mass2_ = 0;
   std::vector<Received> cycle_;

@@ -97,11 +97,27 @@ TEST(TextbookTest, SignumAtKOneStepsBySigns) {
   }
 }
 
+// As the article on Lion writes its program.
+TEST(TextbookTest, LionAtKOneIsThePublishedProgram) {
+  rule::RuleSpec spec = Of(rule::Optimizer::kLion, 1);
+  spec.hyper.beta2 = 0.99;
+  spec.hyper.weight_decay = 0.1;
+  Textbook textbook(spec, {1.0});
+  double theta = 1.0, m = 0;
+  for (const double g : Noise(200)) {
+    textbook.Push({g}, {});
+    const double update = std::copysign(1.0, 0.9 * m + (1 - 0.9) * g);
+    m = 0.99 * m + (1 - 0.99) * g;
+    theta = theta - 0.01 * (update + 0.1 * theta);
+    ASSERT_NEAR(textbook.theta()[0], theta, 1e-12);
+  }
+}
+
 // Textbook accumulation: k gradients are one step on their mean.
 TEST(TextbookTest, ClassicIsKOneOnTheMean) {
   for (const rule::Optimizer optimizer :
        {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kAdamW,
-        rule::Optimizer::kSignum}) {
+        rule::Optimizer::kSignum, rule::Optimizer::kLion}) {
     rule::RuleSpec spec = Of(optimizer, 4);
     spec.buffering = rule::Buffering::kClassic;
     spec.hyper.weight_decay = 0.1;

@@ -392,6 +392,41 @@ TEST(CycleTest, AdamsUpdateCarriesItsCorrections) {
   EXPECT_EQ(update.l2, 0.0f);
 }
 
+// Lion looks at beta1*m + (1 - beta1)*g, and m decays with beta2.
+TEST(CycleTest, LionMixesWithBetaOneAndDecaysWithBetaTwo) {
+  RuleSpec spec;
+  spec.optimizer = Optimizer::kLion;
+  spec.hyper.beta1 = 0.75;
+  spec.hyper.beta2 = 0.875;
+  spec.hyper.learning_rate = 0.5;
+  spec.hyper.weight_decay = 0.25;
+  for (const Buffering buffering :
+       {Buffering::kEmbedded, Buffering::kClassic}) {
+    spec.buffering = buffering;
+    CycleState state;
+    const PushPlan plan = PlanPush(spec, PushFacts{}, state);
+    const bool classic = buffering == Buffering::kClassic;
+    EXPECT_EQ(classic ? plan.buffer_fold->keep1 : plan.push.keep1, 0.875f);
+    EXPECT_EQ(classic ? plan.buffer_fold->gain1 : plan.push.gain1, 0.125f);
+    EXPECT_EQ(plan.update->mix_keep, 0.75f);
+    EXPECT_EQ(plan.update->mix_gain, 0.25f);
+    EXPECT_EQ(plan.update->lr, 0.5f);
+    EXPECT_EQ(plan.update->decay, 0.875f);
+  }
+  // A weight multiplies the gradient wherever it goes; a mean divides by it.
+  PushFacts facts;
+  facts.weight = 2;
+  facts.gain_factor = 0.5;
+  CycleState state;
+  EXPECT_EQ(PlanPush(spec, facts, state).update->mix_gain, 0.25f);
+  spec.buffering = Buffering::kEmbedded;
+  facts.gain_factor = 0.25;
+  EXPECT_EQ(PlanPush(spec, facts, state).update->mix_gain, 0.125f);
+  // With equal betas what it looks at is the m that the fold makes.
+  spec.hyper.beta1 = 0.875;
+  EXPECT_EQ(PlanPush(spec, facts, state).update->mix_gain, 0.0f);
+}
+
 TEST(CycleTest, PlanningTwiceFromOneStateGivesOnePlan) {
   // The executor plans on copies, and recovery plans again.
   RuleSpec spec = Adam(3);

@@ -33,6 +33,7 @@ constexpr Optimizer kSgd = Optimizer::kSgd;
 constexpr Optimizer kAdam = Optimizer::kAdam;
 constexpr Optimizer kAdamW = Optimizer::kAdamW;
 constexpr Optimizer kSignum = Optimizer::kSignum;
+constexpr Optimizer kLion = Optimizer::kLion;
 
 void ExpectRefused(const std::vector<Refusal>& refusals) {
   for (const Refusal& refusal : refusals) {
@@ -230,6 +231,41 @@ TEST(RuleSpecTest, RefusesNesterovThatNeedsTheAccumulatedGradient) {
   spec.nesterov = true;
   spec.decay = Decay::kSliding;
   EXPECT_EQ(ValidateRule(spec), "") << "at k = 1 that is PER_CYCLE";
+}
+
+TEST(RuleSpecTest, RefusesLionThatNeedsAGradientThatIsGone) {
+  RuleSpec spec = Of(kLion);
+  EXPECT_THAT(
+      ValidateRule(spec),
+      HasSubstr("lion: EMBEDDED buffering at k > 1 needs beta1 = beta2"));
+  spec.buffering = Buffering::kClassic;
+  spec.hyper.clip_norm = 1;
+  EXPECT_EQ(ValidateRule(spec), "");
+  spec = Of(kLion, 1);
+  spec.decay = Decay::kPerPush;
+  EXPECT_EQ(ValidateRule(spec), "") << "one push a cycle: g is at hand";
+  spec.update_every = 2;
+  EXPECT_THAT(ValidateRule(spec), HasSubstr("needs beta1 = beta2"));
+  spec = Of(kLion, 1);
+  spec.hyper.clip_norm = 1;
+  EXPECT_THAT(ValidateRule(spec), HasSubstr("clip_norm: EMBEDDED lion"));
+
+  for (const Decay decay : {Decay::kPerCycle, Decay::kPerPush, Decay::kSliding,
+                            Decay::kSlidingExact}) {
+    spec = Of(kLion);
+    spec.decay = decay;
+    spec.hyper.beta1 = spec.hyper.beta2;
+    spec.hyper.clip_norm = 1;
+    EXPECT_EQ(ValidateRule(spec), "") << "what it looks at is the new m";
+  }
+  spec.hyper.beta1 = spec.hyper.beta2 = 0;
+  EXPECT_THAT(ValidateRule(spec), HasSubstr("beta2: 0, want above 0"));
+  spec = Of(kLion, 1);
+  spec.nesterov = true;
+  EXPECT_THAT(ValidateRule(spec), HasSubstr("only sgd has it"));
+  spec = Of(kLion, 1);
+  spec.hyper.dampening = 0.5;
+  EXPECT_THAT(ValidateRule(spec), HasSubstr("the gain of lion is 1 - beta2"));
 }
 
 TEST(RuleSpecTest, RefusesStepsThatOverflow) {

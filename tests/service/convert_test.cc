@@ -170,12 +170,17 @@ TEST(ConvertTest, DefaultsAreThoseOfTheComments) {
   ASSERT_TRUE(signum.ok()) << signum.status();
   EXPECT_EQ(signum->groups[0].hyper.beta1, 0);
   EXPECT_EQ(signum->groups[0].hyper.dampening, 0);
+
+  const auto lion = FromApi(ShortSpec(v1::OPTIMIZER_LION));
+  ASSERT_TRUE(lion.ok()) << lion.status();
+  EXPECT_EQ(lion->groups[0].hyper.beta1, 0.9);
+  EXPECT_EQ(lion->groups[0].hyper.beta2, 0.99);
 }
 
 TEST(ConvertTest, ADescribedSpecCreatesTheSameModel) {
   for (const v1::ModelSpec& api :
        {FullSpec(), ShortSpec(v1::OPTIMIZER_SGD), ShortSpec(v1::OPTIMIZER_ADAM),
-        ShortSpec(v1::OPTIMIZER_SIGNUM)}) {
+        ShortSpec(v1::OPTIMIZER_SIGNUM), ShortSpec(v1::OPTIMIZER_LION)}) {
     auto spec = FromApi(api);
     ASSERT_TRUE(spec.ok()) << spec.status();
     FillDefaults(*spec);

@@ -33,6 +33,9 @@ enum class Optimizer {
   kAdam = 2,    // weight decay is coupled L2 and needs Buffering::kClassic
   kAdamW = 3,   // decoupled weight decay
   kSignum = 4,  // the sign of SGD's momentum; decoupled weight decay
+  // The sign of beta1*m + (1 - beta1)*g, while m decays with beta2. Embedded
+  // only at k = 1, or where beta1 = beta2.
+  kLion = 5,
 };
 
 // How the moments decay over a cycle of k pushes; b is beta1 or beta2.
@@ -130,17 +133,17 @@ struct Schedule {
 struct Hyperparameters {
   // At least 0. Required in a spec.
   std::optional<double> learning_rate = {};
-  // Adam: beta1, in [0, 1), 0.9 if unset. SGD, Signum: the momentum, 0 if
+  // Adam, Lion: beta1, in [0, 1), 0.9 if unset. SGD, Signum: the momentum, 0 if
   // unset.
   std::optional<double> beta1 = {};
-  // Adam: in [0, 1), 0.999 if unset.
+  // Adam: in [0, 1), 0.999 if unset. Lion: m's decay, 0.99 if unset.
   std::optional<double> beta2 = {};
   // Adam: above 0 in single precision too, 1e-8 if unset.
   std::optional<double> epsilon = {};
   // SGD, Signum: in [0, 1), 0 if unset (PyTorch's default; a spec that is sent
   // says so explicitly).
   std::optional<double> dampening = {};
-  // At least 0, 0 if unset. AdamW, Signum: decoupled. SGD, Adam: coupled L2.
+  // At least 0, 0 if unset. SGD, Adam: coupled L2; others: decoupled.
   std::optional<double> weight_decay = {};
   // Bound on the norm of what the update applies; 0 or unset: none.
   std::optional<double> clip_norm = {};
