@@ -40,11 +40,13 @@ ChunkWalk::ChunkWalk(const Pass& pass, const ShardArrays& arrays)
   }
 }
 
-void ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
+double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
   const GroupPass& group = pass_.groups[static_cast<size_t>(block.group)];
   const int64_t pushes = stage == TileStage::kUpdate
                              ? 0
                              : static_cast<int64_t>(group.pushes.size());
+  const bool measures = group.measure && stage != TileStage::kFold;
+  SquareLanes momentum;
   std::array<const float*, kFusedPushes> x;
   int64_t size;
   for (int64_t begin = 0; begin < block.size; begin += size) {
@@ -66,9 +68,11 @@ void ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
       // Embedded: it surrounds the first push, which is folded now.
       if (!IsClassic(group)) scalars.look_ahead = nullptr;
     } while (p < pushes);
+    if (measures) momentum.Add(arrays.m, size, begin, 1.0f);
   }
   // Streaming stores are not ordered with those that say that they are done.
   if (arrays_.far) hwy::FlushStream();
+  return momentum.Total();
 }
 
 // A tile ends where a gradient's span does, and the next is just large enough

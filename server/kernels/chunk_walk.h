@@ -38,8 +38,9 @@ class ChunkWalk {
   // Both must outlive the walk.
   ChunkWalk(const Pass& pass, const ShardArrays& arrays);
 
-  // kFold, kFoldAndUpdate: all of the group's pushes.
-  void Run(const Block& block, TileStage stage, float clip = 1);
+  // kFold, kFoldAndUpdate: all of the group's pushes. Returns the block's sum
+  // of squares of m, after an update of a group that measures it; else 0.
+  double Run(const Block& block, TileStage stage, float clip = 1);
 
   // The sum of squares of what the block's clipping bounds, after kFold: m, or
   // the mean gradient under classic buffering.

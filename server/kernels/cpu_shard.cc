@@ -55,6 +55,10 @@ bool IsTouched(const GroupPass& group) {
   return !group.pushes.empty() || group.update.has_value();
 }
 
+bool IsMeasured(const GroupPass& group) {
+  return group.update.has_value() && group.measure;
+}
+
 bool IsClipped(const GroupPass& group) {
   return group.update.has_value() && group.update->clip_norm > 0;
 }
@@ -63,8 +67,9 @@ bool IsClipped(const GroupPass& group) {
 struct PassRun {
   Pass pass;
   std::function<void(absl::StatusOr<PassResult>)> done;
-  std::vector<double> block_squares;  // [blocks], of clipped groups
-  std::vector<float> clips;           // [groups]
+  std::vector<double> block_squares;   // [blocks], of clipped groups
+  std::vector<double> block_momentum;  // [blocks], of measured groups
+  std::vector<float> clips;            // [groups]
   PassResult result;
 };
 
@@ -100,6 +105,7 @@ class CpuShard : public Shard {
   void FoldChunk(PassRun& run, const Chunk& chunk) const;
   void UpdateChunk(PassRun& run, const Chunk& chunk) const;
   void FindClips(PassRun& run) const;
+  void Finish(PassRun& run) const;
   absl::StatusOr<float*> Elements(Array array, int64_t offset,
                                   size_t size) const;
 
@@ -120,20 +126,21 @@ void CpuShard::Run(Pass pass,
   auto run = std::make_shared<PassRun>();
   run->pass = std::move(pass);
   run->done = std::move(done);
-  run->result.clip_norms.resize(run->pass.groups.size());
-
   const auto& groups = run->pass.groups;
+  run->result.clip_norms.resize(groups.size());
+  run->result.momentum_squares.resize(groups.size());
+  if (std::any_of(groups.begin(), groups.end(), IsMeasured)) {
+    run->block_momentum.resize(blocks_->blocks.size());
+  }
   if (std::none_of(groups.begin(), groups.end(), IsClipped)) {
-    RunChunks(run, &CpuShard::FoldChunk,
-              [run] { run->done(std::move(run->result)); });
+    RunChunks(run, &CpuShard::FoldChunk, [this, run] { Finish(*run); });
     return;
   }
   // A norm over all that was folded stands between the fold and the update.
   run->block_squares.resize(blocks_->blocks.size());
   RunChunks(run, &CpuShard::FoldChunk, [this, run] {
     FindClips(*run);
-    RunChunks(run, &CpuShard::UpdateChunk,
-              [run] { run->done(std::move(run->result)); });
+    RunChunks(run, &CpuShard::UpdateChunk, [this, run] { Finish(*run); });
   });
 }
 
@@ -186,10 +193,13 @@ void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
     const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
     if (!IsTouched(group)) continue;
     const bool clipped = IsClipped(group);
-    walk.Run(block, group.update && !clipped ? TileStage::kFoldAndUpdate
-                                             : TileStage::kFold);
+    const double momentum =
+        walk.Run(block, group.update && !clipped ? TileStage::kFoldAndUpdate
+                                                 : TileStage::kFold);
     if (clipped) {
       run.block_squares[static_cast<size_t>(b)] = walk.ClippedSquares(block);
+    } else if (IsMeasured(group)) {
+      run.block_momentum[static_cast<size_t>(b)] = momentum;
     }
   }
 }
@@ -200,8 +210,21 @@ void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
     const Block& block = blocks_->blocks[static_cast<size_t>(b)];
     const auto group = static_cast<size_t>(block.group);
     if (!IsClipped(run.pass.groups[group])) continue;
-    walk.Run(block, TileStage::kUpdate, run.clips[group]);
+    const double momentum =
+        walk.Run(block, TileStage::kUpdate, run.clips[group]);
+    if (IsMeasured(run.pass.groups[group])) {
+      run.block_momentum[static_cast<size_t>(b)] = momentum;
+    }
   }
+}
+
+void CpuShard::Finish(PassRun& run) const {
+  for (size_t b = 0; b < run.block_momentum.size(); ++b) {
+    run.result
+        .momentum_squares[static_cast<size_t>(blocks_->blocks[b].group)] +=
+        run.block_momentum[b];
+  }
+  run.done(std::move(run.result));
 }
 
 void CpuShard::FindClips(PassRun& run) const {
@@ -222,8 +245,7 @@ void CpuShard::FindClips(PassRun& run) const {
     if (groups[g].buffering == rule::Buffering::kEmbedded) {
       norm *= groups[g].update->norm_factor;
     }
-    const double bound = groups[g].update->clip_norm;
-    if (norm > bound) run.clips[g] = static_cast<float>(bound / norm);
+    run.clips[g] = rule::ClipFactor(norm, groups[g].update->clip_norm);
     run.result.clip_norms[g] = norm;
   }
 }

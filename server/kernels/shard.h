@@ -61,6 +61,7 @@ struct GroupPass {
   std::optional<rule::UpdateScalars> update;
   const float* theta = nullptr;  // [group_elems] published; look-ahead, update
   float* next = nullptr;         // [group_elems] the next publication
+  bool measure = false;          // with an update: |m|^2 is asked for
 };
 
 struct Pass {
@@ -74,6 +75,9 @@ struct PassResult {
   // [groups] the clipped quantity's norm before clipping, where
   // update->clip_norm > 0; else 0.
   std::vector<double> clip_norms;
+  // [groups] the sum of squares of m as the pass leaves it, where `measure`
+  // was set and there was an update; else 0.
+  std::vector<double> momentum_squares;
 };
 
 class Shard {

@@ -16,6 +16,11 @@ namespace {
 // takes over.
 constexpr int kInlineSteps = 16;
 
+// |m|^2 costs little beside a pass whose moments are in the caches. Of larger
+// groups it is asked for now and then only: what it is for changes slowly.
+constexpr int64_t kMeasuredEveryTime = int64_t{1} << 20;
+constexpr int64_t kMeasuredUpdates = 8;
+
 // Tells the two ends of an operation that may finish before it returns which of
 // them is the second, and so goes on: exactly one is.
 class Rendezvous {
@@ -184,11 +189,20 @@ absl::Status ModelImpl::GiveBuffers(Batch& batch) {
   return absl::OkStatus();
 }
 
+void ModelImpl::AskForNoise(Batch& batch) const {
+  for (int32_t g : batch.updated) {
+    batch.pass.groups[g].measure =
+        layout_->group_elems()[g] <= kMeasuredEveryTime ||
+        batch.cycles[g].updates % kMeasuredUpdates == 0;
+  }
+}
+
 bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed) {
   if (absl::Status status = GiveBuffers(*batch); !status.ok()) {
     FailBatch(*batch, closed, status);  // nothing was folded yet
     return true;
   }
+  AskForNoise(*batch);
   auto meeting = std::make_shared<Rendezvous>();
   kernels::Pass pass = std::move(batch->pass);
   shard_->Run(std::move(pass),

@@ -38,6 +38,7 @@
 #include "server/model/spec.h"
 #include "server/model/state_budget.h"
 #include "server/model/version.h"
+#include "server/rule/noise.h"
 
 namespace accrue {
 
@@ -89,11 +90,18 @@ struct EndedCycle {
   std::vector<int64_t> missing_pushes;
 };
 
+// What a group's gradients were found to be at one of its updates.
+struct NoiseReading {
+  rule::NoiseEstimate estimate;
+  int64_t updates = 0;  // u after that update
+};
+
 struct GroupDescription {
   std::string name;
   int64_t updates = 0, position = 0, k = 1, update_every = 1;
   double learning_rate = 0;   // of the next update
   double clip_norm_seen = 0;  // at the last update
+  std::optional<NoiseReading> noise;
 };
 
 struct SessionDescription {

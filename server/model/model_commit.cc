@@ -78,7 +78,7 @@ void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
       ++loss_count_;
     }
   }
-  for (int32_t g : batch.updated) clip_norms_[g] = result.clip_norms[g];
+  for (int32_t g : batch.updated) CommitUpdate(g, result);
   const Version old = *version_;
   if (batch.publishes()) Publish(batch);
   for (size_t i = 0; i < batch.items.size(); ++i) {
@@ -98,6 +98,17 @@ void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
   }
   if (batch.publishes()) AbortStaleArrivals();
   WatchWindow();
+}
+
+void ModelImpl::CommitUpdate(int32_t group, const kernels::PassResult& result) {
+  rule::CycleState& cycle = cycles_[group];
+  clip_norms_[group] = result.clip_norms[group];
+  rule::ApplyClip(rules_[group], clip_norms_[group], cycle);
+  const double squares = result.momentum_squares[group];
+  if (squares == 0) return;  // not measured, or nothing to see
+  const auto estimate = rule::EstimateNoise(cycle.noise.moment, squares);
+  noise_[group].reset();
+  if (estimate.has_value()) noise_[group] = {*estimate, cycle.updates};
 }
 
 void ModelImpl::Publish(const Batch& batch) {

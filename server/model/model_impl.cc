@@ -49,6 +49,7 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       rules_(Rules(spec)),
       cycles_(spec.groups.size()),
       clip_norms_(spec.groups.size(), 0.0),
+      noise_(spec.groups.size()),
       sessions_(spec.name, environment.max_sessions) {}
 
 absl::Status ModelImpl::Allocate() {
@@ -241,6 +242,7 @@ ModelDescription ModelImpl::Describe() const {
     group.learning_rate = rule::LearningRate(
         rule, cycle.position > 0 ? cycle.active : rule.hyper, cycle.updates);
     group.clip_norm_seen = clip_norms_[g];
+    group.noise = noise_[g];
     result.groups.push_back(std::move(group));
     if (rule::MomentIsAccumulator(rule)) {
       result.accumulation_buffer_bytes += layout_->group_elems()[g] * 4;

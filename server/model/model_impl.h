@@ -106,12 +106,15 @@ class ModelImpl final : public Model {
       ACCRUE_EXCLUDES(mu_);
   bool RunBatch(std::shared_ptr<Batch> batch, Closed closed);
   absl::Status GiveBuffers(Batch& batch);
+  void AskForNoise(Batch& batch) const;
   void Unpark() ACCRUE_EXCLUDES(mu_);
   void FinishBatch(Batch& batch, const Closed& closed,
                    absl::StatusOr<kernels::PassResult> result)
       ACCRUE_EXCLUDES(mu_);
   void FailBatch(Batch& batch, const Closed& closed, absl::Status why);
   void Commit(Batch& batch, const kernels::PassResult& result)
+      ACCRUE_REQUIRES(mu_);
+  void CommitUpdate(int32_t group, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
   void Publish(const Batch& batch) ACCRUE_REQUIRES(mu_);
   void AbortStaleArrivals() ACCRUE_REQUIRES(mu_);
@@ -180,6 +183,7 @@ class ModelImpl final : public Model {
   std::vector<rule::RuleSpec> rules_ ACCRUE_GUARDED_BY(mu_);  // newest hyper
   std::vector<rule::CycleState> cycles_ ACCRUE_GUARDED_BY(mu_);
   std::vector<double> clip_norms_ ACCRUE_GUARDED_BY(mu_);
+  std::vector<std::optional<NoiseReading>> noise_ ACCRUE_GUARDED_BY(mu_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
   std::optional<Version> version_ ACCRUE_GUARDED_BY(mu_);
   std::shared_ptr<const Publication> newest_ ACCRUE_GUARDED_BY(mu_);

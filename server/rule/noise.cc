@@ -19,7 +19,7 @@ void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
   const double share = gained / static_cast<double>(micro_steps);
   sums.mass = kept * sums.mass + gained;
   sums.squares = kept * kept * sums.squares + gained * share;
-  sums.power = kept * sums.power + gained * norm * norm;
+  sums.power = kept * sums.power + gained * (norm * norm);
   sums.step_share = kept * sums.step_share + share;
 }
 

@@ -72,6 +72,7 @@ class Pair {
     const PassResult want =
         RunReference(*options_.blocks, expected_.Bind(plan), state_);
     EXPECT_EQ(got.clip_norms, want.clip_norms);
+    EXPECT_EQ(got.momentum_squares, want.momentum_squares);
     for (size_t g = 0; g < plan.groups.size(); ++g) {
       SCOPED_TRACE(testing::Message() << "group " << g);
       ASSERT_TRUE(SameBits(parameters_.theta[g], before.theta[g]))

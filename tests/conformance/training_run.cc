@@ -236,6 +236,7 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
     group.look_ahead = {.ahead = Pick({0.5f}, 0, 0.1f), .l2 = l2};
   }
   if (!ends) return group;
+  group.measure = random_() % 2 == 0;
   if (classic) {
     group.buffer_fold = {.mean = Pick({1, 0.25f}, 0, 1),
                          .keep1 = Pick({0}, 0, 1),

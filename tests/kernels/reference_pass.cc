@@ -98,6 +98,24 @@ double ClippedSquares(const BlockMap& blocks, const Pass& pass, int32_t index,
   return squares;
 }
 
+// In the same lanes as what is clipped.
+double MomentumSquares(const BlockMap& blocks, int32_t index,
+                       const ReferenceState& state) {
+  double squares = 0;
+  for (const Block& block : blocks.blocks) {
+    if (block.group != index) continue;
+    double lanes[16] = {};
+    for (int64_t i = 0; i < block.size; ++i) {
+      const double x = state.m[static_cast<size_t>(block.offset + i)];
+      lanes[i % 16] += x * x;
+    }
+    double sum = 0;
+    for (const double lane : lanes) sum += lane;
+    squares += sum;
+  }
+  return squares;
+}
+
 float Step(const GroupPass& group, float theta, float next, float m, float v,
            float mixed) {
   const rule::UpdateScalars& update = *group.update;
@@ -186,6 +204,7 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
   const auto groups = static_cast<int32_t>(pass.groups.size());
   PassResult result;
   result.clip_norms.resize(pass.groups.size());
+  result.momentum_squares.resize(pass.groups.size());
   std::vector<double> squares(pass.groups.size());
   double model_squares = 0;
   std::vector<float> mixed(static_cast<size_t>(blocks.elems));
@@ -214,6 +233,10 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
       }
     }
     Update(blocks, pass, g, clip, state, mixed);
+    if (group.measure) {
+      result.momentum_squares[static_cast<size_t>(g)] =
+          MomentumSquares(blocks, g, state);
+    }
   }
   return result;
 }

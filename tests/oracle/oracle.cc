@@ -202,6 +202,7 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
   const rule::UpdateScalars& u = plan.update;
   const bool clips = u.clip_norm > 0;
   const bool classic = plan.buffer_fold.has_value();
+  if (clips) rule::ClipNoise(clip.value, classic, state.cycle.noise);
   if (clips && !classic) ClipMomentum(clip, state);
   const std::vector<double> errors = Errors(state.m);
   for (size_t e = 0; e < state.theta.size(); ++e) {
