@@ -1,0 +1,232 @@
+#include "client/examples/experiments/link.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "accrue/client.h"
+#include "client/examples/experiments/classifier.h"
+#include "client/examples/experiments/csv.h"
+#include "client/examples/experiments/interface_bytes.h"
+#include "client/examples/experiments/method.h"
+#include "client/examples/experiments/moments.h"
+#include "client/examples/experiments/run.h"
+#include "client/examples/fashion_mnist/share.h"
+#include "server/base/status_macros.h"
+
+namespace accrue::experiments {
+namespace {
+
+constexpr int64_t kHidden = 256;  // 203,530 parameters, 0.8 MB a push
+constexpr int64_t kBatchSize = 64;
+constexpr int kRepetitions = 3;
+constexpr absl::Duration kWait = absl::Seconds(60);
+
+struct LinkSetting {
+  Method method = Method::kStandard;
+  int64_t k = 1;
+  bool local = false;
+};
+
+constexpr LinkSetting kSettings[] = {
+    {Method::kStandard, 1, false},
+    {Method::kAccumulation, 2, false},
+    {Method::kAccumulation, 4, false},
+    {Method::kAccumulation, 8, false},
+    {Method::kAccumulation, 2, true},
+    {Method::kAccumulation, 4, true},
+    {Method::kAccumulation, 8, true},
+    // With the standard method 6.3's four rows.
+    {Method::kBetaOnly, 4, false},
+    {Method::kSparseOnly, 4, false},
+    {Method::kSparseOnly, 4, true},
+    {Method::kFull, 4, false},
+    {Method::kFull, 4, true},
+};
+
+// The mean of so many gradients, in the worker.
+class LocalMean {
+ public:
+  explicit LocalMean(size_t size) : sum_(size) {}
+
+  void Add(const std::vector<float>& gradient, float share) {
+    for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += share * gradient[i];
+  }
+  const std::vector<float>& value() const { return sum_; }
+  void Clear() { sum_.assign(sum_.size(), 0.0F); }
+
+ private:
+  std::vector<float> sum_;
+};
+
+// One worker: a thread with a connection of its own.
+class LinkWorker {
+ public:
+  static absl::StatusOr<std::unique_ptr<LinkWorker>> Open(
+      const Options& options, const std::string& model_name, int64_t index,
+      const Images& images) {
+    ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
+                            client::Client::Connect(options.target));
+    ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
+                            client.OpenModel(model_name));
+    ACCRUE_ASSIGN_OR_RETURN(
+        client::Worker worker,
+        model.OpenWorker({.name = absl::StrCat("worker-", index)}));
+    std::unique_ptr<LinkWorker> opened(
+        new LinkWorker(std::move(worker), images, options.threads, index));
+    ACCRUE_RETURN_IF_ERROR(opened->worker_.Pull(&opened->parameters_).status());
+    return opened;
+  }
+
+  absl::Status Train(const LinkSetting& setting, int64_t micro_batches) {
+    const int64_t pushed_at_once = setting.local ? setting.k : 1;
+    LocalMean mean(gradient_.size());
+    fashion_mnist::Batch batch;
+    for (int64_t i = 0; i < micro_batches; ++i) {
+      const absl::Time start = absl::Now();
+      fashion_mnist::Gather(images_.train, share_.Batch(i), &batch);
+      const double loss = network_.LossAndGradient(
+          parameters_, batch.inputs, batch.labels, absl::MakeSpan(gradient_));
+      if (i >= micro_batches - micro_batches / 4) losses_.Add(loss);
+      if (setting.local) {
+        mean.Add(gradient_, 1.0F / static_cast<float>(setting.k));
+      }
+      compute_ += absl::Now() - start;
+      if ((i + 1) % pushed_at_once != 0) continue;
+      ACCRUE_RETURN_IF_ERROR(
+          Push(setting.local ? mean.value() : gradient_, pushed_at_once));
+      mean.Clear();
+      if ((i + 1) % UpdateEvery(setting) != 0) continue;
+      ACCRUE_RETURN_IF_ERROR(PullNext());
+    }
+    return worker_.Close();
+  }
+
+  static int64_t UpdateEvery(const LinkSetting& setting) {
+    return PushesPerUpdate({.method = setting.method, .k = setting.k});
+  }
+
+  double loss() const { return losses_.mean(); }
+  absl::Duration compute() const { return compute_; }
+
+ private:
+  LinkWorker(client::Worker worker, const Images& images, int64_t workers,
+             int64_t index)
+      : worker_(std::move(worker)),
+        images_(images),
+        network_(MakeNetwork(kHidden)),
+        share_(images.train.count(), workers, index,
+               fashion_mnist::BatchesPerEpoch(images.train.count(), workers,
+                                              kBatchSize),
+               /*seed=*/1),
+        parameters_(static_cast<size_t>(network_.parameter_count())),
+        gradient_(parameters_.size()) {}
+
+  absl::Status Push(const std::vector<float>& gradient, int64_t micro_steps) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        const client::PushResult pushed,
+        worker_.Push(gradient, {.micro_steps = micro_steps}));
+    if (pushed.accepted) return absl::OkStatus();
+    return absl::InternalError(
+        absl::StrCat("a push was refused: ", client::ReasonName(pushed.reason),
+                     ": ", pushed.message));
+  }
+
+  absl::Status PullNext() {
+    ACCRUE_ASSIGN_OR_RETURN(const client::PullResult pulled,
+                            worker_.PullNewer(&parameters_, kWait));
+    return pulled.unchanged ? absl::DeadlineExceededError(
+                                  "no new version: another worker is missing")
+                            : absl::OkStatus();
+  }
+
+  client::Worker worker_;
+  const Images& images_;
+  Network network_;
+  fashion_mnist::Share share_;
+  std::vector<float> parameters_;
+  std::vector<float> gradient_;
+  Moments losses_;
+  absl::Duration compute_;
+};
+
+absl::StatusOr<InterfaceBytes> Counted(const Options& options) {
+  if (options.interface.empty()) return InterfaceBytes{};
+  return ReadInterfaceBytes(options.interface);
+}
+
+// All of them at once; the first failure.
+absl::Status TrainTogether(
+    const std::vector<std::unique_ptr<LinkWorker>>& workers,
+    const LinkSetting& setting, int64_t micro_batches) {
+  std::vector<absl::Status> ends(workers.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < workers.size(); ++i) {
+    threads.emplace_back(
+        [&, i] { ends[i] = workers[i]->Train(setting, micro_batches); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& end : ends) ACCRUE_RETURN_IF_ERROR(end);
+  return absl::OkStatus();
+}
+
+absl::Status Measure(const client::Client& client, const Options& options,
+                     const Images& images, const LinkSetting& setting,
+                     Csv* table) {
+  const int64_t micro_batches = options.quick ? 16 : 96;
+  const Network network = MakeNetwork(kHidden);
+  const std::string name = UniqueModelName("link");
+  client::ModelSpec spec = MakeSpec({.method = setting.method,
+                                     .k = setting.k,
+                                     .learning_rate = 0.1,
+                                     .workers = options.threads},
+                                    name, TensorsOf(network));
+  ACCRUE_ASSIGN_OR_RETURN(const client::Model model, client.CreateModel(spec));
+  ACCRUE_RETURN_IF_ERROR(
+      model.InitializeValues(FirstParameters(network, 1)).status());
+  std::vector<std::unique_ptr<LinkWorker>> workers;
+  for (int64_t i = 0; i < options.threads; ++i) {
+    ACCRUE_ASSIGN_OR_RETURN(workers.emplace_back(),
+                            LinkWorker::Open(options, name, i, images));
+  }
+  ACCRUE_ASSIGN_OR_RETURN(const auto before, model.Describe());
+  ACCRUE_ASSIGN_OR_RETURN(const InterfaceBytes carried, Counted(options));
+  const absl::Time start = absl::Now();
+  ACCRUE_RETURN_IF_ERROR(TrainTogether(workers, setting, micro_batches));
+  const absl::Duration elapsed = absl::Now() - start;
+  ACCRUE_ASSIGN_OR_RETURN(const InterfaceBytes now, Counted(options));
+  ACCRUE_ASSIGN_OR_RETURN(const auto after, model.Describe());
+  const int64_t pushes = options.threads * micro_batches /
+                         (setting.local ? setting.k : int64_t{1});
+  table->Row(Name(setting.method), setting.k, setting.local ? 1 : 0,
+             options.threads * micro_batches, pushes,
+             after.received_bytes - before.received_bytes,
+             after.sent_bytes - before.sent_bytes, now.out - carried.out,
+             now.in - carried.in, absl::ToDoubleSeconds(elapsed),
+             absl::ToDoubleSeconds(workers[0]->compute()), workers[0]->loss());
+  return client.DeleteModel(name);
+}
+
+}  // namespace
+
+absl::Status LinkExperiment(const Options& options) {
+  ACCRUE_ASSIGN_OR_RETURN(const Images images, LoadImages(options.dataset));
+  ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
+                          client::Client::Connect(options.target));
+  Csv table({"method", "k", "local", "micro_batches", "pushes",
+             "received_bytes", "sent_bytes", "link_out_bytes", "link_in_bytes",
+             "seconds", "compute_seconds", "loss"});
+  for (int repetition = 0; repetition < kRepetitions; ++repetition) {
+    for (const LinkSetting& setting : kSettings) {
+      ACCRUE_RETURN_IF_ERROR(Measure(client, options, images, setting, &table));
+    }
+  }
+  return table.WriteTo(absl::StrCat(options.out, "/link.csv"));
+}
+
+}  // namespace accrue::experiments
