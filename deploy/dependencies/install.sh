@@ -2,9 +2,11 @@
 # Installs what Accrue needs on a Debian 12 machine: the packages of debian.txt
 # that are missing, as root or through sudo. Does nothing where nothing is.
 #
-#   install.sh                to build and run
-#   install.sh --with-tests   also what the tests need, Python's part in
-#                             build/python
+#   install.sh                      to build and run
+#   install.sh --with-experiments   also what deploy/experiments.sh needs
+#   install.sh --with-tests         also what the tests need, which run the
+#                                   experiments too; Python's part in
+#                                   build/python
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -12,8 +14,9 @@ root=$(cd "$here/../.." && pwd)
 kinds='build'
 case ${1-} in
   '') ;;
-  --with-tests) kinds='build|tests' ;;
-  *) echo "usage: $0 [--with-tests]" >&2; exit 2 ;;
+  --with-experiments) kinds='build|experiments' ;;
+  --with-tests) kinds='build|experiments|tests' ;;
+  *) echo "usage: $0 [--with-experiments | --with-tests]" >&2; exit 2 ;;
 esac
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
@@ -50,7 +53,7 @@ if [ -n "$missing" ]; then
   [ -z "$missing" ] || fail "these packages could not be installed: $missing"
 fi
 
-if [ "$kinds" != build ]; then
+if [[ $kinds = *tests ]]; then
   venv="$root/build/python"
   wanted="$venv/installed.txt"
   if ! cmp -s "$here/python.txt" "$wanted"; then
