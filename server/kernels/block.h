@@ -18,6 +18,7 @@ struct Block {
   int64_t offset = 0;  // in the flat vector (payload, m, v, buffer)
   int64_t size = 0;    // 1..kBlockElems; 0 never
   int32_t group = 0;
+  int32_t tensor = 0;        // in the spec's order
   int64_t group_offset = 0;  // in the group's vector (parameters)
 };
 
@@ -25,6 +26,7 @@ struct BlockMap {
   std::vector<Block> blocks;         // ascending offset, no gaps
   std::vector<int64_t> group_elems;  // [groups]
   int64_t elems = 0;
+  int32_t tensor_count = 0;
 };
 
 // Cuts tensors (element counts and groups, in the spec's order) into blocks.

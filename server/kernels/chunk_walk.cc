@@ -27,7 +27,8 @@ TileScalars Scalars(const GroupPass& group) {
           .clip = 1,
           .epsilon_inside = group.epsilon_place == rule::EpsilonPlace::kInside,
           .nesterov = group.nesterov,
-          .sign = rule::StepsBySign(group.optimizer)};
+          .sign = rule::StepsBySign(group.optimizer),
+          .lamb = group.optimizer == rule::Optimizer::kLamb};
 }
 
 }  // namespace
@@ -47,6 +48,9 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
                              : static_cast<int64_t>(group.pushes.size());
   const bool measures = group.measure && stage != TileStage::kFold;
   SquareLanes momentum;
+  const bool directs =
+      group.optimizer == rule::Optimizer::kLamb && stage != TileStage::kFold;
+  SquareLanes theta, direction;
   std::array<const float*, kFusedPushes> x;
   int64_t size;
   for (int64_t begin = 0; begin < block.size; begin += size) {
@@ -69,7 +73,12 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
       if (!IsClassic(group)) scalars.look_ahead = nullptr;
     } while (p < pushes);
     if (measures) momentum.Add(arrays.m, size, begin, 1.0f);
+    if (directs) {
+      theta.Add(arrays.theta, size, begin, 1.0f);
+      direction.Add(arrays.next, size, begin, 1.0f);
+    }
   }
+  if (directs) trust_squares_ = {theta.Total(), direction.Total()};
   // Streaming stores are not ordered with those that say that they are done.
   if (arrays_.far) hwy::FlushStream();
   return momentum.Total();
@@ -112,7 +121,8 @@ TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
   if (IsClassic(group)) arrays.a = arrays_.a + flat;
   if (group.theta != nullptr) arrays.theta = group.theta + in_group;
   if (group.next != nullptr) arrays.next = group.next + in_group;
-  arrays.far_next = arrays_.far;
+  // Lamb's direction is read again.
+  arrays.far_next = arrays_.far && group.optimizer != rule::Optimizer::kLamb;
   return arrays;
 }
 

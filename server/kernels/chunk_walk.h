@@ -42,6 +42,14 @@ class ChunkWalk {
   // of squares of m, after an update of a group that measures it; else 0.
   double Run(const Block& block, TileStage stage, float clip = 1);
 
+  // Of the last Run, where that was an update of lamb: the block's sums of
+  // squares of theta and of the direction, which is in `next`.
+  struct TrustSquares {
+    double theta = 0;
+    double direction = 0;
+  };
+  const TrustSquares& trust_squares() const { return trust_squares_; }
+
   // The sum of squares of what the block's clipping bounds, after kFold: m, or
   // the mean gradient under classic buffering.
   double ClippedSquares(const Block& block) const;
@@ -66,6 +74,7 @@ class ChunkWalk {
   const Pass& pass_;
   const ShardArrays& arrays_;
   std::vector<ChainReader> readers_;  // [j]
+  TrustSquares trust_squares_;
   alignas(64) float gradients_[kFusedPushes][kTileElems];
   alignas(64) std::byte encoded_[kTileElems * 2];
 };

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -63,6 +64,23 @@ bool IsClipped(const GroupPass& group) {
   return group.update.has_value() && group.update->clip_norm > 0;
 }
 
+bool IsTrusted(const GroupPass& group) {
+  return group.update.has_value() && group.optimizer == rule::Optimizer::kLamb;
+}
+
+// lr*|theta|/|r| of one tensor, from their squares; lr where a norm is 0, or
+// has left the range of floats. What would itself leave it is cut off: r is
+// then so small that no step becomes infinite.
+float TrustRate(double lr, const ChunkWalk::TrustSquares& squares) {
+  const double theta = std::sqrt(squares.theta);
+  const double direction = std::sqrt(squares.direction);
+  if (theta == 0 || direction == 0 || std::isinf(direction)) {
+    return static_cast<float>(lr);
+  }
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::min(lr * (theta / direction), kLargest));
+}
+
 // A pass on its way: what its chunks share.
 struct PassRun {
   Pass pass;
@@ -70,6 +88,8 @@ struct PassRun {
   std::vector<double> block_squares;   // [blocks], of clipped groups
   std::vector<double> block_momentum;  // [blocks], of measured groups
   std::vector<float> clips;            // [groups]
+  std::vector<ChunkWalk::TrustSquares> block_trust;  // [blocks], of lamb
+  std::vector<float> rates;                          // [tensors], of lamb
   PassResult result;
 };
 
@@ -104,8 +124,14 @@ class CpuShard : public Shard {
                  std::function<void()> then) const;
   void FoldChunk(PassRun& run, const Chunk& chunk) const;
   void UpdateChunk(PassRun& run, const Chunk& chunk) const;
+  void StepChunk(PassRun& run, const Chunk& chunk) const;
+  void KeepSums(PassRun& run, int64_t b, const ChunkWalk& walk,
+                double momentum) const;
   void FindClips(PassRun& run) const;
   void Finish(PassRun& run) const;
+  void FindRates(PassRun& run) const;
+  void RunUpdate(const std::shared_ptr<PassRun>& run) const;
+  void RunStep(const std::shared_ptr<PassRun>& run) const;
   absl::StatusOr<float*> Elements(Array array, int64_t offset,
                                   size_t size) const;
 
@@ -129,19 +155,31 @@ void CpuShard::Run(Pass pass,
   const auto& groups = run->pass.groups;
   run->result.clip_norms.resize(groups.size());
   run->result.momentum_squares.resize(groups.size());
+  const size_t block_count = blocks_->blocks.size();
   if (std::any_of(groups.begin(), groups.end(), IsMeasured)) {
-    run->block_momentum.resize(blocks_->blocks.size());
+    run->block_momentum.resize(block_count);
   }
-  if (std::none_of(groups.begin(), groups.end(), IsClipped)) {
-    RunChunks(run, &CpuShard::FoldChunk, [this, run] { Finish(*run); });
-    return;
+  if (std::any_of(groups.begin(), groups.end(), IsClipped)) {
+    run->block_squares.resize(block_count);
   }
-  // A norm over all that was folded stands between the fold and the update.
-  run->block_squares.resize(blocks_->blocks.size());
-  RunChunks(run, &CpuShard::FoldChunk, [this, run] {
-    FindClips(*run);
-    RunChunks(run, &CpuShard::UpdateChunk, [this, run] { Finish(*run); });
-  });
+  if (std::any_of(groups.begin(), groups.end(), IsTrusted)) {
+    run->block_trust.resize(block_count);
+  }
+  RunChunks(run, &CpuShard::FoldChunk, [this, run] { RunUpdate(run); });
+}
+
+// A clip's norm over all that was folded stands between fold and update.
+void CpuShard::RunUpdate(const std::shared_ptr<PassRun>& run) const {
+  if (run->block_squares.empty()) return RunStep(run);
+  FindClips(*run);
+  RunChunks(run, &CpuShard::UpdateChunk, [this, run] { RunStep(run); });
+}
+
+// And lamb's norms between its direction and the step.
+void CpuShard::RunStep(const std::shared_ptr<PassRun>& run) const {
+  if (run->block_trust.empty()) return Finish(*run);
+  FindRates(*run);
+  RunChunks(run, &CpuShard::StepChunk, [this, run] { Finish(*run); });
 }
 
 absl::Status CpuShard::Check(const Pass& pass) const {
@@ -186,6 +224,17 @@ void CpuShard::RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
       std::move(then));
 }
 
+// What the walk has summed over block b, where it was an update.
+void CpuShard::KeepSums(PassRun& run, int64_t b, const ChunkWalk& walk,
+                        double momentum) const {
+  const auto at = static_cast<size_t>(b);
+  const auto group = static_cast<size_t>(blocks_->blocks[at].group);
+  if (IsMeasured(run.pass.groups[group])) run.block_momentum[at] = momentum;
+  if (IsTrusted(run.pass.groups[group])) {
+    run.block_trust[at] = walk.trust_squares();
+  }
+}
+
 void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
   ChunkWalk walk(run.pass, arrays_);
   for (int64_t b = chunk.first; b < chunk.last; ++b) {
@@ -198,8 +247,8 @@ void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
                                                  : TileStage::kFold);
     if (clipped) {
       run.block_squares[static_cast<size_t>(b)] = walk.ClippedSquares(block);
-    } else if (IsMeasured(group)) {
-      run.block_momentum[static_cast<size_t>(b)] = momentum;
+    } else {
+      KeepSums(run, b, walk, momentum);
     }
   }
 }
@@ -212,9 +261,36 @@ void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
     if (!IsClipped(run.pass.groups[group])) continue;
     const double momentum =
         walk.Run(block, TileStage::kUpdate, run.clips[group]);
-    if (IsMeasured(run.pass.groups[group])) {
-      run.block_momentum[static_cast<size_t>(b)] = momentum;
-    }
+    KeepSums(run, b, walk, momentum);
+  }
+}
+
+void CpuShard::StepChunk(PassRun& run, const Chunk& chunk) const {
+  for (int64_t b = chunk.first; b < chunk.last; ++b) {
+    const Block& block = blocks_->blocks[static_cast<size_t>(b)];
+    const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
+    if (!IsTrusted(group)) continue;
+    RunLambStep(run.rates[static_cast<size_t>(block.tensor)],
+                group.theta + block.group_offset,
+                group.next + block.group_offset, block.size);
+  }
+}
+
+void CpuShard::FindRates(PassRun& run) const {
+  const auto tensors = static_cast<size_t>(blocks_->tensor_count);
+  std::vector<ChunkWalk::TrustSquares> sums(tensors);
+  std::vector<double> rates(tensors);
+  for (size_t b = 0; b < blocks_->blocks.size(); ++b) {
+    const Block& block = blocks_->blocks[b];
+    const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
+    if (!IsTrusted(group)) continue;
+    const auto tensor = static_cast<size_t>(block.tensor);
+    sums[tensor].theta += run.block_trust[b].theta;
+    sums[tensor].direction += run.block_trust[b].direction;
+    rates[tensor] = group.update->rate;
+  }
+  for (size_t t = 0; t < tensors; ++t) {
+    run.rates.push_back(TrustRate(rates[t], sums[t]));
   }
 }
 

@@ -67,13 +67,35 @@ ACCRUE_ELEMENT N StepSign(const rule::UpdateScalars& update, N theta, N c) {
   return theta * N(update.decay) - N(update.lr) * Sign(c);
 }
 
-// adam, adamw: theta*decay - lr*(m / (sqrt(v/D2) + eps)).
+// adam, adamw, lamb: m / (sqrt(v/D2) + eps).
 template <class N>
-ACCRUE_ELEMENT N StepAdam(const rule::UpdateScalars& update,
-                          bool epsilon_inside, N theta, N m, N v) {
+ACCRUE_ELEMENT N Normalize(const rule::UpdateScalars& update,
+                           bool epsilon_inside, N m, N v) {
   const N v_hat = v * N(update.inv_mass2);
   const N epsilon = N(update.epsilon);
   const N denominator =
       epsilon_inside ? Sqrt(v_hat + epsilon) : Sqrt(v_hat) + epsilon;
-  return theta * N(update.decay) - N(update.lr) * (m / denominator);
+  return m / denominator;
+}
+
+// adam, adamw: theta*decay - lr*(m / (sqrt(v/D2) + eps)).
+template <class N>
+ACCRUE_ELEMENT N StepAdam(const rule::UpdateScalars& update,
+                          bool epsilon_inside, N theta, N m, N v) {
+  return theta * N(update.decay) -
+         N(update.lr) * Normalize(update, epsilon_inside, m, v);
+}
+
+// lamb: r = (m/D1) / (sqrt(v/D2) + eps) + weight_decay*theta.
+template <class N>
+ACCRUE_ELEMENT N DirectLamb(const rule::UpdateScalars& update,
+                            bool epsilon_inside, N theta, N m, N v) {
+  const N m_hat = N(update.inv_mass1) * Normalize(update, epsilon_inside, m, v);
+  return AddL2(update.weight_decay, theta, m_hat);
+}
+
+// lamb: theta - rate*r, of the tensor's rate.
+template <class N>
+ACCRUE_ELEMENT N StepLamb(float rate, N theta, N r) {
+  return theta - N(rate) * r;
 }

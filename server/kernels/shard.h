@@ -13,6 +13,7 @@
 //             read, the next one only written.
 // Order.      one pass at a time; Run never blocks. `done` is called exactly
 //             once, on another thread or before Run returns.
+//             lamb's norms are summed over its tensor's blocks, in order.
 // Numerics.   bit_exact_cpu_gpu: independent of threads, SIMD width, spans of
 //             the payload, and of how pushes are batched into passes.
 // Errors.     a failed pass leaves the moments undefined: the model is

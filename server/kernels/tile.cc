@@ -81,7 +81,9 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
   }
   if (kVariant.update) {
     if (!kVariant.fold && !kVariant.classic) m = N(s.clip) * m;
-    if (kVariant.adaptive) {
+    if (kVariant.adaptive && s.lamb) {
+      next = DirectLamb(update, s.epsilon_inside, theta(), m, v);
+    } else if (kVariant.adaptive) {
       next = StepAdam(update, s.epsilon_inside, theta(), m, v);
     } else if (s.sign) {
       next = StepSign(update, theta(), mixes ? mixed : m);
@@ -132,6 +134,18 @@ void RunVariant(const TileScalars& scalars, const TileArrays& arrays) {
   for (; i < t.size; ++i) RunElements<kVariant, One>(s, t, update, i);
 }
 
+void RunLambStep(float rate, const float* theta, float* next, int64_t size) {
+  const auto step = [&](auto number, int64_t i) HWY_ATTR {
+    using N = decltype(number);
+    StepLamb(rate, N::Load(theta + i), N::Load(next + i)).Store(next + i);
+  };
+  using Wide = Number<hn::ScalableTag<float>, 4>;
+  using One = Number<hn::CappedTag<float, 1>, 1>;
+  int64_t i = 0;
+  for (; i + Wide::kElems <= size; i += Wide::kElems) step(Wide(), i);
+  for (; i < size; ++i) step(One(), i);
+}
+
 template <bool kAdaptive, bool kClassic>
 void RunStage(TileStage stage, const TileScalars& s, const TileArrays& t) {
   switch (stage) {
@@ -161,10 +175,15 @@ HWY_AFTER_NAMESPACE();
 namespace accrue::kernels {
 
 HWY_EXPORT(RunTile);
+HWY_EXPORT(RunLambStep);
 
 void RunTile(TileStage stage, const TileScalars& scalars,
              const TileArrays& arrays) {
   HWY_DYNAMIC_DISPATCH(RunTile)(stage, scalars, arrays);
+}
+
+void RunLambStep(float rate, const float* theta, float* next, int64_t size) {
+  HWY_DYNAMIC_DISPATCH(RunLambStep)(rate, theta, next, size);
 }
 
 }  // namespace accrue::kernels

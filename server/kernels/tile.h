@@ -43,6 +43,8 @@ struct TileArrays {
 //   kFold, classic:     the pushes, into a
 //   kUpdate, embedded:  clip, update
 //   kUpdate, classic:   buffer_fold (with clip and look_ahead), update
+// Of lamb, an update leaves the direction r in `next`; RunLambStep makes it a
+// step, once the norms of whole tensors are known.
 struct TileScalars {
   const rule::PushScalars* pushes = nullptr;
   int64_t push_count = 0;
@@ -53,10 +55,14 @@ struct TileScalars {
   bool epsilon_inside = false;
   bool nesterov = false;
   bool sign = false;  // signum, lion
+  bool lamb = false;
 };
 
 void RunTile(TileStage stage, const TileScalars& scalars,
              const TileArrays& arrays);
+
+// next = theta - rate*next, of [size] elements.
+void RunLambStep(float rate, const float* theta, float* next, int64_t size);
 
 }  // namespace accrue::kernels
 

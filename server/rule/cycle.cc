@@ -131,7 +131,13 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
     if (!spec.nesterov) update.l2 = SgdL2(spec, state);
     return update;
   }
-  update.lr = static_cast<float>(lr / state.mass1);
+  if (spec.optimizer == Optimizer::kLamb) {
+    update.rate = lr;
+    update.inv_mass1 = static_cast<float>(1.0 / state.mass1);
+    update.weight_decay = static_cast<float>(hyper.weight_decay);
+  } else {
+    update.lr = static_cast<float>(lr / state.mass1);
+  }
   update.inv_mass2 = static_cast<float>(1.0 / state.mass2);
   update.epsilon = static_cast<float>(hyper.epsilon);
   if (spec.optimizer == Optimizer::kAdamW) {

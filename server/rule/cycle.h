@@ -82,6 +82,10 @@ struct BufferFold {
 //   adam(w):      vh = v*inv_mass2
 //                 den = eps outside ? sqrt(vh) + eps : sqrt(vh + eps)
 //                 next = theta*decay - lr*(m/den), lr already over D1
+//   lamb:         r = inv_mass1*(m/den) + weight_decay*theta, den as adam's
+//                 next = theta - (rate*ratio)*r, with rate*ratio narrowed once
+//                 and ratio = |theta|/|r| over the element's tensor; 1 where
+//                 either is 0
 // With clip: first m = clip*m where clip = 1 if norm <= clip_norm, else
 // clip_norm/norm, and norm = |m|*norm_factor (embedded), |mean*a| (classic:
 // it scales the mean gradient instead of m).
@@ -92,7 +96,9 @@ struct UpdateScalars {
   float mix_keep = 0, mix_gain = 0;  // lion with beta1 other than beta2
   float inv_mass2 = 1;
   float epsilon = 0;
-  double clip_norm = 0;    // 0: none
+  float inv_mass1 = 1, weight_decay = 0;  // lamb
+  double rate = 0;                        // lamb: lr(u)
+  double clip_norm = 0;                   // 0: none
   double norm_factor = 1;  // adam: 1/D1; without bias correction: 1
 };
 

@@ -46,6 +46,8 @@ const char* Name(Optimizer optimizer) {
       return "signum";
     case Optimizer::kLion:
       return "lion";
+    case Optimizer::kLamb:
+      return "lamb";
   }
   return "";
 }
@@ -230,15 +232,19 @@ Reason ValidateScalars(const RuleSpec& spec) {
   const double lr =
       hyper.learning_rate * ScalingFactor(spec.lr_scaling, spec.k);
   const MomentRule m = FirstMomentRule(spec, hyper);
+  // lamb corrects m's bias apart from lr, by at most 2^74: k and the weights
+  // are bounded.
+  const bool lamb = spec.optimizer == Optimizer::kLamb;
   const double largest_step =
-      IsAdaptive(spec) ? lr / (PushCoefficients(m, true, 1).gain * kMinWeight)
-                       : lr * (1 + hyper.beta1);
+      lamb               ? lr
+      : IsAdaptive(spec) ? lr / (PushCoefficients(m, true, 1).gain * kMinWeight)
+                         : lr * (1 + hyper.beta1);
   if (!FitsFloat(largest_step)) {
     return Sentence("learning_rate: ", hyper.learning_rate,
                     ", too large: its step overflows fp32");
   }
   const double largest_decay =
-      IsSgd(spec) ? L2Coefficient(m, spec.update_every) : lr;
+      IsSgd(spec) ? L2Coefficient(m, spec.update_every) : (lamb ? 1 : lr);
   if (!FitsFloat(largest_decay * hyper.weight_decay)) {
     return Sentence("weight_decay: ", hyper.weight_decay,
                     ", too large: its step overflows fp32");

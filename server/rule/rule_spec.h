@@ -16,11 +16,12 @@ namespace accrue::rule {
 
 inline constexpr int64_t kMaxK = int64_t{1} << 20;  // of k and update_every
 
-enum class Optimizer { kSgd, kAdam, kAdamW, kSignum, kLion };
+enum class Optimizer { kSgd, kAdam, kAdamW, kSignum, kLion, kLamb };
 
 // Whether it keeps v beside m.
 constexpr bool HasSecondMoment(Optimizer optimizer) {
-  return optimizer == Optimizer::kAdam || optimizer == Optimizer::kAdamW;
+  return optimizer == Optimizer::kAdam || optimizer == Optimizer::kAdamW ||
+         optimizer == Optimizer::kLamb;
 }
 // Whether its m is that of sgd: a momentum with a dampening of its own, and
 // not corrected for bias.

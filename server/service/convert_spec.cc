@@ -15,6 +15,7 @@ constexpr EnumRow<v1::Optimizer, rule::Optimizer> kOptimizers[] = {
     {v1::OPTIMIZER_ADAMW, rule::Optimizer::kAdamW},
     {v1::OPTIMIZER_SIGNUM, rule::Optimizer::kSignum},
     {v1::OPTIMIZER_LION, rule::Optimizer::kLion},
+    {v1::OPTIMIZER_LAMB, rule::Optimizer::kLamb},
 };
 constexpr EnumRow<v1::Decay, rule::Decay> kDecays[] = {
     {v1::DECAY_PER_CYCLE, rule::Decay::kPerCycle},

@@ -195,6 +195,7 @@ TEST(SpecTest, EveryEnumeratorHasANameThatIsParsedBack) {
   EXPECT_EQ(Name(Optimizer::kAdamW), "adamw");
   EXPECT_EQ(Name(Optimizer::kSignum), "signum");
   EXPECT_EQ(Name(Optimizer::kLion), "lion");
+  EXPECT_EQ(Name(Optimizer::kLamb), "lamb");
   EXPECT_EQ(Name(Decay::kPerCycle), "per_cycle");
   EXPECT_EQ(Name(Buffering::kEmbedded), "embedded");
   EXPECT_EQ(Name(SecondMoment::kAdamA), "adama");

@@ -93,8 +93,8 @@ class Comparison {
       : harness_(harness),
         combination_(combination),
         model_(harness.Make(SpecOf(combination), 0.5)),
-        oracle_(std::vector<oracle::Group>(
-            2, {combination.Rule(), std::vector<float>(5, 0.5f)})),
+        oracle_({{combination.Rule(), std::vector<float>(5, 0.5f), {3, 2}},
+                 {combination.Rule(), std::vector<float>(5, 0.5f), {5}}}),
         session_(harness.Open(*model_, "w")->id) {}
 
   // Empty, or what did not agree.

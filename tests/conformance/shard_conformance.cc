@@ -254,7 +254,7 @@ TEST_P(ShardConformance, ANormAtItsBoundIsNotClipped) {
 TEST_P(ShardConformance, ClassicOfOnePushIsEmbedded) {
   for (const auto optimizer :
        {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kSignum,
-        rule::Optimizer::kLion}) {
+        rule::Optimizer::kLion, rule::Optimizer::kLamb}) {
     for (const bool nesterov : {false, true}) {
       if (nesterov && optimizer != rule::Optimizer::kSgd) continue;
       const uint64_t seed = 6000;
@@ -311,6 +311,32 @@ TEST_P(ShardConformance, ASignIsOneWhateverTheSizeAndZeroOfZeros) {
   plan.groups[0].update = {.lr = 0.125f};
   RunAndWait(pair.shard(), pair.parameters().Bind(plan));
   EXPECT_TRUE(SameBits(pair.parameters().next[0], want));
+}
+
+// Three tensors of one group: zeros, which trust nothing; norm 5 against a
+// direction of norm 10; a direction of zeros. And one whose ratio is beyond a
+// float, but not its step.
+TEST_P(ShardConformance, ATrustRatioIsOfOneTensorAndOneOfZeros) {
+  const uint64_t seed = 6600;
+  TrainingRun run({.tensor_elems = {2, 2, 2, 1},
+                   .tensor_groups = {0, 0, 0, 0},
+                   .groups = {{.optimizer = rule::Optimizer::kLamb, .k = 1}}},
+                  seed);
+  Pair pair(*maker_, run);
+  PassPlan plan = run.NextPass(1);
+  const float gradient[] = {1, 2, 0, 10, 0, 0, 0x1p-100f};
+  plan.chains = {std::make_shared<const ByteChain>(
+      ByteChain::View(gradient, sizeof(gradient)))};
+  plan.encodings = {Encoding::kF32};
+  // v stays 0, so that the direction is m, which is the gradient.
+  plan.groups[0].pushes = {{.keep1 = 0, .gain1 = 1, .keep2 = 0, .gain2 = 0}};
+  plan.groups[0].update = {.epsilon = 1, .rate = 0.125};
+  pair.parameters().theta[0] = {0, 0, 3, 4, 1, 1, 0x1p100f};
+  RunAndWait(pair.shard(), pair.parameters().Bind(plan));
+  EXPECT_TRUE(
+      SameBits(pair.parameters().next[0],
+               {-0.125f, -0.25f, 3, 3.375f, 1, 1,
+                0x1p100f - std::numeric_limits<float>::max() * 0x1p-100f}));
 }
 
 TEST_P(ShardConformance, DenormalsAreKept) {

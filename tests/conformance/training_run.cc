@@ -30,7 +30,7 @@ std::vector<GroupTraits> AllGroupTraits() {
   std::vector<GroupTraits> all;
   for (const auto optimizer :
        {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kSignum,
-        rule::Optimizer::kLion}) {
+        rule::Optimizer::kLion, rule::Optimizer::kLamb}) {
     for (const auto buffering :
          {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
       for (int bits = 0; bits < 16; ++bits) {
@@ -250,6 +250,11 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
                   .decay = Pick({1}, 0.9f, 1),
                   .inv_mass2 = Pick({1}, 1, 1000),
                   .epsilon = Pick({1e-8f}, 1e-8f, 1e-3f)};
+  if (traits.optimizer == rule::Optimizer::kLamb) {
+    group.update->inv_mass1 = Pick({1}, 1, 10);
+    group.update->weight_decay = Pick({0}, 0, 0.1f);
+    group.update->rate = static_cast<double>(Pick({0.125f}, 0, 0.1f));
+  }
   if (traits.mixes && (classic || pushes > 0)) {
     group.update->mix_keep = Pick({0, 1}, 0, 1);
     group.update->mix_gain = Pick({1}, 0.1f, 1);

@@ -137,7 +137,8 @@ TEST(SpecFileTest, EveryComplaintNamesFileLineAndWhatWasExpected) {
       {smallest + "optimizer: adamw\n",
        "line 7: expected optimizer: keys and values"},
       {smallest + "optimizer:\n  optimizer: adamx\n",
-       "line 8: expected one of sgd, adam, adamw, signum, lion, got \"adamx\""},
+       "line 8: expected one of sgd, adam, adamw, signum, lion, lamb, got "
+       "\"adamx\""},
       {smallest + "optimizer: {optimizer: unknown}\n",
        "line 7: expected one of sgd"},
       {smallest + "optimizer: {decay: 1}\n",

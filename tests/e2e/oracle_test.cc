@@ -141,8 +141,9 @@ void Train(const client::Client& client, const Combination& combination,
   ASSERT_TRUE(model->InitializeValues(halves).ok());
   auto worker = model->OpenWorker({.name = "w"});
   ASSERT_TRUE(worker.ok()) << worker.status();
-  oracle::Oracle oracle(std::vector<oracle::Group>(
-      2, {combination.Rule(), std::vector<float>(5, 0.5f)}));
+  oracle::Oracle oracle(
+      {{combination.Rule(), std::vector<float>(5, 0.5f), {3, 2}},
+       {combination.Rule(), std::vector<float>(5, 0.5f), {5}}});
   std::mt19937 random(kSeed);
   std::normal_distribution<float> normal(oracle::kGradientMean);
   std::vector<float> parameters(10);

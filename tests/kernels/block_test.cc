@@ -21,6 +21,7 @@ TEST(BlockTest, BlocksCoverEveryTensorAndNeverStraddleTwo) {
       const Block& block = map.blocks[b];
       EXPECT_EQ(block.offset, offset);
       EXPECT_EQ(block.group, groups[tensor]);
+      EXPECT_EQ(block.tensor, static_cast<int32_t>(tensor));
       EXPECT_EQ(block.group_offset, group_offset);
       EXPECT_GT(block.size, 0);
       EXPECT_EQ(block.size, std::min(left, kBlockElems));
@@ -31,6 +32,7 @@ TEST(BlockTest, BlocksCoverEveryTensorAndNeverStraddleTwo) {
   }
   EXPECT_EQ(b, map.blocks.size());
   EXPECT_EQ(map.elems, offset);
+  EXPECT_EQ(map.tensor_count, static_cast<int32_t>(elems.size()));
   EXPECT_EQ(map.group_elems, group_offsets);
 }
 

@@ -1,5 +1,6 @@
 #include "tests/kernels/reference_pass.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -140,6 +141,11 @@ float Step(const GroupPass& group, float theta, float next, float m, float v,
     denominator = std::sqrt(denominator);
   }
   const float direction = m / denominator;
+  if (group.optimizer == rule::Optimizer::kLamb) {
+    float r = update.inv_mass1 * direction;
+    AddDecay(update.weight_decay, theta, r);
+    return r;
+  }
   const float decayed = theta * update.decay;
   const float step = update.lr * direction;
   return decayed - step;
@@ -171,6 +177,42 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
     }
     group.next[at] = Step(group, theta, group.next[at], m, v, mixed[flat]);
   });
+}
+
+// Lamb: `next` is the direction r, and becomes a step, tensor by tensor.
+void StepByTrust(const BlockMap& blocks, const Pass& pass, int32_t index) {
+  const GroupPass& group = pass.groups[static_cast<size_t>(index)];
+  std::vector<double> thetas(static_cast<size_t>(blocks.tensor_count));
+  std::vector<double> directions = thetas;
+  const auto squares = [](const float* x, int64_t size) {
+    double lanes[16] = {};
+    for (int64_t i = 0; i < size; ++i) {
+      lanes[i % 16] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    }
+    double sum = 0;
+    for (const double lane : lanes) sum += lane;
+    return sum;
+  };
+  for (const Block& block : blocks.blocks) {
+    if (block.group != index) continue;
+    const auto tensor = static_cast<size_t>(block.tensor);
+    thetas[tensor] += squares(group.theta + block.group_offset, block.size);
+    directions[tensor] += squares(group.next + block.group_offset, block.size);
+  }
+  for (const Block& block : blocks.blocks) {
+    if (block.group != index) continue;
+    const double theta = std::sqrt(thetas[static_cast<size_t>(block.tensor)]);
+    const double r = std::sqrt(directions[static_cast<size_t>(block.tensor)]);
+    const double ratio = theta == 0 || r == 0 || std::isinf(r) ? 1 : theta / r;
+    const double largest = std::numeric_limits<float>::max();
+    const auto rate =
+        static_cast<float>(std::min(group.update->rate * ratio, largest));
+    for (int64_t i = 0; i < block.size; ++i) {
+      float& next = group.next[block.group_offset + i];
+      const float step = rate * next;
+      next = group.theta[block.group_offset + i] - step;
+    }
+  }
 }
 
 float HalfToFloat(uint16_t half, int exponent_bits, int fraction_bits) {
@@ -237,6 +279,7 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
       result.momentum_squares[static_cast<size_t>(g)] =
           MomentumSquares(blocks, g, state);
     }
+    if (group.optimizer == rule::Optimizer::kLamb) StepByTrust(blocks, pass, g);
   }
   return result;
 }

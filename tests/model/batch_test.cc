@@ -176,6 +176,12 @@ INSTANTIATE_TEST_SUITE_P(
                            spec.optimizer.buffering = rule::Buffering::kClassic;
                            spec.groups[0].hyper.weight_decay = 0.01;
                          }},
+                    Case{"LambClipped", 2, 4, kBlock + 5,
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kLamb;
+                           spec.groups[0].hyper.clip_norm = 50;
+                           spec.groups[0].hyper.weight_decay = 0.01;
+                         }},
                     Case{"LionClassic", 2, 4, kBlock + 5,
                          [](ModelSpec& spec) {
                            spec.optimizer.optimizer = rule::Optimizer::kLion;

@@ -169,6 +169,10 @@ INSTANTIATE_TEST_SUITE_P(
                            Momentum(spec);
                            spec.optimizer.optimizer = rule::Optimizer::kSignum;
                          }},
+                    Case{"Lamb", 4,
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kLamb;
+                         }},
                     Case{"LionClassic", 4,
                          [](ModelSpec& spec) {
                            spec.optimizer.optimizer = rule::Optimizer::kLion;

@@ -68,7 +68,7 @@ TEST(RuleTest, AtKOneEveryDecayAndClassicGiveTheSameBits) {
   using rule::Buffering, rule::Decay, rule::Optimizer;
   for (const Optimizer optimizer :
        {Optimizer::kSgd, Optimizer::kAdam, Optimizer::kAdamW,
-        Optimizer::kSignum, Optimizer::kLion}) {
+        Optimizer::kSignum, Optimizer::kLion, Optimizer::kLamb}) {
     StateImage want;
     for (const Choice& choice :
          {Choice{Decay::kPerCycle, Buffering::kEmbedded},

@@ -19,9 +19,9 @@ using Convention = Combination::Convention;
 using Variant = Combination::Variant;
 using Weights = Combination::Weights;
 
-constexpr std::array kOptimizers = {Optimizer::kSgd, Optimizer::kAdam,
+constexpr std::array kOptimizers = {Optimizer::kSgd,   Optimizer::kAdam,
                                     Optimizer::kAdamW, Optimizer::kSignum,
-                                    Optimizer::kLion};
+                                    Optimizer::kLion,  Optimizer::kLamb};
 constexpr std::array kDecays = {Decay::kPerCycle, Decay::kPerPush,
                                 Decay::kSliding, Decay::kSlidingExact};
 constexpr std::array kBufferings = {Buffering::kEmbedded, Buffering::kClassic};
@@ -48,8 +48,8 @@ constexpr std::array kVariants = {Variant::kPlain,
                                   Variant::kNoMomentum,
                                   Variant::kEqualBetas};
 
-const char* const kOptimizerNames[] = {"sgd", "adam", "adamw", "signum",
-                                       "lion"};
+const char* const kOptimizerNames[] = {"sgd",    "adam", "adamw",
+                                       "signum", "lion", "lamb"};
 const char* const kDecayNames[] = {"PER_CYCLE", "PER_PUSH", "SLIDING",
                                    "SLIDING_EXACT"};
 const char* const kBufferingNames[] = {"EMBEDDED", "CLASSIC"};
@@ -164,7 +164,8 @@ bool IsRedundant(const Combination& c) {
   if (c.variant == Variant::kHalfDampened && !IsSgdLike(c.optimizer)) {
     return true;
   }
-  return StepsBySign(c.optimizer) && c.schedule != Schedule::Kind::kConstant &&
+  return (StepsBySign(c.optimizer) || c.optimizer == Optimizer::kLamb) &&
+         c.schedule != Schedule::Kind::kConstant &&
          c.schedule != Schedule::Kind::kCosine;
 }
 

@@ -59,7 +59,7 @@ TEST(CombinationsTest, AllowedOnesHaveNoReasonAgainstThem) {
     ASSERT_EQ(rule::ValidateRule(c.Rule()), "") << c.Name();
     optimizers.insert(Split(c.Name())[0]);
   }
-  EXPECT_EQ(optimizers.size(), 5u);
+  EXPECT_EQ(optimizers.size(), 6u);
 }
 
 TEST(CombinationsTest, MicroStepsFitTheirCycle) {

@@ -116,6 +116,7 @@ void FloatModel::End(const rule::ClosePlan& plan) {
     for (float& x : m) x = clip * x;
   }
   if (spec.optimizer == rule::Optimizer::kSgd && !spec.nesterov) AddL2(u.l2);
+  std::vector<float> r(m.size());  // lamb, of a group that is one tensor
   for (size_t e = 0; e < m.size(); ++e) {
     if (rule::StepsBySign(spec.optimizer)) {
       const float c = u.mix_gain != 0 ? mixed[e] : m[e];
@@ -132,6 +133,14 @@ void FloatModel::End(const rule::ClosePlan& plan) {
                           ? std::sqrt(v_hat + u.epsilon)
                           : std::sqrt(v_hat) + u.epsilon;
     next[e] = theta[e] * u.decay - u.lr * (m[e] / den);
+    r[e] = u.inv_mass1 * (m[e] / den);
+    if (u.weight_decay != 0) r[e] = r[e] + u.weight_decay * theta[e];
+  }
+  if (spec.optimizer == rule::Optimizer::kLamb) {
+    const double ratio =
+        Norm(theta) == 0 || Norm(r) == 0 ? 1 : Norm(theta) / Norm(r);
+    const auto rate = static_cast<float>(u.rate * ratio);
+    for (size_t e = 0; e < m.size(); ++e) next[e] = theta[e] - rate * r[e];
   }
   theta = next;
 }

@@ -68,10 +68,28 @@ Bounded ClipFactor(double bound, const Bounded& norm) {
 
 }  // namespace
 
+// lr*|theta|/|r|, or lr where a norm is 0; narrowed once.
+Bounded TrustRate(double lr, const Bounded& theta, const Bounded& r) {
+  const auto is_zero = [](const Bounded& x) {
+    return x.value == 0 && x.error == 0;
+  };
+  if (is_zero(theta) || is_zero(r)) return Bounded::Narrowed(lr, 0);
+  if (r.value <= r.error) {
+    return {lr, std::numeric_limits<double>::infinity()};
+  }
+  const double ratio = theta.value / r.value;
+  double moved = (theta.value * r.error + r.value * theta.error) /
+                 (r.value * (r.value - r.error));
+  if (theta.value <= theta.error) moved = std::max(moved, 1 - ratio);
+  return Bounded::Narrowed(lr * ratio, lr * moved);
+}
+
 Oracle::Oracle(const std::vector<Group>& groups) {
   for (const Group& group : groups) {
     State state;
     state.spec = group.spec;
+    state.tensors = group.tensors;
+    if (state.tensors.empty()) state.tensors = {group.theta.size()};
     for (const float x : group.theta) state.theta.push_back(Number(x));
     state.next = state.theta;
     state.m.resize(group.theta.size());
@@ -232,6 +250,11 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
           state.spec.epsilon_place == rule::EpsilonPlace::kInside
               ? Sqrt(v_hat + epsilon)
               : Sqrt(v_hat) + epsilon;
+      if (state.spec.optimizer == Optimizer::kLamb) {
+        next = Number(u.inv_mass1) * (m / den);
+        if (u.weight_decay != 0) next = next + Number(u.weight_decay) * theta;
+        continue;
+      }
       next = theta * Number(u.decay) - Number(u.lr) * (m / den);
     } else if (rule::StepsBySign(state.spec.optimizer)) {
       const Bounded& c = u.mix_gain != 0 ? state.mixed[e] : m;
@@ -244,7 +267,21 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
     }
     theta = next;
   }
+  if (state.spec.optimizer == Optimizer::kLamb) StepByTrust(u.rate, state);
   if (!classic) TrackDistance(1, errors, state);
+}
+
+void Oracle::StepByTrust(double rate, State& state) {
+  auto theta = state.theta.begin();
+  auto r = state.next.begin();
+  for (const size_t size : state.tensors) {
+    const auto count = static_cast<std::ptrdiff_t>(size);
+    const Bounded scale =
+        TrustRate(rate, Norm({theta, theta + count}), Norm({r, r + count}));
+    for (size_t e = 0; e < size; ++e, ++theta, ++r)
+      *theta = *theta - scale * *r;
+  }
+  state.next = state.theta;
 }
 
 void Oracle::Close() {

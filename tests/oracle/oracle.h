@@ -36,6 +36,8 @@ namespace accrue::oracle {
 struct Group {
   rule::RuleSpec spec;
   std::vector<float> theta;
+  // Elements of its tensors, in order; empty: it is one tensor.
+  std::vector<size_t> tensors = {};
 };
 
 using Payload = std::vector<std::vector<float>>;
@@ -78,6 +80,7 @@ class Oracle {
     rule::CycleState cycle;
     std::vector<Bounded> theta, next, m, v, a;
     std::vector<Bounded> mixed;  // lion: what the step looks at
+    std::vector<size_t> tensors;
     // Euclidean distance that a float m may have from m; embedded.
     double m_distance = 0;
   };
@@ -91,6 +94,8 @@ class Oracle {
             rule::PushPlan& plan);
   void End(const std::vector<Ending>& endings);
   void Update(const rule::ClosePlan& plan, const Bounded& clip, State& state);
+  // lamb: `next` is the direction, and becomes the step.
+  static void StepByTrust(double rate, State& state);
   // After m <- keep*m + ...: what its elements' errors have gained by that is
   // what the distance gains. `errors`: theirs before.
   static void TrackDistance(double keep, const std::vector<double>& errors,

@@ -175,6 +175,23 @@ TEST(OracleTest, ClipsOverAllGroupsTogether) {
   EXPECT_EQ(oracle.clipped_updates(), 2);
 }
 
+// Each tensor is scaled to its own norm: 5/10, 2/4, and 1 where one is 0.
+TEST(OracleTest, TrustsTensorByTensor) {
+  rule::RuleSpec spec;
+  spec.optimizer = rule::Optimizer::kLamb;
+  spec.hyper.beta1 = spec.hyper.beta2 = 0;
+  spec.hyper.learning_rate = 0.5;
+  spec.hyper.epsilon = 1e-20;
+  // m/sqrt(v) is a sign: |r| is the root of how many signs there are.
+  Oracle oracle({{spec, {3.0f, 4.0f, 0, 0, 2.0f, 0, 0}, {4, 1, 2}}});
+  oracle.Push({{1.0f, -2.0f, 4.0f, 8.0f, -1.0f, 1.0f, 1.0f}}, {});
+  const double want[] = {1.75, 5.25, -1.25, -1.25, 3, -0.5, -0.5};
+  for (size_t e = 0; e < 7; ++e) {
+    EXPECT_NEAR(oracle.theta(0)[e].value, want[e], 1e-6) << e;
+    EXPECT_LT(oracle.theta(0)[e].error, 1e-5) << e;
+  }
+}
+
 TEST(OracleTest, ClosesTheNearestCyclesAndSkipsInTheOthers) {
   rule::RuleSpec inner, outer;
   inner.k = inner.update_every = 2;

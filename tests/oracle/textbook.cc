@@ -191,10 +191,12 @@ void Textbook::Step() {
   const bool sgd = spec_.optimizer == Optimizer::kSgd;
   if (spec_.buffering == Buffering::kEmbedded) {
     const bool corrects_bias = spec_.optimizer == Optimizer::kAdam ||
-                               spec_.optimizer == Optimizer::kAdamW;
+                               spec_.optimizer == Optimizer::kAdamW ||
+                               spec_.optimizer == Optimizer::kLamb;
     const double mass = corrects_bias ? mass1_ : 1;
     Clip(hyper_.clip_norm, Norm(m_) / mass, m_);
   }
+  std::vector<double> direction(theta_.size());
   for (size_t e = 0; e < theta_.size(); ++e) {
     double& theta = theta_[e];
     if (spec_.optimizer == Optimizer::kSignum ||
@@ -214,10 +216,25 @@ void Textbook::Step() {
     const double den = spec_.epsilon_place == rule::EpsilonPlace::kInside
                            ? std::sqrt(v_hat + hyper_.epsilon)
                            : std::sqrt(v_hat) + hyper_.epsilon;
+    direction[e] = m_hat / den;
+    if (spec_.optimizer == Optimizer::kLamb) continue;
     if (spec_.optimizer == Optimizer::kAdamW) {
       theta *= 1 - lr * hyper_.weight_decay;
     }
-    theta -= lr * m_hat / den;
+    theta -= lr * direction[e];
+  }
+  if (spec_.optimizer == Optimizer::kLamb) StepLamb(direction);
+}
+
+void Textbook::StepLamb(const std::vector<double>& adam_direction) {
+  std::vector<double> r = adam_direction;
+  for (size_t e = 0; e < r.size(); ++e) {
+    r[e] += hyper_.weight_decay * theta_[e];
+  }
+  const double own = Norm(theta_), moved = Norm(r);
+  const double trust = own > 0 && moved > 0 ? own / moved : 1;
+  for (size_t e = 0; e < r.size(); ++e) {
+    theta_[e] -= LearningRate() * trust * r[e];
   }
 }
 

@@ -13,6 +13,9 @@
 //              signum buf as sgd's; theta <- theta*(1 - lr*wd) - lr*sign(buf)
 //              lion   theta <- theta*(1 - lr*wd) - lr*sign(b1*m + (1-b1)*g);
 //                     m <- b2*m + (1-b2)*g
+//              lamb   adam's m and v; r = (m/D1)/(sqrt(v/D2) + eps) + wd*theta;
+//                     theta <- theta - lr*|theta|/|r|*r, or lr*r where a norm
+//                     is 0; the group is one tensor
 //            on the mean gradient g; h is g^2 under kClassic, the mean of the
 //            pushes' squares under kPerCycle (over k more: ADAMA).
 //            The other decays fold every micro-step by itself, as written.
@@ -72,6 +75,7 @@ class Textbook {
                      const rule::PushFacts& facts);
   void FoldCycle();
   void Step();
+  void StepLamb(const std::vector<double>& adam_direction);
   double LearningRate() const;
   double SignOf(size_t element, double x);
 

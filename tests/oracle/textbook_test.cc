@@ -113,11 +113,38 @@ TEST(TextbookTest, LionAtKOneIsThePublishedProgram) {
   }
 }
 
+// As the article on LAMB writes it, over the one tensor that there is; its phi
+// is the identity.
+TEST(TextbookTest, LambAtKOneIsThePublishedProgram) {
+  rule::RuleSpec spec = Of(rule::Optimizer::kLamb, 1);
+  spec.hyper.weight_decay = 0.1;
+  Textbook textbook(spec, {1.0, -3.0});
+  double x[2] = {1.0, -3.0}, m[2] = {}, v[2] = {}, r[2];
+  const std::vector<double> noise = Noise(400);
+  for (int t = 1; t <= 200; ++t) {
+    const double g[2] = {noise[2 * t - 2], noise[2 * t - 1]};
+    textbook.Push({g[0], g[1]}, {});
+    for (int i = 0; i < 2; ++i) {
+      m[i] = 0.9 * m[i] + 0.1 * g[i];
+      v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
+      r[i] = m[i] / (1 - std::pow(0.9, t)) /
+             (std::sqrt(v[i] / (1 - std::pow(0.999, t))) + 1e-8);
+      r[i] += 0.1 * x[i];
+    }
+    const double phi = std::hypot(x[0], x[1]) / std::hypot(r[0], r[1]);
+    for (int i = 0; i < 2; ++i) {
+      x[i] -= 0.01 * phi * r[i];
+      ASSERT_NEAR(textbook.theta()[static_cast<size_t>(i)], x[i], 1e-11);
+    }
+  }
+}
+
 // Textbook accumulation: k gradients are one step on their mean.
 TEST(TextbookTest, ClassicIsKOneOnTheMean) {
   for (const rule::Optimizer optimizer :
        {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kAdamW,
-        rule::Optimizer::kSignum, rule::Optimizer::kLion}) {
+        rule::Optimizer::kSignum, rule::Optimizer::kLion,
+        rule::Optimizer::kLamb}) {
     rule::RuleSpec spec = Of(optimizer, 4);
     spec.buffering = rule::Buffering::kClassic;
     spec.hyper.weight_decay = 0.1;
@@ -176,7 +203,7 @@ TEST(TextbookTest, PerCycleIsTheArticles) {
 // large as what it is made of; where its parts cancel, it is moved by that much
 // of them, which momentum's 1/(1-b) = 10 covers. By as much a number may be off
 // whose sign is taken: elements that had one below 1e-3 of the largest are left
-// out.
+// out. A trust ratio is off by what its norms are off by, which is no more.
 TEST(TextbookTest, ThePlansMeanTheTextbookInEveryAllowedCombination) {
   std::cout << "seed " << kSeed << "\n";
   std::mt19937 random(kSeed);

@@ -392,6 +392,21 @@ TEST(CycleTest, AdamsUpdateCarriesItsCorrections) {
   EXPECT_EQ(update.l2, 0.0f);
 }
 
+TEST(CycleTest, LambCarriesItsRateAndItsDecayApart) {
+  RuleSpec spec;
+  spec.optimizer = Optimizer::kLamb;
+  spec.hyper.beta1 = 0.75;
+  spec.hyper.learning_rate = 0.1;
+  spec.hyper.weight_decay = 0.25;
+  CycleState state;
+  const PushPlan plan = PlanPush(spec, PushFacts{}, state);
+  EXPECT_EQ(plan.update->rate, 0.1);
+  EXPECT_EQ(plan.update->inv_mass1, 4.0f);
+  EXPECT_EQ(plan.update->norm_factor, 4.0);
+  EXPECT_EQ(plan.update->weight_decay, 0.25f);
+  EXPECT_EQ(plan.update->inv_mass2, static_cast<float>(1 / state.mass2));
+}
+
 // Lion looks at beta1*m + (1 - beta1)*g, and m decays with beta2.
 TEST(CycleTest, LionMixesWithBetaOneAndDecaysWithBetaTwo) {
   RuleSpec spec;

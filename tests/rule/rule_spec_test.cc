@@ -34,6 +34,7 @@ constexpr Optimizer kAdam = Optimizer::kAdam;
 constexpr Optimizer kAdamW = Optimizer::kAdamW;
 constexpr Optimizer kSignum = Optimizer::kSignum;
 constexpr Optimizer kLion = Optimizer::kLion;
+constexpr Optimizer kLamb = Optimizer::kLamb;
 
 void ExpectRefused(const std::vector<Refusal>& refusals) {
   for (const Refusal& refusal : refusals) {
@@ -266,6 +267,16 @@ TEST(RuleSpecTest, RefusesLionThatNeedsAGradientThatIsGone) {
   spec = Of(kLion, 1);
   spec.hyper.dampening = 0.5;
   EXPECT_THAT(ValidateRule(spec), HasSubstr("the gain of lion is 1 - beta2"));
+}
+
+TEST(RuleSpecTest, LambIsAllowedWhatAdamWIs) {
+  RuleSpec spec = Of(kLamb);
+  spec.hyper.weight_decay = 0.1;
+  spec.hyper.clip_norm = 1;
+  spec.second_moment = SecondMoment::kAdama;
+  EXPECT_EQ(ValidateRule(spec), "");
+  spec.hyper.learning_rate = 1e39;
+  EXPECT_THAT(ValidateRule(spec), HasSubstr("learning_rate: "));
 }
 
 TEST(RuleSpecTest, RefusesStepsThatOverflow) {

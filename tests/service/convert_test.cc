@@ -180,7 +180,8 @@ TEST(ConvertTest, DefaultsAreThoseOfTheComments) {
 TEST(ConvertTest, ADescribedSpecCreatesTheSameModel) {
   for (const v1::ModelSpec& api :
        {FullSpec(), ShortSpec(v1::OPTIMIZER_SGD), ShortSpec(v1::OPTIMIZER_ADAM),
-        ShortSpec(v1::OPTIMIZER_SIGNUM), ShortSpec(v1::OPTIMIZER_LION)}) {
+        ShortSpec(v1::OPTIMIZER_SIGNUM), ShortSpec(v1::OPTIMIZER_LION),
+        ShortSpec(v1::OPTIMIZER_LAMB)}) {
     auto spec = FromApi(api);
     ASSERT_TRUE(spec.ok()) << spec.status();
     FillDefaults(*spec);

@@ -36,6 +36,8 @@ enum class Optimizer {
   // The sign of beta1*m + (1 - beta1)*g, while m decays with beta2. Embedded
   // only at k = 1, or where beta1 = beta2.
   kLion = 5,
+  // AdamW's direction, scaled to each tensor's own norm.
+  kLamb = 6,
 };
 
 // How the moments decay over a cycle of k pushes; b is beta1 or beta2.
@@ -133,12 +135,12 @@ struct Schedule {
 struct Hyperparameters {
   // At least 0. Required in a spec.
   std::optional<double> learning_rate = {};
-  // Adam, Lion: beta1, in [0, 1), 0.9 if unset. SGD, Signum: the momentum, 0 if
-  // unset.
+  // Adam, Lion, Lamb: beta1, in [0, 1), 0.9 if unset. SGD, Signum: the
+  // momentum, 0 if unset.
   std::optional<double> beta1 = {};
-  // Adam: in [0, 1), 0.999 if unset. Lion: m's decay, 0.99 if unset.
+  // Adam, Lamb: in [0, 1), 0.999 if unset. Lion: m's decay, 0.99 if unset.
   std::optional<double> beta2 = {};
-  // Adam: above 0 in single precision too, 1e-8 if unset.
+  // Adam, Lamb: above 0 in single precision too, 1e-8 if unset.
   std::optional<double> epsilon = {};
   // SGD, Signum: in [0, 1), 0 if unset (PyTorch's default; a spec that is sent
   // says so explicitly).
