@@ -2,9 +2,11 @@
 //
 // Included inside a backend's own namespace, after it has defined
 //   ACCRUE_ELEMENT   how a function is declared here (inline, __device__, ...)
-//   N                a number: N(float), + - * /, Sqrt(N), and Sign(N), which
-//                    is 1 above 0, -1 below it and else 0. A float, or a
-//                    vector of floats that does the same in every lane.
+//   N                a number: N(float), + - * /, Sqrt(N); Sign(N), which is 1
+//                    above 0, -1 below it and else 0; Clamp(x, high), which is
+//                    0 unless x is above 0, and then high unless x is below
+//                    it. A float, or a vector of floats that does the same in
+//                    every lane.
 // and has made rule/cycle.h's structs visible as rule::.
 //
 // Symbols.  m, v: moments; a: accumulation buffer; g: gradient; theta:
@@ -67,30 +69,41 @@ ACCRUE_ELEMENT N StepSign(const rule::UpdateScalars& update, N theta, N c) {
   return theta * N(update.decay) - N(update.lr) * Sign(c);
 }
 
-// adam, adamw, lamb: m / (sqrt(v/D2) + eps).
+// adam, adamw, lamb: v/D2; corrected, what that is of mean gradients.
+template <class N>
+ACCRUE_ELEMENT N VarianceHat(const rule::UpdateScalars& update, N m, N v) {
+  const N v_hat = v * N(update.inv_mass2);
+  if (update.signal_gain == 0) return v_hat;
+  const N mean = m * N(update.inv_weight);
+  const N raw = N(update.signal_gain) * (mean * mean);
+  const N signal = Clamp(raw - N(update.noise_gain) * v_hat, v_hat);
+  return signal + (v_hat - signal) * N(update.noise_share);
+}
+
+// adam, adamw, lamb: m / (sqrt(v_hat) + eps).
 template <class N>
 ACCRUE_ELEMENT N Normalize(const rule::UpdateScalars& update,
-                           bool epsilon_inside, N m, N v) {
-  const N v_hat = v * N(update.inv_mass2);
+                           bool epsilon_inside, N m, N v_hat) {
   const N epsilon = N(update.epsilon);
   const N denominator =
       epsilon_inside ? Sqrt(v_hat + epsilon) : Sqrt(v_hat) + epsilon;
   return m / denominator;
 }
 
-// adam, adamw: theta*decay - lr*(m / (sqrt(v/D2) + eps)).
+// adam, adamw: theta*decay - lr*(m / (sqrt(v_hat) + eps)).
 template <class N>
 ACCRUE_ELEMENT N StepAdam(const rule::UpdateScalars& update,
-                          bool epsilon_inside, N theta, N m, N v) {
+                          bool epsilon_inside, N theta, N m, N v_hat) {
   return theta * N(update.decay) -
-         N(update.lr) * Normalize(update, epsilon_inside, m, v);
+         N(update.lr) * Normalize(update, epsilon_inside, m, v_hat);
 }
 
-// lamb: r = (m/D1) / (sqrt(v/D2) + eps) + weight_decay*theta.
+// lamb: r = (m/D1) / (sqrt(v_hat) + eps) + weight_decay*theta.
 template <class N>
 ACCRUE_ELEMENT N DirectLamb(const rule::UpdateScalars& update,
-                            bool epsilon_inside, N theta, N m, N v) {
-  const N m_hat = N(update.inv_mass1) * Normalize(update, epsilon_inside, m, v);
+                            bool epsilon_inside, N theta, N m, N v_hat) {
+  const N m_hat =
+      N(update.inv_mass1) * Normalize(update, epsilon_inside, m, v_hat);
   return AddL2(update.weight_decay, theta, m_hat);
 }
 

@@ -74,6 +74,14 @@ struct Number {
   friend HWY_INLINE Number Sqrt(const Number& x) {
     return Each([&](int i) HWY_ATTR { return hn::Sqrt(x.vectors[i]); });
   }
+  friend HWY_INLINE Number Clamp(const Number& x, const Number& high) {
+    const Vector zero = hn::Zero(D());
+    return Each([&](int i) HWY_ATTR {
+      const Vector below = hn::IfThenElse(hn::Lt(x.vectors[i], high.vectors[i]),
+                                          x.vectors[i], high.vectors[i]);
+      return hn::IfThenElseZero(hn::Gt(x.vectors[i], zero), below);
+    });
+  }
   friend HWY_INLINE Number Sign(const Number& x) {
     const Vector zero = hn::Zero(D());
     const Vector one = hn::Set(D(), 1.0f);

@@ -80,11 +80,14 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
     if (s.look_ahead != nullptr) m = AddL2(s.look_ahead->l2, theta(), m);
   }
   if (kVariant.update) {
+    // What a clip takes from m is not noise.
+    N v_hat(0.0f);
+    if (kVariant.adaptive) v_hat = VarianceHat(update, m, v);
     if (!kVariant.fold && !kVariant.classic) m = N(s.clip) * m;
     if (kVariant.adaptive && s.lamb) {
-      next = DirectLamb(update, s.epsilon_inside, theta(), m, v);
+      next = DirectLamb(update, s.epsilon_inside, theta(), m, v_hat);
     } else if (kVariant.adaptive) {
-      next = StepAdam(update, s.epsilon_inside, theta(), m, v);
+      next = StepAdam(update, s.epsilon_inside, theta(), m, v_hat);
     } else if (s.sign) {
       next = StepSign(update, theta(), mixes ? mixed : m);
     } else if (s.nesterov) {

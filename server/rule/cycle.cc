@@ -115,6 +115,21 @@ LookAhead PlanLookAhead(const RuleSpec& spec, const CycleState& state) {
   return look_ahead;
 }
 
+// kCorrected, where there is anything to correct: a cycle of one push has no
+// noise to average.
+void PlanCorrection(const RuleSpec& spec, const NoiseState& noise,
+                    UpdateScalars& update) {
+  const bool one_push = spec.k == 1 && spec.update_every == 1;
+  if (spec.second_moment != SecondMoment::kCorrected || one_push) return;
+  const double q = MeanStepShare(noise.moment);
+  const double rho = NoiseLeft(noise.moment);
+  const bool separable = NoiseIsSeparable(noise.moment);
+  update.inv_weight = static_cast<float>(1.0 / noise.moment.mass);
+  update.signal_gain = separable ? static_cast<float>(q / (q - rho)) : 1.0f;
+  update.noise_gain = separable ? static_cast<float>(rho / (q - rho)) : 0.0f;
+  update.noise_share = static_cast<float>(NoiseLeft(noise.cycle) / q);
+}
+
 UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
   const Hyperparameters& hyper = state.active;
   const double lr = LearningRate(spec, hyper, state.updates);
@@ -139,6 +154,7 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
     update.lr = static_cast<float>(lr / state.mass1);
   }
   update.inv_mass2 = static_cast<float>(1.0 / state.mass2);
+  PlanCorrection(spec, state.noise, update);
   update.epsilon = static_cast<float>(hyper.epsilon);
   if (spec.optimizer == Optimizer::kAdamW) {
     update.decay = static_cast<float>(1.0 - lr * hyper.weight_decay);

@@ -81,14 +81,17 @@ Reason ValidateConventions(const RuleSpec& spec) {
     return "decay: CLASSIC buffering folds once a cycle, which is decay "
            "PER_CYCLE; other decays need EMBEDDED buffering";
   }
-  if (spec.second_moment != SecondMoment::kAdama) return "";
+  if (spec.second_moment == SecondMoment::kArticle) return "";
+  const char* const name =
+      spec.second_moment == SecondMoment::kAdama ? "ADAMA" : "CORRECTED";
   if (!IsAdaptive(spec)) {
-    return Sentence("second_moment: ADAMA, but ", Name(spec.optimizer),
+    return Sentence("second_moment: ", name, ", but ", Name(spec.optimizer),
                     " has no second moment");
   }
   if (IsClassic(spec) || spec.decay != Decay::kPerCycle) {
-    return "second_moment: ADAMA is a gain of decay PER_CYCLE with EMBEDDED "
-           "buffering; elsewhere only ARTICLE";
+    return Sentence("second_moment: ", name,
+                    " is of decay PER_CYCLE with EMBEDDED buffering; elsewhere "
+                    "only ARTICLE");
   }
   return "";
 }

@@ -46,8 +46,12 @@ enum class Buffering {
   kClassic,   // textbook accumulation in a buffer of its own [eq. 1]
 };
 
-// Gain of g^2 under kPerCycle: (1 - beta2)/k [eq. 25] or (1 - beta2)/k^2.
-enum class SecondMoment { kArticle, kAdama };
+// What v is under kPerCycle with kEmbedded, and how a step takes it.
+enum class SecondMoment {
+  kArticle,    // gain of g^2 (1 - beta2)/k [eq. 25]; as it is
+  kAdama,      // gain (1 - beta2)/k^2; as it is
+  kCorrected,  // gain (1 - beta2)/k; as it would be of mean gradients
+};
 
 enum class EpsilonPlace { kOutside, kInside };  // sqrt(v) + eps | sqrt(v + eps)
 

@@ -30,6 +30,7 @@ constexpr EnumRow<v1::Buffering, rule::Buffering> kBufferings[] = {
 constexpr EnumRow<v1::SecondMoment, rule::SecondMoment> kSecondMoments[] = {
     {v1::SECOND_MOMENT_ARTICLE, rule::SecondMoment::kArticle},
     {v1::SECOND_MOMENT_ADAMA, rule::SecondMoment::kAdama},
+    {v1::SECOND_MOMENT_CORRECTED, rule::SecondMoment::kCorrected},
 };
 constexpr EnumRow<v1::EpsilonPlace, rule::EpsilonPlace> kEpsilonPlaces[] = {
     {v1::EPSILON_PLACE_OUTSIDE, rule::EpsilonPlace::kOutside},

@@ -199,6 +199,7 @@ TEST(SpecTest, EveryEnumeratorHasANameThatIsParsedBack) {
   EXPECT_EQ(Name(Decay::kPerCycle), "per_cycle");
   EXPECT_EQ(Name(Buffering::kEmbedded), "embedded");
   EXPECT_EQ(Name(SecondMoment::kAdamA), "adama");
+  EXPECT_EQ(Name(SecondMoment::kCorrected), "corrected");
   EXPECT_EQ(Name(EpsilonPlace::kInside), "inside");
   EXPECT_EQ(Name(LearningRateScaling::kSqrt), "sqrt");
   EXPECT_EQ(Name(ClipScope::kModel), "model");

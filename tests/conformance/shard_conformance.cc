@@ -313,6 +313,39 @@ TEST_P(ShardConformance, ASignIsOneWhateverTheSizeAndZeroOfZeros) {
   EXPECT_TRUE(SameBits(pair.parameters().next[0], want));
 }
 
+// s of an estimate above v, below 0, between, and of one that overflows into
+// no number: v_hat = s + (v - s)/4 of v = 4, where the gradient is 2.
+TEST_P(ShardConformance, ACorrectionStaysBetweenNothingAndAllOfIt) {
+  const uint64_t seed = 6700;
+  TrainingRun run(
+      OneTensor(
+          5, {.optimizer = rule::Optimizer::kAdam, .corrects = true, .k = 1}),
+      seed);
+  struct Case {
+    float signal_gain, noise_gain, variance;
+  };
+  for (const Case& c : {Case{4, 0, 4}, Case{1, 8, 1}, Case{1, 0.5f, 2.5f},
+                        Case{0x1p127f, 0x1p127f, 1}}) {
+    Pair pair(*maker_, run);
+    PassPlan plan = run.NextPass(1);
+    const std::vector<float> gradient = {2, -2, 2, -2, 0};
+    plan.chains = {std::make_shared<const ByteChain>(
+        ByteChain::View(gradient.data(), 20))};
+    plan.encodings = {Encoding::kF32};
+    plan.groups[0].pushes = {{.keep1 = 0, .gain1 = 1, .keep2 = 0, .gain2 = 1}};
+    plan.groups[0].update = {.lr = 1,
+                             .signal_gain = c.signal_gain,
+                             .noise_gain = c.noise_gain,
+                             .noise_share = 0.25f,
+                             .epsilon = 1e-3f};
+    pair.parameters().theta[0] = std::vector<float>(5);
+    RunAndWait(pair.shard(), pair.parameters().Bind(plan));
+    const float step = 2.0f / (std::sqrt(c.variance) + 1e-3f);
+    EXPECT_TRUE(SameBits(pair.parameters().next[0],
+                         {0 - step, step, 0 - step, step, 0}));
+  }
+}
+
 // Three tensors of one group: zeros, which trust nothing; norm 5 against a
 // direction of norm 10; a direction of zeros. And one whose ratio is beyond a
 // float, but not its step.

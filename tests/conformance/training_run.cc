@@ -15,6 +15,7 @@ bool IsAllowed(const GroupTraits& group) {
   const bool adaptive = rule::HasSecondMoment(group.optimizer);
   const bool embedded = group.buffering == rule::Buffering::kEmbedded;
   if (group.mixes && embedded && group.clipped) return false;
+  if (group.corrects && !(adaptive && embedded)) return false;
   if (adaptive && group.nesterov) return false;
   if (adaptive && embedded && group.l2) return false;
   return !(embedded && group.nesterov && group.clipped);
@@ -33,7 +34,7 @@ std::vector<GroupTraits> AllGroupTraits() {
         rule::Optimizer::kLion, rule::Optimizer::kLamb}) {
     for (const auto buffering :
          {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
-      for (int bits = 0; bits < 16; ++bits) {
+      for (int bits = 0; bits < 32; ++bits) {
         const GroupTraits group = {
             .optimizer = optimizer,
             .buffering = buffering,
@@ -42,7 +43,8 @@ std::vector<GroupTraits> AllGroupTraits() {
             .nesterov = (bits & 2) != 0,
             .l2 = (bits & 4) != 0,
             .clipped = (bits & 8) != 0,
-            .mixes = optimizer == rule::Optimizer::kLion};
+            .mixes = optimizer == rule::Optimizer::kLion,
+            .corrects = (bits & 16) != 0};
         if (IsAllowed(group)) all.push_back(group);
       }
     }
@@ -254,6 +256,12 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
     group.update->inv_mass1 = Pick({1}, 1, 10);
     group.update->weight_decay = Pick({0}, 0, 0.1f);
     group.update->rate = static_cast<double>(Pick({0.125f}, 0, 0.1f));
+  }
+  if (traits.corrects) {
+    group.update->inv_weight = Pick({1}, 1, 10);
+    group.update->signal_gain = Pick({1}, 1, 2);
+    group.update->noise_gain = Pick({0}, 0, 1);
+    group.update->noise_share = Pick({0.25f}, 0, 1);
   }
   if (traits.mixes && (classic || pushes > 0)) {
     group.update->mix_keep = Pick({0, 1}, 0, 1);

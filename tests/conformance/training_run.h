@@ -25,7 +25,8 @@ struct GroupTraits {
   bool l2 = false;
   bool clipped = false;
   bool mixes = false;  // lion with two betas
-  int64_t k = 1;       // a multiple of the smallest
+  bool corrects = false;
+  int64_t k = 1;  // a multiple of the smallest
 };
 
 // All that a shard tells apart: every allowed combination of the above, k = 1.

@@ -117,8 +117,24 @@ double MomentumSquares(const BlockMap& blocks, int32_t index,
   return squares;
 }
 
-float Step(const GroupPass& group, float theta, float next, float m, float v,
-           float mixed) {
+// v/D2, corrected where that is asked for.
+float VarianceHat(const rule::UpdateScalars& update, float m, float v) {
+  const float v_hat = v * update.inv_mass2;
+  if (update.signal_gain == 0) return v_hat;
+  const float mean = m * update.inv_weight;
+  const float square = mean * mean;
+  const float raised = update.signal_gain * square;
+  const float noise = update.noise_gain * v_hat;
+  float signal = raised - noise;
+  if (!(signal > 0)) signal = 0;
+  if (!(signal < v_hat) && signal > 0) signal = v_hat;
+  const float rest = v_hat - signal;
+  const float left = rest * update.noise_share;
+  return signal + left;
+}
+
+float Step(const GroupPass& group, float theta, float next, float m,
+           float v_hat, float mixed) {
   const rule::UpdateScalars& update = *group.update;
   if (rule::StepsBySign(group.optimizer)) {
     const float c = update.mix_gain != 0 ? mixed : m;
@@ -131,7 +147,6 @@ float Step(const GroupPass& group, float theta, float next, float m, float v,
     const float step = update.lr * m;
     return (group.nesterov ? next : theta) - step;
   }
-  const float v_hat = v * update.inv_mass2;
   float denominator;
   if (group.epsilon_place == rule::EpsilonPlace::kOutside) {
     denominator = std::sqrt(v_hat);
@@ -169,13 +184,13 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
       FoldMoments(fold.keep1, fold.gain1, fold.keep2, fold.gain2, adaptive, g,
                   m, v);
       if (group.look_ahead) AddDecay(group.look_ahead->l2, theta, m);
-    } else {
-      m = clip * m;
     }
+    const float v_hat = VarianceHat(*group.update, m, v);
+    if (group.buffering != rule::Buffering::kClassic) m = clip * m;
     if (group.optimizer == rule::Optimizer::kSgd && !group.nesterov) {
       AddDecay(group.update->l2, theta, m);
     }
-    group.next[at] = Step(group, theta, group.next[at], m, v, mixed[flat]);
+    group.next[at] = Step(group, theta, group.next[at], m, v_hat, mixed[flat]);
   });
 }
 

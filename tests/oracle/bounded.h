@@ -11,6 +11,7 @@
 //              x * y   p = |x|*e_y + |y|*e_x + e_x*e_y
 //              x / y   p = (|x|*e_y + |y|*e_x)/(|y|*(|y| - e_y)), e_y < |y|
 //              sqrt x  p = the farther of sqrt(x + e), sqrt(max(x - e, 0))
+//            Clamp(x, high) moves by no more than either of them does.
 //            Sign(x) rounds nothing: it is exact, or unknown if |x| <= e_x.
 // Numerics.  the values themselves carry rounding errors of double, 2^-53
 //            relative an operation: 2^-24 is widened by 2^-34 for them.
@@ -72,6 +73,13 @@ inline Bounded Sqrt(const Bounded& x) {
   const double low = std::sqrt(std::max(x.value - x.error, 0.0));
   const double high = std::sqrt(x.value + x.error);
   return Bounded::Narrowed(root, std::max(root - low, high - root));
+}
+
+// x between 0 and `high`, which is not negative.
+inline Bounded Clamp(const Bounded& x, const Bounded& high) {
+  const double value =
+      x.value > 0 ? std::min(x.value, std::max(high.value, 0.0)) : 0.0;
+  return {value, std::max(x.error, high.error)};
 }
 
 // 1, -1 or 0. Where x may stand on both sides of 0 the bound reaches them all.

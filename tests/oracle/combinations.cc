@@ -33,8 +33,8 @@ constexpr std::array kSchedules = {
     Schedule::Kind::kCosine,      Schedule::Kind::kStep,
     Schedule::Kind::kExponential, Schedule::Kind::kInverseSquareRoot};
 constexpr std::array kConventions = {
-    Convention::kPlain, Convention::kInside, Convention::kAdama,
-    Convention::kAdamaInside, Convention::kSlideBeta1};
+    Convention::kPlain,       Convention::kInside,     Convention::kAdama,
+    Convention::kAdamaInside, Convention::kSlideBeta1, Convention::kCorrected};
 constexpr std::array kWeights = {Weights::kUnit, Weights::kVaried,
                                  Weights::kMicroSteps};
 constexpr std::array kVariants = {Variant::kPlain,
@@ -58,8 +58,8 @@ const char* const kClipNames[] = {"unclipped", "clip_norm", "clip_model_norm",
 const char* const kScheduleNames[] = {"CONSTANT",    "LINEAR",
                                       "COSINE",      "STEP",
                                       "EXPONENTIAL", "INVERSE_SQUARE_ROOT"};
-const char* const kConventionNames[] = {"ARTICLE", "INSIDE", "ADAMA",
-                                        "ADAMA_INSIDE", "SLIDE_BETA1"};
+const char* const kConventionNames[] = {
+    "ARTICLE", "INSIDE", "ADAMA", "ADAMA_INSIDE", "SLIDE_BETA1", "CORRECTED"};
 const char* const kWeightNames[] = {"UNIT", "VARIED", "MICRO_STEPS"};
 const char* const kVariantNames[] = {"plain",
                                      "weight_decay",
@@ -152,21 +152,24 @@ bool IsRedundant(const Combination& c) {
     return true;
   }
   if (no_variance && (c.convention == Convention::kInside ||
+                      c.convention == Convention::kCorrected ||
                       c.convention == Convention::kAdamaInside)) {
     return true;
   }
   if (c.variant == Variant::kEqualBetas && c.optimizer != Optimizer::kLion) {
     return true;
   }
+  const bool few_schedules = StepsBySign(c.optimizer) ||
+                             c.optimizer == Optimizer::kLamb ||
+                             c.convention == Convention::kCorrected;
+  if (few_schedules && c.schedule != Schedule::Kind::kConstant &&
+      c.schedule != Schedule::Kind::kCosine) {
+    return true;
+  }
   if (c.optimizer == Optimizer::kSgd) return false;
   // Refused for the same reasons as kNesterov and kDampened.
   if (IsNesterov(c.variant) && c.variant != Variant::kNesterov) return true;
-  if (c.variant == Variant::kHalfDampened && !IsSgdLike(c.optimizer)) {
-    return true;
-  }
-  return (StepsBySign(c.optimizer) || c.optimizer == Optimizer::kLamb) &&
-         c.schedule != Schedule::Kind::kConstant &&
-         c.schedule != Schedule::Kind::kCosine;
+  return c.variant == Variant::kHalfDampened && !IsSgdLike(c.optimizer);
 }
 
 // The choices as numbers, for pairs.
@@ -218,6 +221,9 @@ RuleSpec Combination::Rule() const {
   spec.update_every = update_every;
   spec.nesterov = IsNesterov(variant);
   if (IsAdama(convention)) spec.second_moment = rule::SecondMoment::kAdama;
+  if (convention == Convention::kCorrected) {
+    spec.second_moment = rule::SecondMoment::kCorrected;
+  }
   if (convention == Convention::kInside ||
       convention == Convention::kAdamaInside) {
     spec.epsilon_place = rule::EpsilonPlace::kInside;
@@ -278,7 +284,8 @@ std::vector<std::string> Combination::Refusals() const {
   std::vector<std::string> why;
   if (update_every != k && (classic || per_cycle)) why.push_back("want k = ");
   if (classic && !per_cycle) why.push_back("CLASSIC buffering folds once");
-  if (IsAdama(convention) && !one_push) {
+  if ((IsAdama(convention) || convention == Convention::kCorrected) &&
+      !one_push) {
     if (HasNoSecondMoment(optimizer)) why.push_back("has no second moment");
     if (classic || !per_cycle) why.push_back("elsewhere only ARTICLE");
   }

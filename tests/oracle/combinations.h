@@ -33,6 +33,7 @@ struct Combination {
     kAdama,
     kAdamaInside,
     kSlideBeta1,  // slide_beta2 = false
+    kCorrected,
   };
   enum class Weights : uint8_t { kUnit, kVaried, kMicroSteps };
   // What optimizers have beside their moments.
@@ -77,9 +78,9 @@ struct Combination {
 
 // optimizer x decay x k {1, 2, 4, 7} x update_every {k, 1} x buffering x clip
 // x schedule x convention x weights x variant, less what would be the same
-// twice, and less most schedules of signum, lion and lamb: a learning rate is
-// the same number to every optimizer. In a fixed order. Allowed and refused
-// ones.
+// twice, and less most schedules of signum, lion, lamb and CORRECTED: a
+// learning rate is the same number to all of them. In a fixed order. Allowed
+// and refused ones.
 std::vector<Combination> AllCombinations();
 std::vector<Combination> AllowedCombinations();
 

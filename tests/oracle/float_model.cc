@@ -111,7 +111,9 @@ void FloatModel::End(const rule::ClosePlan& plan) {
     Mix(u, g);
     Fold(g, fold.keep1, fold.gain1, fold.keep2, fold.gain2);
     if (plan.look_ahead) AddL2(plan.look_ahead->l2);
-  } else {
+  }
+  const std::vector<float> unclipped = m;
+  if (!plan.buffer_fold) {
     const float clip = Clip(u, m);
     for (float& x : m) x = clip * x;
   }
@@ -128,7 +130,13 @@ void FloatModel::End(const rule::ClosePlan& plan) {
       next[e] = (spec.nesterov ? next[e] : theta[e]) - u.lr * m[e];
       continue;
     }
-    const float v_hat = v[e] * u.inv_mass2;
+    float v_hat = v[e] * u.inv_mass2;
+    if (u.signal_gain != 0) {
+      const float mean = unclipped[e] * u.inv_weight;
+      const float raw = u.signal_gain * (mean * mean) - u.noise_gain * v_hat;
+      const float s = raw > 0 ? (raw < v_hat ? raw : v_hat) : 0;
+      v_hat = s + (v_hat - s) * u.noise_share;
+    }
     const float den = spec.epsilon_place == rule::EpsilonPlace::kInside
                           ? std::sqrt(v_hat + u.epsilon)
                           : std::sqrt(v_hat) + u.epsilon;

@@ -122,7 +122,12 @@ void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
     squares += static_cast<double>(element) * static_cast<double>(element);
   }
   facts.norm = std::sqrt(squares) / facts.scale;
+  const double weight = state.cycle.noise.moment.mass;
   plan = rule::PlanPush(state.spec, facts, state.cycle);
+  if (!IsClassic(state.spec)) {  // what is new in the weights is exact
+    state.clip_slack *= static_cast<double>(plan.push.keep1) * weight /
+                        state.cycle.noise.moment.mass;
+  }
 
   // The last bit of a norm, and with it of the float made from it, depends on
   // the order of its sum.
@@ -210,6 +215,7 @@ void Oracle::End(const std::vector<Ending>& endings) {
       clip =
           ClipFactor(plan.update.clip_norm, over_groups ? Norm(all) : norms[i]);
       if (clip.value < 1) ++clipped_updates_;
+      state.clip_slack += clip.error / clip.value;
     }
     Update(plan, clip, state);
   }
@@ -221,6 +227,7 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
   const bool clips = u.clip_norm > 0;
   const bool classic = plan.buffer_fold.has_value();
   if (clips) rule::ClipNoise(clip.value, classic, state.cycle.noise);
+  const std::vector<Bounded> unclipped = state.m;
   if (clips && !classic) ClipMomentum(clip, state);
   const std::vector<double> errors = Errors(state.m);
   for (size_t e = 0; e < state.theta.size(); ++e) {
@@ -244,7 +251,7 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
       }
     }
     if (IsAdaptive(state.spec)) {
-      const Bounded v_hat = v * Number(u.inv_mass2);
+      const Bounded v_hat = VarianceHat(u, unclipped[e], v, state.clip_slack);
       const Bounded epsilon = Number(u.epsilon);
       const Bounded den =
           state.spec.epsilon_place == rule::EpsilonPlace::kInside
@@ -269,6 +276,30 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
   }
   if (state.spec.optimizer == Optimizer::kLamb) StepByTrust(u.rate, state);
   if (!classic) TrackDistance(1, errors, state);
+}
+
+// A float backend's noise sums differ from ours by what its clip factors do:
+// W by `slack` of itself, R and Q by no more than twice as much. Hence
+// rho = R/W^2 by 4 of them, q = Q/W by 3, and, their difference being the
+// divisor, c1 = q/(q - rho) and c2 = rho/(q - rho) by 7*c1 of them.
+Bounded Oracle::VarianceHat(const rule::UpdateScalars& u, const Bounded& m,
+                            const Bounded& v, double slack) {
+  const Bounded v_hat = v * Number(u.inv_mass2);
+  if (u.signal_gain == 0) return v_hat;
+  const auto slackened = [slack](float x, double times) {
+    Bounded result = Number(x);
+    // Narrowed anew, it may be the next float.
+    if (slack > 0) {
+      result.error = (times * slack + 0x1p-23) * std::abs(result.value);
+    }
+    return result;
+  };
+  const double spread = 7 * static_cast<double>(u.signal_gain);
+  const Bounded mean = m * slackened(u.inv_weight, 1);
+  const Bounded raw = slackened(u.signal_gain, spread) * (mean * mean) -
+                      slackened(u.noise_gain, spread) * v_hat;
+  const Bounded signal = Clamp(raw, v_hat);
+  return signal + (v_hat - signal) * slackened(u.noise_share, 3);
 }
 
 void Oracle::StepByTrust(double rate, State& state) {

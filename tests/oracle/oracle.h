@@ -81,6 +81,8 @@ class Oracle {
     std::vector<Bounded> theta, next, m, v, a;
     std::vector<Bounded> mixed;  // lion: what the step looks at
     std::vector<size_t> tensors;
+    // Relative error of the noise sums' weights, which clips have scaled.
+    double clip_slack = 0;
     // Euclidean distance that a float m may have from m; embedded.
     double m_distance = 0;
   };
@@ -95,6 +97,8 @@ class Oracle {
   void End(const std::vector<Ending>& endings);
   void Update(const rule::ClosePlan& plan, const Bounded& clip, State& state);
   // lamb: `next` is the direction, and becomes the step.
+  static Bounded VarianceHat(const rule::UpdateScalars& u, const Bounded& m,
+                             const Bounded& v, double slack);
   static void StepByTrust(double rate, State& state);
   // After m <- keep*m + ...: what its elements' errors have gained by that is
   // what the distance gains. `errors`: theirs before.

@@ -175,7 +175,41 @@ void Textbook::FoldCycle() {
   }
   mass1_ = b1 * mass1_ + one_minus_d * weights / divisor;
   mass2_ = b2 * mass2_ + (1 - b2) * weights / divisor;
+  if (spec_.second_moment == rule::SecondMoment::kCorrected) WeighCycle();
   cycle_.clear();
+}
+
+// The weights with which the cycle's gradients stand in m.
+void Textbook::WeighCycle() {
+  const double b = hyper_.beta1;
+  weights_ *= b;
+  weight_squares_ *= b * b;
+  weight_shares_ *= b;
+  double sum = 0, squares = 0;
+  for (const Received& push : cycle_) {
+    const double w =
+        (1 - b) * push.weight * push.gain_factor / static_cast<double>(spec_.k);
+    sum += w;
+    squares += w * w / push.micro_steps;
+    weight_shares_ += w / push.micro_steps;
+  }
+  weights_ += sum;
+  weight_squares_ += squares;
+  cycle_noise_ = squares / (sum * sum);
+}
+
+double Textbook::VarianceHat(size_t element) const {
+  const double v_hat = v_[element] / mass2_;
+  if (spec_.second_moment != rule::SecondMoment::kCorrected || spec_.k == 1) {
+    return v_hat;
+  }
+  const double mean = m_[element] / weights_;
+  const double rho = weight_squares_ / (weights_ * weights_);
+  const double q = weight_shares_ / weights_;
+  double s = mean * mean;
+  if (q - rho > 1e-3 * q) s = (q * s - rho * v_hat) / (q - rho);
+  s = std::clamp(s, 0.0, v_hat);
+  return s + (v_hat - s) * cycle_noise_ / q;
 }
 
 void Textbook::Close() {
@@ -189,12 +223,19 @@ void Textbook::Close() {
 void Textbook::Step() {
   const double lr = LearningRate();
   const bool sgd = spec_.optimizer == Optimizer::kSgd;
+  std::vector<double> v_hats(theta_.size());
+  for (size_t e = 0; e < theta_.size(); ++e) v_hats[e] = VarianceHat(e);
   if (spec_.buffering == Buffering::kEmbedded) {
+    const double before = Norm(m_);
     const bool corrects_bias = spec_.optimizer == Optimizer::kAdam ||
                                spec_.optimizer == Optimizer::kAdamW ||
                                spec_.optimizer == Optimizer::kLamb;
     const double mass = corrects_bias ? mass1_ : 1;
-    Clip(hyper_.clip_norm, Norm(m_) / mass, m_);
+    Clip(hyper_.clip_norm, before / mass, m_);
+    const double left = before > 0 ? Norm(m_) / before : 1;
+    weights_ *= left;
+    weight_squares_ *= left * left;
+    weight_shares_ *= left;
   }
   std::vector<double> direction(theta_.size());
   for (size_t e = 0; e < theta_.size(); ++e) {
@@ -212,7 +253,7 @@ void Textbook::Step() {
       continue;
     }
     const double m_hat = m_[e] / mass1_;
-    const double v_hat = v_[e] / mass2_;
+    const double v_hat = v_hats[e];
     const double den = spec_.epsilon_place == rule::EpsilonPlace::kInside
                            ? std::sqrt(v_hat + hyper_.epsilon)
                            : std::sqrt(v_hat) + hyper_.epsilon;

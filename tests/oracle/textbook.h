@@ -17,7 +17,11 @@
 //                     theta <- theta - lr*|theta|/|r|*r, or lr*r where a norm
 //                     is 0; the group is one tensor
 //            on the mean gradient g; h is g^2 under kClassic, the mean of the
-//            pushes' squares under kPerCycle (over k more: ADAMA).
+//            pushes' squares under kPerCycle (over k more: ADAMA). CORRECTED
+//            steps by s + (v/D2 - s)*p/q for v/D2, with s between 0 and v/D2,
+//              s = (q*(m/W)^2 - rho*v/D2)/(q - rho)
+//            W = sum of m's weights, rho = sum of their squares/n over W^2, q
+//            = sum of them/n over W, p as rho but of the cycle.
 //            The other decays fold every micro-step by itself, as written.
 // Symbols.   D1, D2: what m and v would be had every gradient been 1, which
 //            is what m and v are divided by to be averages.
@@ -75,6 +79,8 @@ class Textbook {
                      const rule::PushFacts& facts);
   void FoldCycle();
   void Step();
+  void WeighCycle();
+  double VarianceHat(size_t element) const;
   void StepLamb(const std::vector<double>& adam_direction);
   double LearningRate() const;
   double SignOf(size_t element, double x);
@@ -86,6 +92,8 @@ class Textbook {
   std::vector<double> last_mean_;  // (1-d)*g of the step at hand
   std::vector<double> looked_at_;  // whose sign signum and lion step by
   std::vector<double> largest_signed_, least_sign_share_;
+  double weights_ = 0, weight_squares_ = 0, weight_shares_ = 0;  // in m
+  double cycle_noise_ = 0;                                       // p
   double mass1_ = 0, mass2_ = 0;
   std::vector<Received> cycle_;
   int64_t position_ = 0, updates_ = 0;

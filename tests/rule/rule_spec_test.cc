@@ -89,6 +89,18 @@ TEST(RuleSpecTest, RefusesConventionsThatNameNothing) {
        }},
       {"second_moment: ADAMA, but sgd has no second moment", kSgd,
        [](RuleSpec& s) { s.second_moment = SecondMoment::kAdama; }},
+      {"second_moment: CORRECTED, but sgd has no second moment", kSgd,
+       [](RuleSpec& s) { s.second_moment = SecondMoment::kCorrected; }},
+      {"second_moment: CORRECTED is of decay PER_CYCLE with EMBEDDED", kAdamW,
+       [](RuleSpec& s) {
+         s.second_moment = SecondMoment::kCorrected;
+         s.decay = Decay::kPerPush;
+       }},
+      {"second_moment: CORRECTED is of decay PER_CYCLE with EMBEDDED", kLamb,
+       [](RuleSpec& s) {
+         s.second_moment = SecondMoment::kCorrected;
+         s.buffering = Buffering::kClassic;
+       }},
       {"second_moment: ADAMA, but signum has no second moment", kSignum,
        [](RuleSpec& s) { s.second_moment = SecondMoment::kAdama; }},
       {"elsewhere only ARTICLE", kAdam,

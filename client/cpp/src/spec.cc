@@ -110,6 +110,7 @@ ACCRUE_SAME(Buffering::kEmbedded, BUFFERING_EMBEDDED);
 ACCRUE_SAME(Buffering::kClassic, BUFFERING_CLASSIC);
 ACCRUE_SAME(SecondMoment::kArticle, SECOND_MOMENT_ARTICLE);
 ACCRUE_SAME(SecondMoment::kAdamA, SECOND_MOMENT_ADAMA);
+ACCRUE_SAME(SecondMoment::kCorrected, SECOND_MOMENT_CORRECTED);
 ACCRUE_SAME(EpsilonPlace::kOutside, EPSILON_PLACE_OUTSIDE);
 ACCRUE_SAME(EpsilonPlace::kInside, EPSILON_PLACE_INSIDE);
 ACCRUE_SAME(LearningRateScaling::kConservative,

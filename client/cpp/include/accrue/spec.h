@@ -54,10 +54,12 @@ enum class Buffering {
   kClassic = 2,   // in an accumulation buffer of 4 bytes a parameter
 };
 
-// The gain of squared gradients under Decay::kPerCycle.
+// What the second moment is of, under Decay::kPerCycle with
+// Buffering::kEmbedded.
 enum class SecondMoment {
-  kArticle = 1,  // (1 - beta2)/k
-  kAdamA = 2,    // (1 - beta2)/k^2
+  kArticle = 1,    // single pushes, gain (1 - beta2)/k
+  kAdamA = 2,      // single pushes, gain (1 - beta2)/k^2
+  kCorrected = 3,  // mean gradients, by an estimate of each element's noise
 };
 
 // Where epsilon stands in Adam's denominator.
