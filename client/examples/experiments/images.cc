@@ -142,12 +142,14 @@ absl::Status Write(const std::string& folder, const std::vector<Job>& jobs,
 
 absl::Status ImagesExperiment(const Options& options) {
   ACCRUE_ASSIGN_OR_RETURN(const Images images, LoadImages(options.dataset));
-  const uint64_t seeds = options.quick ? 3 : 8;
+  const int64_t by_default = options.quick ? 3 : 8;
+  const int64_t seeds = options.seeds > 0 ? options.seeds : by_default;
   const int64_t pushes = options.quick ? 600 : 3700;
   std::vector<Job> jobs;
   for (const ImageSetting& setting : ImageSettings(options.quick)) {
-    for (uint64_t seed = 1; seed <= seeds; ++seed) {
-      jobs.push_back({.setting = setting, .seed = seed});
+    for (int64_t i = 0; i < seeds; ++i) {
+      jobs.push_back({.setting = setting,
+                      .seed = static_cast<uint64_t>(options.first_seed + i)});
     }
   }
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<Result> results,

@@ -46,6 +46,13 @@ int Main(int argc, char** argv) {
                  "runs at once; of the link: workers")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  app.add_option("--first_seed", options.first_seed, "of the images")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--seeds", options.seeds,
+                 "of the images; 0: 8, or 3 with --quick")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   app.add_option("--interface", options.interface,
                  "the link's network interface, to count its bytes");
   app.add_flag("--quick", options.quick, "fewer seeds, pushes and settings");
