@@ -166,14 +166,19 @@ Json ToJson(const std::vector<client::SessionDescription>& sessions) {
   return list;
 }
 
-Json ToJson(const client::ServerInfo& info) {
-  Json encodings = Json::array();
-  for (const client::Encoding encoding : info.encodings) {
-    encodings.push_back(NameText(encoding));
+Json Names(const std::vector<client::Encoding>& encodings) {
+  Json names = Json::array();
+  for (const client::Encoding encoding : encodings) {
+    names.push_back(NameText(encoding));
   }
+  return names;
+}
+
+Json ToJson(const client::ServerInfo& info) {
   return {{"version", info.version},
           {"devices", info.devices},
-          {"encodings", std::move(encodings)},
+          {"encodings", Names(info.encodings)},
+          {"push_encodings", Names(info.push_encodings)},
           {"max_chunk_bytes", info.max_chunk_bytes},
           {"ingest_memory_bytes", info.ingest_memory_bytes},
           {"ingest_reserved_bytes", info.ingest_reserved_bytes},

@@ -255,6 +255,8 @@ std::string ServerInfoText(const client::ServerInfo& info) {
   facts.AddRow({"version", info.version});
   facts.AddRow({"devices", absl::StrJoin(info.devices, ", ")});
   facts.AddRow({"encodings", absl::StrJoin(info.encodings, ", ", name)});
+  facts.AddRow(
+      {"of pushes only", absl::StrJoin(info.push_encodings, ", ", name)});
   facts.AddRow({"largest chunk", HumanBytes(info.max_chunk_bytes)});
   facts.AddRow(
       {"ingest memory",

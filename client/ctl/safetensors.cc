@@ -113,6 +113,9 @@ absl::string_view SafetensorsType(client::Encoding encoding) {
       return "BF16";
     case client::Encoding::kF16:
       return "F16";
+    case client::Encoding::kInt8:
+    case client::Encoding::kTopK:
+      break;  // no parameters are sent in these
   }
   return "";
 }

@@ -41,6 +41,10 @@ absl::Status InitializeArrival::CheckHeader(
     return refuse(Reason::kUnspecified,
                   "both values and initializers are given");
   }
+  if (header.encoding.has_value() && !kernels::IsPlain(*header.encoding)) {
+    return refuse(Reason::kUnspecified,
+                  "an encoding for pushes only, want a plain one");
+  }
   const int64_t want =
       header.encoding.has_value()
           ? model()->layout()->elems() * kernels::EncodedBytes(*header.encoding)

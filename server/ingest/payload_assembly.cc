@@ -71,6 +71,7 @@ absl::Status PayloadAssembly::Finish() {
                      ", the header says ",
                      absl::Hex(*expected_.checksum, absl::kZeroPad16)));
   }
+  if (!scan_.flaw().empty()) return Refuse(Reason::kWrongShape, scan_.flaw());
   return absl::OkStatus();
 }
 

@@ -6,8 +6,9 @@
 //   assembly.Scan();
 //
 // Memory.    chunks are kept as they came, uncopied.
-// Errors.    INVALID_ARGUMENT kWrongShape: more than expected, or chunks too
-//            small; kPartial: less; kChecksum. Nothing more may be added.
+// Errors.    INVALID_ARGUMENT kWrongShape: more than expected, chunks too
+//            small, or bytes that the encoding does not allow; kPartial: less;
+//            kChecksum. Nothing more may be added.
 // Threading. compatible; never blocks.
 #ifndef ACCRUE_SERVER_INGEST_PAYLOAD_ASSEMBLY_H_
 #define ACCRUE_SERVER_INGEST_PAYLOAD_ASSEMBLY_H_

@@ -50,11 +50,20 @@ absl::Status PushArrival::CheckHeader(const PushHeader& header) const {
                  absl::StrCat("gradient for model \"", header.model,
                               "\": ", problem...));
   };
-  const int64_t want =
-      model()->layout()->elems() * kernels::EncodedBytes(header.encoding);
-  if (header.payload_bytes != want) {
+  const int64_t elems = model()->layout()->elems();
+  if (header.encoding == kernels::Encoding::kTopK &&
+      elems > kernels::kMaxTopKElems) {
+    return refuse(Reason::kWrongShape, elems,
+                  " elements, top-k pairs name at most 2^32");
+  }
+  const auto want = kernels::PayloadBytesOf(header.encoding, elems);
+  if (!want.Allow(header.payload_bytes)) {
+    if (want.least == want.most) {
+      return refuse(Reason::kWrongShape, header.payload_bytes, " bytes, want ",
+                    want.least);
+    }
     return refuse(Reason::kWrongShape, header.payload_bytes, " bytes, want ",
-                  want);
+                  want.least, " to ", want.most, " in steps of ", want.step);
   }
   if (header.sequence < 1) {
     return refuse(kContradicts, "sequence ", header.sequence,

@@ -4,7 +4,6 @@
 #include <array>
 
 #include "hwy/cache_control.h"
-#include "server/kernels/convert.h"
 
 namespace accrue::kernels {
 namespace {
@@ -37,7 +36,7 @@ ChunkWalk::ChunkWalk(const Pass& pass, const ShardArrays& arrays)
     : pass_(pass), arrays_(arrays) {
   readers_.reserve(pass.payloads.size());
   for (const PushPayload& push : pass.payloads) {
-    readers_.emplace_back(*push.payload);
+    readers_.emplace_back(*push.payload, push.encoding);
   }
 }
 
@@ -64,8 +63,8 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
       scalars.pushes = group.pushes.data() + p;
       scalars.push_count = std::min(kFusedPushes, pushes - p);
       for (int64_t i = 0; i < scalars.push_count; ++i) {
-        x[static_cast<size_t>(i)] =
-            Gradient(p + i, i, block.offset + begin, arrays.size);
+        x[static_cast<size_t>(i)] = readers_[static_cast<size_t>(p + i)].Read(
+            block.offset + begin, arrays.size, gradients_[i], encoded_);
       }
       p += scalars.push_count;
       RunTile(p == pushes ? stage : TileStage::kFold, scalars, arrays);
@@ -89,12 +88,7 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
 int64_t ChunkWalk::TileSize(int64_t pushes, int64_t offset, int64_t left) {
   int64_t size = std::min(kTileElems, left);
   for (int64_t p = 0; p < pushes; ++p) {
-    const Encoding encoding = pass_.payloads[static_cast<size_t>(p)].encoding;
-    if (encoding != Encoding::kF32) continue;  // is copied in any case
-    const int64_t element_bytes = EncodedBytes(encoding);
-    const int64_t run =
-        readers_[static_cast<size_t>(p)].RunBytes(offset * element_bytes) /
-        element_bytes;
+    const int64_t run = readers_[static_cast<size_t>(p)].RunElems(offset);
     size = std::min(size, std::max(run, kBridgeElems));
   }
   return size;
@@ -124,23 +118,6 @@ TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
   // Lamb's direction is read again.
   arrays.far_next = arrays_.far && group.optimizer != rule::Optimizer::kLamb;
   return arrays;
-}
-
-const float* ChunkWalk::Gradient(int64_t p, int64_t slot, int64_t offset,
-                                 int64_t size) {
-  const Encoding encoding = pass_.payloads[static_cast<size_t>(p)].encoding;
-  const int64_t element_bytes = EncodedBytes(encoding);
-  ChainReader& reader = readers_[static_cast<size_t>(p)];
-  float* const scratch = gradients_[slot];
-  if (encoding == Encoding::kF32) {
-    return reinterpret_cast<const float*>(
-        reader.Contiguous(offset * element_bytes, size * element_bytes,
-                          reinterpret_cast<std::byte*>(scratch)));
-  }
-  Decode(
-      reader.Contiguous(offset * element_bytes, size * element_bytes, encoded_),
-      size, encoding, scratch);
-  return scratch;
 }
 
 }  // namespace accrue::kernels

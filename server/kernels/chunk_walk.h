@@ -15,8 +15,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "server/base/byte_chain.h"
 #include "server/kernels/block.h"
+#include "server/kernels/payload_reader.h"
 #include "server/kernels/shard.h"
 #include "server/kernels/square_lanes.h"
 #include "server/kernels/tile.h"
@@ -67,13 +67,10 @@ class ChunkWalk {
   // go and `pushes` to fold.
   int64_t TileSize(int64_t pushes, int64_t offset, int64_t left);
   TileArrays Arrays(const Block& block, int64_t begin, int64_t size) const;
-  // Elements [offset, offset + size) of push p, as floats, perhaps in a slot
-  // of the scratch.
-  const float* Gradient(int64_t p, int64_t slot, int64_t offset, int64_t size);
 
   const Pass& pass_;
   const ShardArrays& arrays_;
-  std::vector<ChainReader> readers_;  // [j]
+  std::vector<PayloadReader> readers_;  // [j]
   TrustSquares trust_squares_;
   alignas(64) float gradients_[kFusedPushes][kTileElems];
   alignas(64) std::byte encoded_[kTileElems * 2];

@@ -119,6 +119,20 @@ void DecodeHalves(const uint16_t* in, int64_t count, Encoding encoding,
   ForEachVector(in, count, encoding, out, DecodeLanes);
 }
 
+void ScaleInt8(const int8_t* in, int64_t count, float scale, float* out) {
+  const hn::ScalableTag<float> floats;
+  const hn::RebindToSigned<decltype(floats)> integers;
+  const hn::Rebind<int8_t, decltype(floats)> bytes;
+  const auto factor = hn::Set(floats, scale);
+  const auto lanes = static_cast<int64_t>(hn::Lanes(floats));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto value = hn::PromoteTo(integers, hn::LoadU(bytes, in + i));
+    StoreAny(hn::Mul(factor, hn::ConvertTo(floats, value)), floats, out + i);
+  }
+  for (; i < count; ++i) out[i] = scale * static_cast<float>(in[i]);
+}
+
 }  // namespace
 }  // namespace accrue::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -128,6 +142,7 @@ namespace accrue::kernels {
 
 HWY_EXPORT(EncodeHalves);
 HWY_EXPORT(DecodeHalves);
+HWY_EXPORT(ScaleInt8);
 
 void Encode(const float* in, int64_t count, Encoding encoding, std::byte* out) {
   if (count == 0) return;
@@ -147,6 +162,11 @@ void Decode(const std::byte* in, int64_t count, Encoding encoding, float* out) {
   }
   HWY_DYNAMIC_DISPATCH(DecodeHalves)
   (reinterpret_cast<const uint16_t*>(in), count, encoding, out);
+}
+
+void DecodeScaled(const std::byte* in, int64_t count, float scale, float* out) {
+  HWY_DYNAMIC_DISPATCH(ScaleInt8)
+  (reinterpret_cast<const int8_t*>(in), count, scale, out);
 }
 
 }  // namespace accrue::kernels

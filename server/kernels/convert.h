@@ -1,4 +1,4 @@
-// Convert: parameters to and from the wire's 16-bit encodings.
+// Convert: floats to and from the wire's encodings.
 //
 // Numerics. round to nearest, ties to even, denormals kept, overflow to
 //           infinity (kF16: |x| >= 65520), in integers: bit_exact_cpu_gpu.
@@ -13,11 +13,16 @@
 
 namespace accrue::kernels {
 
+// In a plain encoding.
 // in: [count] floats; out: count * EncodedBytes(encoding) bytes.
 void Encode(const float* in, int64_t count, Encoding encoding, std::byte* out);
 
 // in: count * EncodedBytes(encoding) bytes; out: [count] floats.
 void Decode(const std::byte* in, int64_t count, Encoding encoding, float* out);
+
+// out[i] = scale * in[i], of at most a wire block of Encoding::kInt8.
+// in: [count] int8; out: [count] floats.
+void DecodeScaled(const std::byte* in, int64_t count, float scale, float* out);
 
 }  // namespace accrue::kernels
 

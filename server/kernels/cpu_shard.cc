@@ -189,11 +189,11 @@ absl::Status CpuShard::Check(const Pass& pass) const {
                                             blocks_->group_elems.size()));
   }
   for (const PushPayload& push : pass.payloads) {
-    const int64_t want_bytes = blocks_->elems * EncodedBytes(push.encoding);
-    if (push.payload->size_bytes() != want_bytes) {
-      return absl::InternalError(absl::StrCat("pass: payload of ",
-                                              push.payload->size_bytes(),
-                                              " bytes, want ", want_bytes));
+    const PayloadBytes want = PayloadBytesOf(push.encoding, blocks_->elems);
+    if (!want.Allow(push.payload->size_bytes())) {
+      return absl::InternalError(absl::StrCat(
+          "pass: payload of ", push.payload->size_bytes(), " bytes, want ",
+          want.least, " to ", want.most, " in steps of ", want.step));
     }
   }
   for (const GroupPass& group : pass.groups) {

@@ -41,7 +41,8 @@
 namespace accrue::kernels {
 
 // One push's gradient: the whole flat vector in `encoding`, at byte 0 of
-// `payload`. Kept alive by the caller until `done`.
+// `payload`, without a flaw (ArrivalScan). Kept alive by the caller until
+// `done`.
 struct PushPayload {
   const ByteChain* payload = nullptr;
   Encoding encoding = Encoding::kF32;

@@ -18,6 +18,8 @@ constexpr EnumRow<v1::Encoding, kernels::Encoding> kEncodings[] = {
     {v1::ENCODING_F32, kernels::Encoding::kF32},
     {v1::ENCODING_BF16, kernels::Encoding::kBf16},
     {v1::ENCODING_F16, kernels::Encoding::kF16},
+    {v1::ENCODING_INT8, kernels::Encoding::kInt8},
+    {v1::ENCODING_TOPK, kernels::Encoding::kTopK},
 };
 constexpr EnumRow<v1::Model::State, ModelState> kStates[] = {
     {v1::Model::STATE_UNINITIALIZED, ModelState::kUninitialized},
@@ -92,7 +94,16 @@ absl::StatusOr<kernels::Encoding> FromApi(v1::Encoding api) {
   }
   return Invalid(
       absl::StrCat("encoding: ", ApiEnumName(api),
-                   ", want one of ENCODING_F32, ENCODING_BF16, ENCODING_F16"));
+                   ", want one of ENCODING_F32, ENCODING_BF16, ENCODING_F16, "
+                   "ENCODING_INT8, ENCODING_TOPK"));
+}
+
+absl::StatusOr<kernels::Encoding> ParameterEncoding(v1::Encoding api) {
+  const auto encoding = FromApi(api);
+  if (encoding.ok() && kernels::IsPlain(*encoding)) return encoding;
+  return Invalid(absl::StrCat("encoding: ", ApiEnumName(api),
+                              ", want one of ENCODING_F32, ENCODING_BF16, "
+                              "ENCODING_F16 for parameters"));
 }
 
 v1::Encoding ToApi(kernels::Encoding encoding) {
@@ -154,7 +165,7 @@ absl::StatusOr<InitializeHeader> FromApi(const v1::InitializeModelHeader& api) {
   InitializeHeader header;
   header.model = api.model();
   if (api.encoding() != v1::ENCODING_UNSPECIFIED) {
-    ACCRUE_ASSIGN_OR_RETURN(header.encoding, FromApi(api.encoding()));
+    ACCRUE_ASSIGN_OR_RETURN(header.encoding, ParameterEncoding(api.encoding()));
   }
   header.payload_bytes = api.payload_bytes();
   if (api.initializers_size() > SpecLimits().max_tensors) {

@@ -41,6 +41,8 @@ v1::ModelSpec ToApi(const ModelSpec& spec);
 
 // Everything else: convert.cc.
 absl::StatusOr<kernels::Encoding> FromApi(v1::Encoding api);
+// Of parameters, which have fewer.
+absl::StatusOr<kernels::Encoding> ParameterEncoding(v1::Encoding api);
 v1::Encoding ToApi(kernels::Encoding encoding);
 
 // `field` is what an error calls it.

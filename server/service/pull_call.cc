@@ -80,7 +80,8 @@ absl::StatusOr<PullCall::Wanted> PullCall::Check(const v1::PullRequest& request,
                                                  const ModelStore& store) {
   Wanted wanted;
   ACCRUE_ASSIGN_OR_RETURN(wanted.model, store.Find(request.model()));
-  ACCRUE_ASSIGN_OR_RETURN(wanted.encoding, FromApi(request.encoding()));
+  ACCRUE_ASSIGN_OR_RETURN(wanted.encoding,
+                          ParameterEncoding(request.encoding()));
   ACCRUE_ASSIGN_OR_RETURN(wanted.tensors,
                           FindTensors(request.tensors(), *wanted.model));
   ACCRUE_ASSIGN_OR_RETURN(wanted.wait, FromApi(request.wait(), "wait"));

@@ -16,6 +16,9 @@ grpc::ServerUnaryReactor* ServerService::GetServerInfo(
        {v1::ENCODING_F32, v1::ENCODING_BF16, v1::ENCODING_F16}) {
     response->add_encodings(encoding);
   }
+  for (const auto encoding : {v1::ENCODING_INT8, v1::ENCODING_TOPK}) {
+    response->add_push_encodings(encoding);
+  }
   response->set_max_chunk_bytes(kMaxChunkBytes);
   response->set_ingest_memory_bytes(ingest.ingest_memory_bytes);
   response->set_max_push_streams(ingest.max_push_streams);

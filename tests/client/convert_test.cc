@@ -149,7 +149,8 @@ TEST(ConvertTest, ServerInfoAndNoticesAndSessionsToo) {
   const ServerInfo info = FromProto(server);
   EXPECT_EQ(info.version, server.version());
   EXPECT_EQ(info.devices[0], server.devices(0));
-  EXPECT_EQ(info.encodings[0], Encoding::kF16);
+  EXPECT_EQ(info.encodings[0], Encoding::kTopK);
+  EXPECT_EQ(info.push_encodings[0], Encoding::kTopK);
   EXPECT_EQ(info.max_chunk_bytes, server.max_chunk_bytes());
   EXPECT_EQ(info.ingest_memory_bytes, server.ingest_memory_bytes());
   EXPECT_EQ(info.max_push_streams, server.max_push_streams());

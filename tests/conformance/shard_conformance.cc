@@ -168,6 +168,45 @@ TEST_P(ShardConformance, AnyLengthAtAnyAlignmentGivesTheSameBits) {
   }
 }
 
+TEST_P(ShardConformance, AnEncodedPushFoldsAsTheFloatsThatItStandsFor) {
+  uint64_t seed = 2500;
+  for (const Encoding encoding : {Encoding::kInt8, Encoding::kTopK}) {
+    for (const GroupTraits& traits : AllGroupTraits()) {
+      for (const int64_t max_span : {3, 1 << 20}) {
+        SCOPED_TRACE(testing::Message() << "seed " << ++seed);
+        Random random(seed);
+        // Groups in turn, so that a walk skips and goes back to elements.
+        const ModelTraits model = {
+            .tensor_elems = {5, 4099, 1, kBlockElems + 3},
+            .tensor_groups = {0, 1, 0, 1},
+            .groups = {traits, traits}};
+        TrainingRun run(model, seed);
+        const int64_t elems = run.blocks()->elems;
+        Pair encoded(*maker_, run), floats(*maker_, run);
+        floats.parameters() = encoded.parameters();
+        PassPlan plan = run.NextPass(1);
+        plan.chains = {std::make_shared<const ByteChain>(
+            CutIntoSpans(RandomBytes(elems, encoding, random), max_span,
+                         static_cast<int64_t>(random() % 4), random))};
+        plan.encodings = {encoding};
+        const std::vector<float> decoded =
+            DecodeReference({plan.chains[0].get(), encoding}, elems);
+        RunAndWait(encoded.shard(), encoded.parameters().Bind(plan));
+        plan.chains = {std::make_shared<const ByteChain>(
+            ByteChain::View(decoded.data(), elems * 4))};
+        plan.encodings = {Encoding::kF32};
+        RunAndWait(floats.shard(), floats.parameters().Bind(plan));
+        for (size_t g = 0; g < 2; ++g) {
+          ASSERT_TRUE(SameBits(encoded.parameters().next[g],
+                               floats.parameters().next[g]));
+        }
+        ASSERT_TRUE(SameBits(ReadAll(encoded.shard(), Array::kMomentum, elems),
+                             ReadAll(floats.shard(), Array::kMomentum, elems)));
+      }
+    }
+  }
+}
+
 TEST_P(ShardConformance, AnUntouchedGroupIsNotReadOrWritten) {
   const uint64_t seed = 3000;
   TrainingRun run({.tensor_elems = {100, 50000, 17},

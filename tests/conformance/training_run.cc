@@ -200,10 +200,11 @@ float TrainingRun::Pick(std::initializer_list<float> special, float low,
 
 void TrainingRun::AddPayloads(int64_t count, PassPlan& plan) {
   constexpr Encoding kEncodings[] = {Encoding::kF32, Encoding::kBf16,
-                                     Encoding::kF16};
+                                     Encoding::kF16, Encoding::kInt8,
+                                     Encoding::kTopK};
   constexpr int64_t kMaxSpans[] = {61, 1000, 50000, 1 << 24};
   for (int64_t p = 0; p < count; ++p) {
-    const Encoding encoding = kEncodings[random_() % 3];
+    const Encoding encoding = kEncodings[random_() % std::size(kEncodings)];
     const int64_t max_span = blocks_->elems < 1000 && random_() % 2 == 0
                                  ? 3
                                  : kMaxSpans[random_() % 4];

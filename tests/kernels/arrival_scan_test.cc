@@ -45,7 +45,8 @@ Facts ScanReference(const BlockMap& blocks, Encoding encoding,
                     const std::vector<std::byte>& bytes) {
   const ByteChain chain =
       ByteChain::View(bytes.data(), static_cast<int64_t>(bytes.size()));
-  const std::vector<float> x = DecodeReference({&chain, encoding});
+  const std::vector<float> x =
+      DecodeReference({&chain, encoding}, blocks.elems);
   Facts facts = {true, -1, 0, std::vector<double>(blocks.group_elems.size())};
   for (const Block& block : blocks.blocks) {
     double lanes[16] = {};
@@ -111,7 +112,9 @@ TEST_P(ArrivalScanTest, AgreesWithTheDefinitionHoweverThePayloadIsCut) {
   }
 }
 
-TEST_P(ArrivalScanTest, FindsTheFirstNonFiniteElementAnywhere) {
+using PlainArrivalScanTest = ArrivalScanTest;
+
+TEST_P(PlainArrivalScanTest, FindsTheFirstNonFiniteElementAnywhere) {
   const uint64_t seed = 4;
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   Random random(seed);
@@ -148,7 +151,103 @@ TEST_P(ArrivalScanTest, FindsTheFirstNonFiniteElementAnywhere) {
 
 INSTANTIATE_TEST_SUITE_P(Encodings, ArrivalScanTest,
                          testing::Values(Encoding::kF32, Encoding::kBf16,
+                                         Encoding::kF16, Encoding::kInt8,
+                                         Encoding::kTopK));
+INSTANTIATE_TEST_SUITE_P(Encodings, PlainArrivalScanTest,
+                         testing::Values(Encoding::kF32, Encoding::kBf16,
                                          Encoding::kF16));
+
+// A payload in Encoding::kInt8 whose values are all `value`.
+std::vector<std::byte> Scaled(const std::vector<float>& scales, int64_t elems,
+                              int8_t value) {
+  std::vector<std::byte> bytes;
+  for (const float scale : scales) {
+    const auto* const data = reinterpret_cast<const std::byte*>(&scale);
+    bytes.insert(bytes.end(), data, data + sizeof(scale));
+    bytes.resize(
+        bytes.size() + static_cast<size_t>(std::min(elems, kScaledElems)),
+        std::byte(value));
+    elems -= kScaledElems;
+  }
+  return bytes;
+}
+
+ArrivalScan ScanOf(int64_t elems, Encoding encoding,
+                   const std::vector<std::byte>& bytes, int64_t max_piece) {
+  Random random(5);
+  ArrivalScan scan(
+      std::make_shared<const BlockMap>(MakeBlockMap({elems}, {0}, 1)),
+      encoding);
+  const ByteChain chain = CutIntoSpans(bytes, max_piece, 1, random);
+  for (const ByteChain::Span& span : chain.spans()) {
+    scan.Update(span.data, span.size);
+  }
+  return scan;
+}
+
+TEST(Int8ArrivalScanTest, AScaleIsFiniteAndNotNegative) {
+  constexpr int64_t kElems = 3000;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const int64_t max_piece : {1, 3, 5000}) {
+    const auto scan = [&](float second, int8_t value) {
+      return ScanOf(kElems, Encoding::kInt8,
+                    Scaled({1, second, 1}, kElems, value), max_piece);
+    };
+    EXPECT_EQ(scan(-0.5f, 3).flaw(),
+              "elements 1024 to 2047 have scale -0.5, want at least 0");
+    EXPECT_FALSE(scan(-infinity, 0).flaw().empty());
+    for (const float spoilt : {infinity, nan, -nan}) {
+      // Also where all values are 0.
+      for (const int8_t value : {0, 1}) {
+        EXPECT_EQ(scan(spoilt, value).first_non_finite(), 1024);
+      }
+    }
+    // Finite, but not its product with a value.
+    EXPECT_EQ(scan(0x1p127f, 2).first_non_finite(), 1024);
+    for (const float good : {0.0f, -0.0f, 0x1p-149f, 0x1p120f}) {
+      EXPECT_EQ(scan(good, -127).flaw(), "");
+      EXPECT_TRUE(scan(good, -127).finite());
+    }
+  }
+}
+
+struct PairOf {
+  uint32_t index;
+  float value;
+};
+
+ArrivalScan ScanPairs(const std::vector<PairOf>& pairs, int64_t max_piece) {
+  std::vector<std::byte> bytes(8 * pairs.size());
+  std::memcpy(bytes.data(), pairs.data(), bytes.size());
+  return ScanOf(kBlockElems + 100, Encoding::kTopK, bytes, max_piece);
+}
+
+TEST(TopKArrivalScanTest, IndicesAscendAndLieInTheModel) {
+  const uint32_t end = kBlockElems + 100;
+  for (const int64_t max_piece : {1, 3, 8, 100}) {
+    EXPECT_EQ(ScanPairs({{0, 1}, {7, 1}, {end - 1, 1}}, max_piece).flaw(), "");
+    EXPECT_EQ(ScanPairs({{5, 1}, {9, 1}, {7, 1}, {1, 1}}, max_piece).flaw(),
+              "pair 2 has index 7 after 9, want ascending ones");
+    EXPECT_EQ(ScanPairs({{5, 1}, {5, 1}}, max_piece).flaw(),
+              "pair 1 has index 5 after 5, want ascending ones");
+    EXPECT_EQ(ScanPairs({{5, 1}, {end, 1}}, max_piece).flaw(),
+              "pair 1 has index 16484, want 0 to 16483");
+    EXPECT_FALSE(ScanPairs({{0xffffffff, 1}}, max_piece).flaw().empty());
+    // Nor does what comes after a flaw do any harm.
+    EXPECT_FALSE(
+        ScanPairs({{end, 1}, {end + 1, 1}, {3, 1}}, max_piece).flaw().empty());
+  }
+}
+
+TEST(TopKArrivalScanTest, TheFirstNonFiniteElementIsNamedByItsIndex) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(ScanPairs({{0, 1}, {16400, -infinity}, {16410, nan}}, 3)
+                .first_non_finite(),
+            16400);
+  EXPECT_TRUE(ScanPairs({{0, 1}, {16400, -1}}, 3).finite());
+}
 
 TEST(ArrivalScanTest, DenormalsAndNegativeZerosCount) {
   const auto blocks =

@@ -5,6 +5,15 @@
 #include <cstring>
 
 namespace accrue::kernels {
+namespace {
+
+template <class T>
+void Append(const T& value, std::vector<std::byte>& bytes) {
+  const auto* const data = reinterpret_cast<const std::byte*>(&value);
+  bytes.insert(bytes.end(), data, data + sizeof(value));
+}
+
+}  // namespace
 
 float RandomFloat(Random& random) {
   std::uniform_real_distribution<float> unit(-1, 1);
@@ -30,19 +39,34 @@ std::vector<float> RandomFloats(int64_t count, Random& random) {
 
 std::vector<std::byte> RandomBytes(int64_t count, Encoding encoding,
                                    Random& random) {
-  std::vector<std::byte> bytes(
-      static_cast<size_t>(count * EncodedBytes(encoding)));
+  std::vector<std::byte> bytes;
+  // Top-k: of 1 element in a few, in long stretches without any, or of all.
+  const uint64_t rarity = 1 + random() % 3 * 40;
   for (int64_t i = 0; i < count; ++i) {
-    std::byte* const at = bytes.data() + i * EncodedBytes(encoding);
-    if (encoding == Encoding::kF32) {
-      const float x = RandomFloat(random);
-      std::memcpy(at, &x, sizeof(x));
-      continue;
+    const bool last_chance = i + 1 == count && bytes.empty();
+    switch (encoding) {
+      case Encoding::kF32:
+        Append(RandomFloat(random), bytes);
+        break;
+      case Encoding::kBf16:
+      case Encoding::kF16: {
+        auto half = static_cast<uint16_t>(random());
+        // Half the exponent's bits off: finite, and no square overflows.
+        half &= encoding == Encoding::kBf16 ? 0xbfff : 0xbfff & ~0x0400;
+        Append(half, bytes);
+        break;
+      }
+      case Encoding::kInt8:
+        if (i % kScaledElems == 0)
+          Append(std::fabs(RandomFloat(random)), bytes);
+        Append(static_cast<int8_t>(random()), bytes);
+        break;
+      case Encoding::kTopK:
+        if (random() % rarity != 0 && !last_chance) break;
+        Append(static_cast<uint32_t>(i), bytes);
+        Append(RandomFloat(random), bytes);
+        break;
     }
-    auto half = static_cast<uint16_t>(random());
-    // Half the exponent's bits off: finite, and no square overflows.
-    half &= encoding == Encoding::kBf16 ? 0xbfff : 0xbfff & ~0x0400;
-    std::memcpy(at, &half, sizeof(half));
   }
   return bytes;
 }

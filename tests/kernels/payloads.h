@@ -19,7 +19,8 @@ using Random = std::mt19937_64;
 float RandomFloat(Random& random);
 std::vector<float> RandomFloats(int64_t count, Random& random);
 
-// [count] finite elements of any of an encoding's values (kF32: RandomFloat).
+// A payload of `count` finite elements of any of an encoding's values (floats:
+// RandomFloat).
 std::vector<std::byte> RandomBytes(int64_t count, Encoding encoding,
                                    Random& random);
 

@@ -256,7 +256,7 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
                         ReferenceState& state) {
   std::vector<std::vector<float>> gradients;
   for (const PushPayload& push : pass.payloads) {
-    gradients.push_back(DecodeReference(push));
+    gradients.push_back(DecodeReference(push, blocks.elems));
   }
   const auto groups = static_cast<int32_t>(pass.groups.size());
   PassResult result;
@@ -299,23 +299,41 @@ PassResult RunReference(const BlockMap& blocks, const Pass& pass,
   return result;
 }
 
-std::vector<float> DecodeReference(const PushPayload& push) {
+std::vector<float> DecodeReference(const PushPayload& push, int64_t elems) {
   std::vector<std::byte> bytes;
   for (const ByteChain::Span& span : push.payload->spans()) {
     bytes.insert(bytes.end(), span.data, span.data + span.size);
   }
-  const auto count =
-      bytes.size() / static_cast<size_t>(EncodedBytes(push.encoding));
-  std::vector<float> elements(count);
-  for (size_t i = 0; i < count; ++i) {
-    if (push.encoding == Encoding::kF32) {
-      std::memcpy(&elements[i], &bytes[4 * i], 4);
-      continue;
+  std::vector<float> elements(static_cast<size_t>(elems));
+  const std::byte* at = bytes.data();
+  const auto next = [&at](auto value) {
+    std::memcpy(&value, at, sizeof(value));
+    at += sizeof(value);
+    return value;
+  };
+  if (push.encoding == Encoding::kTopK) {
+    while (at != bytes.data() + bytes.size()) {
+      const uint32_t index = next(uint32_t{});
+      elements[index] = next(float{});
     }
-    uint16_t half;
-    std::memcpy(&half, &bytes[2 * i], 2);
-    elements[i] =
-        push.encoding == Encoding::kBf16 ? Bf16ToFloat(half) : F16ToFloat(half);
+    return elements;
+  }
+  float scale = 0;
+  for (size_t i = 0; i < elements.size(); ++i) {
+    switch (push.encoding) {
+      case Encoding::kF32:
+        elements[i] = next(float{});
+        break;
+      case Encoding::kBf16:
+        elements[i] = Bf16ToFloat(next(uint16_t{}));
+        break;
+      case Encoding::kF16:
+        elements[i] = F16ToFloat(next(uint16_t{}));
+        break;
+      default:
+        if (i % 1024 == 0) scale = next(float{});
+        elements[i] = scale * static_cast<float>(next(int8_t{}));
+    }
   }
   return elements;
 }

@@ -23,8 +23,9 @@ ReferenceState MakeReferenceState(const BlockMap& blocks);
 PassResult RunReference(const BlockMap& blocks, const Pass& pass,
                         ReferenceState& state);
 
-// The elements of a payload as floats, by the definition of its encoding.
-std::vector<float> DecodeReference(const PushPayload& push);
+// The elements of a payload, `elems` of them, as floats, by the definition of
+// its encoding.
+std::vector<float> DecodeReference(const PushPayload& push, int64_t elems);
 float Bf16ToFloat(uint16_t half);
 float F16ToFloat(uint16_t half);
 

@@ -300,6 +300,9 @@ ServerInfo FromProto(const v1::GetServerInfoResponse& proto) {
   for (const int encoding : proto.encodings()) {
     value.encodings.push_back(static_cast<Encoding>(encoding));
   }
+  for (const int encoding : proto.push_encodings()) {
+    value.push_encodings.push_back(static_cast<Encoding>(encoding));
+  }
   value.max_chunk_bytes = proto.max_chunk_bytes();
   value.ingest_memory_bytes = proto.ingest_memory_bytes();
   value.max_push_streams = proto.max_push_streams();

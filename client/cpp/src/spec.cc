@@ -125,6 +125,8 @@ ACCRUE_SAME(StalePolicy::kDampen, STALE_POLICY_DAMPEN);
 ACCRUE_SAME(Encoding::kF32, ENCODING_F32);
 ACCRUE_SAME(Encoding::kBf16, ENCODING_BF16);
 ACCRUE_SAME(Encoding::kF16, ENCODING_F16);
+ACCRUE_SAME(Encoding::kInt8, ENCODING_INT8);
+ACCRUE_SAME(Encoding::kTopK, ENCODING_TOPK);
 ACCRUE_SAME(Schedule::Kind::kConstant, Schedule::KIND_CONSTANT);
 ACCRUE_SAME(Schedule::Kind::kLinear, Schedule::KIND_LINEAR);
 ACCRUE_SAME(Schedule::Kind::kCosine, Schedule::KIND_COSINE);

@@ -93,8 +93,9 @@ struct SessionDescription {
 
 struct ServerInfo {
   std::string version = {};
-  std::vector<std::string> devices = {};  // that hold models
-  std::vector<Encoding> encodings = {};   // that pushes and pulls may use
+  std::vector<std::string> devices = {};      // that hold models
+  std::vector<Encoding> encodings = {};       // that pushes and pulls may use
+  std::vector<Encoding> push_encodings = {};  // that only pushes may use
   int64_t max_chunk_bytes = 0;
   int64_t ingest_memory_bytes = 0;
   int64_t max_push_streams = 0;

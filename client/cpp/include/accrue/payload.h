@@ -41,7 +41,7 @@ class Payload {
 
   // BF16 or F16, as 16-bit words.
   static Payload Encoded(Encoding encoding, absl::Span<const uint16_t> flat);
-  // Any encoding, as bytes.
+  // Any encoding, as bytes, which parts may cut anywhere.
   static Payload Encoded(Encoding encoding, absl::Span<const Part> parts);
 
   Encoding encoding() const { return encoding_; }

@@ -93,9 +93,12 @@ enum class Encoding {
   kF32 = 1,   // IEEE 754 single precision, 4 bytes
   kBf16 = 2,  // bfloat16, 2 bytes
   kF16 = 3,   // IEEE 754 half precision, 2 bytes
+  // For pushes only; see proto/accrue/v1/model.proto.
+  kInt8 = 4,  // a scale for every 1024 elements, and a byte for each
+  kTopK = 5,  // index and value, 8 bytes, of some elements; the others are 0
 };
 
-// Bytes of one element.
+// Bytes of one element of the first three.
 constexpr int64_t ElementBytes(Encoding encoding) {
   return encoding == Encoding::kF32 ? 4 : 2;
 }
