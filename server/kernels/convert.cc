@@ -62,7 +62,7 @@ struct Word {
 };
 
 #define ACCRUE_ELEMENT HWY_INLINE
-#include "server/kernels/conversion-inl.h"
+#include "server/base/conversion-inl.h"
 #undef ACCRUE_ELEMENT
 
 const hn::ScalableTag<uint32_t> kWords;

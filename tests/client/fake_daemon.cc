@@ -594,6 +594,11 @@ void FakeDaemon::EndHangs() {
   changed_.notify_all();
 }
 
+void FakeDaemon::ForgetFolded() {
+  const std::lock_guard lock(mutex_);
+  folded_.clear();
+}
+
 std::vector<FoldedPush> FakeDaemon::folded() const {
   const std::lock_guard lock(mutex_);
   return folded_;

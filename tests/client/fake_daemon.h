@@ -92,6 +92,7 @@ class FakeDaemon {
   int connections() const;
 
   std::vector<FoldedPush> folded() const;
+  void ForgetFolded();
   // Waits for a method's n-th attempt to begin.
   void AwaitCalls(const std::string& method, int n) const;
 

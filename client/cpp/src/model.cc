@@ -142,10 +142,12 @@ absl::StatusOr<Worker> Model::OpenWorker(const WorkerOptions& options) const {
     return absl::InvalidArgumentError(
         "worker: to resume a session its worker's name is needed");
   }
-  auto session = std::make_shared<internal::WorkerSession>(
-      channel_, name(),
-      options.name.empty() ? DefaultWorkerName() : options.name,
-      options.session_id);
+  ACCRUE_RETURN_IF_ERROR(
+      internal::Check(options.compression, ElementCount(*spec_)));
+  WorkerOptions named = options;
+  if (named.name.empty()) named.name = DefaultWorkerName();
+  auto session =
+      std::make_shared<internal::WorkerSession>(channel_, spec_, named);
   ACCRUE_RETURN_IF_ERROR(session->Open());
   return Worker(std::move(session));
 }

@@ -55,6 +55,8 @@ absl::StatusOr<std::optional<PushResult>> Worker::Settle() {
   return session_->Settle(deadline);
 }
 
+std::vector<float> Worker::residual() const { return session_->residual(); }
+
 absl::StatusOr<PullResult> Worker::Pull(const PayloadBuffer& into,
                                         const PullOptions& options) {
   return session_->Pull(into, options);

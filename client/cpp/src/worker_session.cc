@@ -54,12 +54,16 @@ absl::Status FateLost(const std::string& worker, int64_t sequence) {
 }  // namespace
 
 WorkerSession::WorkerSession(std::shared_ptr<Channel> channel,
-                             std::string model, std::string worker,
-                             std::string session_id)
+                             std::shared_ptr<const ModelSpec> spec,
+                             const WorkerOptions& options)
     : channel_(std::move(channel)),
-      model_(std::move(model)),
-      worker_(std::move(worker)) {
-  state_.session_id = std::move(session_id);
+      spec_(std::move(spec)),
+      worker_(options.name) {
+  if (options.compression.encoding != Encoding::kF32) {
+    compressor_ =
+        std::make_unique<Compressor>(options.compression, ElementCount(*spec_));
+  }
+  state_.session_id = options.session_id;
 }
 
 absl::Status WorkerSession::Open() {
@@ -102,10 +106,24 @@ void WorkerSession::EndTurn() {
 absl::StatusOr<PushResult> WorkerSession::Push(const Payload& gradient,
                                                const PushOptions& options,
                                                absl::Time deadline) {
-  ACCRUE_ASSIGN_OR_RETURN(v1::PushHeader header, MakeHeader(gradient, options));
-  absl::StatusOr<PushResult> result = PushUntil(gradient, &header, deadline);
+  ACCRUE_ASSIGN_OR_RETURN(const Payload payload,
+                          Encode(gradient, options, deadline));
+  ACCRUE_ASSIGN_OR_RETURN(v1::PushHeader header, MakeHeader(payload, options));
+  absl::StatusOr<PushResult> result = PushUntil(payload, &header, deadline);
   NoteFencing(result.status());
   return result;
+}
+
+absl::StatusOr<Payload> WorkerSession::Encode(const Payload& gradient,
+                                              const PushOptions& options,
+                                              absl::Time deadline) {
+  if (compressor_ == nullptr) return gradient;
+  if (in_doubt()) {
+    const absl::Status known = Synchronize(deadline, Retryable).status();
+    NoteFencing(known);
+    ACCRUE_RETURN_IF_ERROR(known);
+  }
+  return compressor_->Encode(gradient, options.scale);
 }
 
 absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
@@ -141,6 +159,7 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
                                         .deadline = deadline},
                                        &response);
       attempted = true;
+      if (sent.status.ok() && compressor_ != nullptr) compressor_->Folded();
       MutexLock lock(&mutex_);
       if (sent.status.ok()) {
         state_.last_sequence = header->sequence();
@@ -174,7 +193,7 @@ absl::StatusOr<v1::PushHeader> WorkerSession::MakeHeader(
                      "say it in the options"));
   }
   v1::PushHeader header;
-  header.set_model(model_);
+  header.set_model(spec_->name);
   *header.mutable_version() = ToProto(*computed_from);
   header.set_encoding(ToProto(gradient.encoding()));
   header.set_payload_bytes(gradient.size_bytes());
@@ -192,7 +211,7 @@ absl::StatusOr<v1::OpenSessionResponse> WorkerSession::OpenSession(
     const std::string& session_id, absl::Time deadline,
     Channel::MayRetry may_retry) {
   v1::OpenSessionRequest request;
-  request.set_model(model_);
+  request.set_model(spec_->name);
   request.set_worker(worker_);
   request.set_session_id(session_id);
   v1::OpenSessionResponse response;
@@ -216,6 +235,7 @@ absl::StatusOr<WorkerSession::Fate> WorkerSession::Synchronize(
   if (response.session_id() == before.session_id) {
     if (response.last_sequence() > before.last_sequence) {
       fate.result = last_result();
+      if (compressor_ != nullptr) compressor_->Folded();
     }
   } else if (response.has_version() &&
              response.version().lineage() == *before.doubtful_lineage) {
@@ -240,7 +260,7 @@ absl::StatusOr<std::optional<PushResult>> WorkerSession::Settle(
 
 absl::Status WorkerSession::Close(absl::Time deadline) {
   v1::CloseSessionRequest request;
-  request.set_model(model_);
+  request.set_model(spec_->name);
   request.set_session_id(state().session_id);
   v1::CloseSessionResponse response;
   ACCRUE_RETURN_IF_ERROR(
@@ -254,7 +274,7 @@ absl::Status WorkerSession::Close(absl::Time deadline) {
 absl::StatusOr<PullResult> WorkerSession::Pull(const PayloadBuffer& into,
                                                const PullOptions& options) {
   absl::StatusOr<PullResult> result =
-      PullInto(*channel_, model_, into, options);
+      PullInto(*channel_, spec_->name, into, options);
   MutexLock lock(&mutex_);
   // Of a part of the model no gradient is computed.
   if (result.ok() && options.tensors.empty()) version_ = result->version;
@@ -277,6 +297,11 @@ bool WorkerSession::in_doubt() const {
 std::optional<Version> WorkerSession::version() const {
   MutexLock lock(&mutex_);
   return version_;
+}
+
+std::vector<float> WorkerSession::residual() const {
+  return compressor_ == nullptr ? std::vector<float>()
+                                : compressor_->residual();
 }
 
 std::string WorkerSession::session_id() const { return state().session_id; }

@@ -12,7 +12,9 @@
 //   unknown, not all sent send again: half a push is never folded
 //   session unknown       open anew, send again
 //   try again later       back off, send again
-// until the deadline, which may leave the push in doubt.
+// until the deadline, which may leave the push in doubt. Wherever it turns out
+// that a push was folded, the compressor hears of it; and no gradient is
+// encoded before the fate of the one before is known.
 //
 // Threading. safe
 
@@ -23,24 +25,28 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "accrue/payload.h"
 #include "accrue/pull.h"
+#include "accrue/spec.h"
 #include "accrue/v1/worker_service.pb.h"
 #include "accrue/version.h"
 #include "accrue/worker.h"
 #include "client/cpp/src/channel.h"
+#include "client/cpp/src/compressor.h"
 #include "server/base/mutex.h"
 
 namespace accrue::client::internal {
 
 class WorkerSession {
  public:
-  WorkerSession(std::shared_ptr<Channel> channel, std::string model,
-                std::string worker, std::string session_id);
+  WorkerSession(std::shared_ptr<Channel> channel,
+                std::shared_ptr<const ModelSpec> spec,
+                const WorkerOptions& options);
 
   // Opens the session, or resumes the one given.
   absl::Status Open();
@@ -67,6 +73,7 @@ class WorkerSession {
   const std::string& worker() const { return worker_; }
   bool in_doubt() const;
   std::optional<Version> version() const;
+  std::vector<float> residual() const;
   std::string session_id() const;
   int64_t last_sequence() const;
   std::optional<PushResult> last_result() const;
@@ -102,6 +109,11 @@ class WorkerSession {
 
   void SetState(const v1::OpenSessionResponse& response);
 
+  // What is sent of a gradient.
+  absl::StatusOr<Payload> Encode(const Payload& gradient,
+                                 const PushOptions& options,
+                                 absl::Time deadline);
+
   absl::StatusOr<PushResult> PushUntil(const Payload& gradient,
                                        v1::PushHeader* header,
                                        absl::Time deadline);
@@ -116,8 +128,10 @@ class WorkerSession {
   State state() const;
 
   const std::shared_ptr<Channel> channel_;
-  const std::string model_;
+  const std::shared_ptr<const ModelSpec> spec_;
   const std::string worker_;
+  // Null: gradients are sent as they are. Of the thread whose turn it is.
+  std::unique_ptr<Compressor> compressor_;
 
   mutable Mutex mutex_;
   CondVar turn_ended_;

@@ -93,7 +93,7 @@ enum class Encoding {
   kF32 = 1,   // IEEE 754 single precision, 4 bytes
   kBf16 = 2,  // bfloat16, 2 bytes
   kF16 = 3,   // IEEE 754 half precision, 2 bytes
-  // For pushes only; see proto/accrue/v1/model.proto.
+  // For pushes only; see proto/accrue/v1/model.proto and accrue/compression.h.
   kInt8 = 4,  // a scale for every 1024 elements, and a byte for each
   kTopK = 5,  // index and value, 8 bytes, of some elements; the others are 0
 };

@@ -42,6 +42,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "accrue/compression.h"
 #include "accrue/error.h"
 #include "accrue/payload.h"
 #include "accrue/pull.h"
@@ -60,6 +61,9 @@ struct WorkerOptions {
   // Resume this session (Worker::session_id(), kept over a restart of the
   // process) instead of opening a new one. Needs its name.
   std::string session_id = {};
+  // How gradients are sent; as they are, if not said. INVALID_ARGUMENT: a
+  // top_fraction that cannot be.
+  Compression compression = {};
 };
 
 struct PushOptions {
@@ -175,6 +179,10 @@ class Worker {
   // in doubt. UNKNOWN: nobody can tell any more, as for Push(); it is no longer
   // in doubt then. Other errors leave it in doubt.
   absl::StatusOr<std::optional<PushResult>> Settle();
+
+  // What compression has held back of all gradients so far; empty without error
+  // feedback.
+  std::vector<float> residual() const;
 
   // Fetches parameters, see accrue/pull.h.
   absl::StatusOr<PullResult> Pull(const PayloadBuffer& into,
