@@ -36,7 +36,12 @@ std::vector<std::string> WorkerArguments(const Plan& plan, int64_t index) {
           absl::StrCat("--epochs=", plan.epochs),
           absl::StrCat("--batch_size=", plan.batch_size),
           absl::StrCat("--examples=", plan.examples),
-          absl::StrCat("--seed=", plan.seed)};
+          absl::StrCat("--seed=", plan.seed),
+          absl::StrCat("--micro_steps=", plan.micro_steps),
+          absl::StrCat("--local_accumulation=", plan.local_accumulation),
+          absl::StrCat("--compression=", Name(plan.compression.encoding)),
+          absl::StrCat("--top_fraction=", plan.compression.top_fraction),
+          absl::StrCat("--error_feedback=", plan.compression.error_feedback)};
 }
 
 // Pushes a second, over the last second or so.
@@ -248,15 +253,16 @@ absl::StatusOr<Outcome> RunCoordinator(
                           LoadTrainingExamples(plan.dataset, plan.examples));
   ACCRUE_ASSIGN_OR_RETURN(const Examples test,
                           LoadExamples(plan.dataset, Part::kTest));
-  if (plan.workers > train.count()) {
+  if (plan.workers * plan.micro_steps > train.count()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--workers: ", plan.workers, ", more than there are examples"));
+        "--workers: ", plan.workers, ", --micro_steps: ", plan.micro_steps,
+        ", more minibatches a version than there are examples"));
   }
   ACCRUE_ASSIGN_OR_RETURN(
       const client::Client client,
       client::Client::Connect(plan.target, {.call_timeout = kAnswer}));
-  const int64_t batches =
-      BatchesPerEpoch(train.count(), plan.workers, plan.batch_size);
+  const int64_t batches = BatchesPerEpoch(train.count(), plan.workers,
+                                          plan.batch_size * plan.micro_steps);
   ACCRUE_ASSIGN_OR_RETURN(client::Model model,
                           OpenModel(client, plan, options, batches));
   return Coordinator(plan, options, std::move(model), train, test, batches,

@@ -30,6 +30,7 @@ struct Request {
   Plan plan;
   CoordinatorOptions options;
   std::string buffering = "embedded";
+  std::string compression = "f32";
   std::string patience = "1m";
   int64_t worker = -1;  // of a worker process
 };
@@ -49,7 +50,7 @@ void AddFlags(CLI::App& app, Request* request) {
   app.add_option("--epochs", plan.epochs)
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app.add_option("--batch_size", plan.batch_size, "of one worker's push")
+  app.add_option("--batch_size", plan.batch_size, "of one gradient")
       ->check(CLI::Range(1, 60000))
       ->capture_default_str();
   app.add_option("--examples", plan.examples,
@@ -65,6 +66,24 @@ void AddFlags(CLI::App& app, Request* request) {
                  "embedded: gradients accumulate in the moments; classic: in "
                  "a buffer of 4 bytes a parameter")
       ->check(CLI::IsMember({"embedded", "classic"}))
+      ->capture_default_str();
+  app.add_option("--micro_steps", plan.micro_steps,
+                 "minibatches that a worker goes through for a version; k is "
+                 "workers times this")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_flag("--local_accumulation", plan.local_accumulation,
+               "a worker adds its minibatches up and pushes their mean, once");
+  app.add_option("--compression", request->compression,
+                 "of pushes: f32 (none), bf16, f16, int8 or topk")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8", "topk"}))
+      ->capture_default_str();
+  app.add_option("--top_fraction", plan.compression.top_fraction,
+                 "of the elements that topk sends")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--error_feedback", plan.compression.error_feedback,
+                 "what a push leaves out is added to the next")
       ->capture_default_str();
   app.add_flag("--replace", request->options.replace,
                "delete a model of this name that is there; else training goes "
@@ -104,6 +123,8 @@ int Main(int argc, char** argv) {
   Request request;
   AddFlags(app, &request);
   CLI11_PARSE(app, argc, argv);
+  request.plan.compression.encoding =
+      *client::ParseName<client::Encoding>(request.compression);
   const bool is_worker = request.worker >= 0;
   const absl::Status status = is_worker
                                   ? RunWorker(request.plan, request.worker)

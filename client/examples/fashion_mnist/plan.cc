@@ -22,13 +22,14 @@ client::ModelSpec MakeSpec(const Plan& plan, int64_t batches_per_epoch) {
       .warmup_updates = warmup_updates,
       .total_updates = plan.epochs * batches_per_epoch - warmup_updates,
       .final_factor = 0.01};
-  spec.groups = {
-      {.name = "all", .k = plan.workers, .hyperparameters = hyperparameters}};
+  spec.groups = {{.name = "all",
+                  .k = plan.workers * plan.micro_steps,
+                  .hyperparameters = hyperparameters}};
   spec.optimizer.optimizer = client::Optimizer::kAdamW;
   spec.optimizer.decay = client::Decay::kPerCycle;
   spec.optimizer.buffering = plan.buffering;
   spec.max_staleness = 0;
-  spec.max_pushes_per_worker = 1;
+  spec.max_pushes_per_worker = plan.micro_steps;
   return spec;
 }
 

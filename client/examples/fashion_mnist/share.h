@@ -3,7 +3,8 @@
 // The version is the clock: the push toward version v + 1 is computed from
 // batch v mod batches_per_epoch() of epoch v / batches_per_epoch(). So every
 // worker has the same number of batches, no cycle is ever short of one, and a
-// worker that was restarted goes on where the model is.
+// worker that was restarted goes on where the model is. What a worker pushes in
+// several steps is one batch here.
 //
 // Invariant. the batches of one epoch are a partition of the share, the shares
 //            a partition of the data; sizes differ by at most one

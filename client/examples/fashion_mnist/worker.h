@@ -1,6 +1,6 @@
-// RunWorker: one worker process. It pulls parameters, computes the gradient of
-// the minibatch that the version says, pushes it, and waits for the next
-// version, until the last.
+// RunWorker: one worker process. It pulls parameters, computes the gradients of
+// the minibatches that the version says, pushes them, or their mean, and waits
+// for the next version, until the last.
 
 #ifndef ACCRUE_CLIENT_EXAMPLES_FASHION_MNIST_WORKER_H_
 #define ACCRUE_CLIENT_EXAMPLES_FASHION_MNIST_WORKER_H_
