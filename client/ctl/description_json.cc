@@ -139,6 +139,11 @@ Json ToJson(const client::ModelDescription& description) {
   json["payload_bytes"] = description.payload_bytes;
   json["received_bytes"] = description.received_bytes;
   json["sent_bytes"] = description.sent_bytes;
+  const client::Traffic& traffic = description.traffic;
+  json["traffic"] = {{"push_request_bytes", traffic.push_request_bytes},
+                     {"push_response_bytes", traffic.push_response_bytes},
+                     {"pull_request_bytes", traffic.pull_request_bytes},
+                     {"pull_response_bytes", traffic.pull_response_bytes}};
   if (!description.poison_reason.empty()) {
     json["poison_reason"] = description.poison_reason;
   }

@@ -225,6 +225,13 @@ std::string ModelText(const ModelDescription& model) {
   facts.AddRow({"consistency", ConsistencyText(model.spec)});
   facts.AddRow({"received", HumanBytes(model.received_bytes)});
   facts.AddRow({"sent", HumanBytes(model.sent_bytes)});
+  const client::Traffic& traffic = model.traffic;
+  facts.AddRow({"pushes, all told",
+                absl::StrCat(HumanBytes(traffic.push_request_bytes), " in, ",
+                             HumanBytes(traffic.push_response_bytes), " out")});
+  facts.AddRow({"pulls, all told",
+                absl::StrCat(HumanBytes(traffic.pull_request_bytes), " in, ",
+                             HumanBytes(traffic.pull_response_bytes), " out")});
   facts.AddRow({"pushed", WorkersText(model.pushed_workers)});
   facts.AddRow({"missing", WorkersText(model.missing_workers)});
   return absl::StrCat(facts.ToString(), "\n", GroupsText(model), "\n",

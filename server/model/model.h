@@ -96,6 +96,14 @@ struct NoiseReading {
   int64_t updates = 0;  // u after that update
 };
 
+// Bytes of messages, as serialized.
+struct Traffic {
+  int64_t push_request_bytes = 0;
+  int64_t push_response_bytes = 0;
+  int64_t pull_request_bytes = 0;
+  int64_t pull_response_bytes = 0;
+};
+
 struct GroupDescription {
   std::string name;
   int64_t updates = 0, position = 0, k = 1, update_every = 1;
@@ -131,6 +139,7 @@ struct ModelDescription {
   int64_t parameter_count = 0;
   int64_t received_bytes = 0;
   int64_t sent_bytes = 0;
+  Traffic traffic;
 };
 
 // The pushes' side of an arrival: what Begin found out.
@@ -206,7 +215,9 @@ class Model : public std::enable_shared_from_this<Model> {
 
   virtual ModelDescription Describe() const = 0;
   virtual std::vector<SessionDescription> Sessions() const = 0;  // by worker
+  // Parameter bytes that went to a reader, and messages that went each way.
   virtual void CountSent(int64_t bytes) = 0;
+  virtual void CountTraffic(const Traffic& traffic) = 0;
 
   // Pushes that are not complete are aborted and no new ones begin: UNAVAILABLE
   // DRAINING. Complete ones still fold. `done` runs when none is left.

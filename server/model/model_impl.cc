@@ -209,8 +209,20 @@ std::shared_ptr<Model::Subscription> ModelImpl::Subscribe(Notice notice) {
   return subscription;
 }
 
+void ModelImpl::CountTraffic(const Traffic& traffic) {
+  MutexLock lock(&traffic_mu_);
+  traffic_.push_request_bytes += traffic.push_request_bytes;
+  traffic_.push_response_bytes += traffic.push_response_bytes;
+  traffic_.pull_request_bytes += traffic.pull_request_bytes;
+  traffic_.pull_response_bytes += traffic.pull_response_bytes;
+}
+
 ModelDescription ModelImpl::Describe() const {
   ModelDescription result;
+  {
+    MutexLock lock(&traffic_mu_);
+    result.traffic = traffic_;
+  }
   result.publications = store_->count();
   result.memory = ledger_->Report();
   result.published_bytes = ledger_->live_bytes(MemoryTag::kParameters);

@@ -66,6 +66,7 @@ class ModelImpl final : public Model {
   ModelDescription Describe() const override;
   std::vector<SessionDescription> Sessions() const override;
   void CountSent(int64_t bytes) override { sent_bytes_ += bytes; }
+  void CountTraffic(const Traffic& traffic) override;
   void Drain(std::function<void()> done) override;
   void Delete() override;
   void Inspect(
@@ -205,6 +206,8 @@ class ModelImpl final : public Model {
   TimerId expiry_timer_ ACCRUE_GUARDED_BY(mu_);
 
   std::atomic<int64_t> sent_bytes_{0};
+  mutable Mutex traffic_mu_;  // a leaf
+  Traffic traffic_ ACCRUE_GUARDED_BY(traffic_mu_);
 };
 
 }  // namespace accrue

@@ -68,6 +68,15 @@ v1::GroupPosition ToApi(const GroupDescription& group) {
   return api;
 }
 
+v1::Traffic ToApi(const Traffic& traffic) {
+  v1::Traffic api;
+  api.set_push_request_bytes(traffic.push_request_bytes);
+  api.set_push_response_bytes(traffic.push_response_bytes);
+  api.set_pull_request_bytes(traffic.pull_request_bytes);
+  api.set_pull_response_bytes(traffic.pull_response_bytes);
+  return api;
+}
+
 v1::MemoryReport MemoryToApi(const ModelDescription& model,
                              int64_t ceiling_bytes) {
   v1::MemoryReport api;
@@ -257,6 +266,7 @@ v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes) {
   api.set_poison_reason(model.poison_reason);
   api.set_received_bytes(model.received_bytes);
   api.set_sent_bytes(model.sent_bytes);
+  *api.mutable_traffic() = ToApi(model.traffic);
   return api;
 }
 

@@ -101,6 +101,8 @@ absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
     return absl::InvalidArgumentError("malformed request");
   }
   ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, *environment_.store));
+  wanted_.model->CountTraffic(
+      {.pull_request_bytes = static_cast<int64_t>(bytes.size())});
   ACCRUE_RETURN_IF_ERROR(wanted_.model->CheckUsable());
   PublicationPtr newest = wanted_.model->newest();
   if (newest == nullptr) {
@@ -249,6 +251,7 @@ void PullCall::Write(std::vector<grpc::Slice> chunk, bool last) {
   message_ =
       MakeRawMessage(header_.empty() ? nullptr : &header_, std::move(chunk));
   header_.clear();
+  message_bytes_ = static_cast<int64_t>(message_.Length());
   if (last) {
     finished_ = true;
     StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
@@ -265,12 +268,13 @@ void PullCall::FinishOnce(const absl::Status& status) {
 
 void PullCall::OnWriteDone(bool ok) {
   if (ok) {
-    int64_t sent_bytes = 0;
+    int64_t chunk_bytes, message_bytes;
     {
       MutexLock lock(&mutex_);
-      sent_bytes = chunk_bytes_;
+      chunk_bytes = chunk_bytes_;
+      message_bytes = message_bytes_;
     }
-    wanted_.model->CountSent(sent_bytes);
+    CountSent(chunk_bytes, message_bytes);
   }
   MutexLock lock(&mutex_);
   message_.Clear();
@@ -290,7 +294,8 @@ void PullCall::OnCancel() {
 void PullCall::OnDone() {
   const std::shared_ptr<PullCall> self = std::move(self_);
   // The last message has no OnWriteDone.
-  int64_t sent_bytes = context_->IsCancelled() ? 0 : -1;
+  bool sent = !context_->IsCancelled();
+  int64_t chunk_bytes, message_bytes;
   Publication::Registration registration;
   std::unique_ptr<PublicationStream> stream;
   std::shared_ptr<Model::Subscription> subscription;
@@ -298,15 +303,22 @@ void PullCall::OnDone() {
     MutexLock lock(&mutex_);
     finished_ = true;
     done_ = true;
-    if (sent_bytes < 0) sent_bytes = message_.Valid() ? chunk_bytes_ : 0;
+    sent = sent && message_.Valid();
+    chunk_bytes = chunk_bytes_;
+    message_bytes = message_bytes_;
     message_.Clear();
     environment_.timers->Cancel(timer_);
     std::swap(registration, registration_);
     stream.swap(stream_);
     subscription.swap(subscription_);
   }
-  if (sent_bytes > 0) wanted_.model->CountSent(sent_bytes);
+  if (sent) CountSent(chunk_bytes, message_bytes);
   entry_ = {};
+}
+
+void PullCall::CountSent(int64_t chunk_bytes, int64_t message_bytes) {
+  wanted_.model->CountSent(chunk_bytes);
+  wanted_.model->CountTraffic({.pull_response_bytes = message_bytes});
 }
 
 // Called by whoever needs the memory, with locks that are not ours to know.

@@ -81,6 +81,8 @@ class PullCall final : public PullReactor,
   void WriteNext() ACCRUE_REQUIRES(mutex_);
   void Write(std::vector<grpc::Slice> chunk, bool last) ACCRUE_REQUIRES(mutex_);
   void FinishOnce(const absl::Status& status) ACCRUE_REQUIRES(mutex_);
+  // A message has left.
+  void CountSent(int64_t chunk_bytes, int64_t message_bytes);
 
   void EndNow(const absl::Status& why);
   void Cancel(const absl::Status& why);
@@ -106,9 +108,10 @@ class PullCall final : public PullReactor,
   std::unique_ptr<PublicationStream> stream_ ACCRUE_GUARDED_BY(mutex_);
   // Expires when nobody refers to the publication's bytes any more.
   std::weak_ptr<const void> bytes_ ACCRUE_GUARDED_BY(mutex_);
-  std::string header_ ACCRUE_GUARDED_BY(mutex_);        // empty once written
-  grpc::ByteBuffer message_ ACCRUE_GUARDED_BY(mutex_);  // being written
-  int64_t chunk_bytes_ ACCRUE_GUARDED_BY(mutex_) = 0;   // in message_
+  std::string header_ ACCRUE_GUARDED_BY(mutex_);         // empty once written
+  grpc::ByteBuffer message_ ACCRUE_GUARDED_BY(mutex_);   // being written
+  int64_t chunk_bytes_ ACCRUE_GUARDED_BY(mutex_) = 0;    // in message_
+  int64_t message_bytes_ ACCRUE_GUARDED_BY(mutex_) = 0;  // of message_
 };
 
 }  // namespace accrue

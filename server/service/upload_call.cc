@@ -40,6 +40,10 @@ struct PushTraits {
   static v1::PushResponse Response(const Result& outcome) {
     return ToApi(outcome);
   }
+  static void Count(Model& model, int64_t received_bytes, int64_t sent_bytes) {
+    model.CountTraffic({.push_request_bytes = received_bytes,
+                        .push_response_bytes = sent_bytes});
+  }
 };
 
 struct InitializeTraits {
@@ -57,6 +61,7 @@ struct InitializeTraits {
     *response.mutable_version() = ToApi(version);
     return response;
   }
+  static void Count(Model&, int64_t, int64_t) {}
 };
 
 template <typename Traits>
@@ -64,7 +69,8 @@ class UploadCall final : public UploadReactor {
  public:
   UploadCall(const CallEnvironment& environment,
              grpc::CallbackServerContext* context, grpc::ByteBuffer* response)
-      : context_(context),
+      : environment_(environment),
+        context_(context),
         response_(response),
         entry_(environment.calls->Enter()) {
     // No reaction runs before the call is bound to this reactor, and so none
@@ -84,6 +90,10 @@ class UploadCall final : public UploadReactor {
       if (context_->IsCancelled()) stream_->OnCancelled();
       return stream_->OnEnd();
     }
+    {
+      MutexLock lock(&mutex_);
+      received_bytes_ += static_cast<int64_t>(message_.Length());
+    }
     absl::StatusOr<RawMessage> message = ParseRawMessage(&message_);
     if (!message.ok()) return Refuse(message.status());
     if (message->header.has_value() == has_header_) {
@@ -98,6 +108,10 @@ class UploadCall final : public UploadReactor {
       return Refuse(absl::InvalidArgumentError("malformed header"));
     }
     auto header = FromApi(api);
+    {
+      MutexLock lock(&mutex_);
+      model_ = api.model();
+    }
     if (!header.ok()) return Refuse(header.status());
     stream_->OnHeader(*std::move(header), std::move(message->chunk));
   }
@@ -118,14 +132,25 @@ class UploadCall final : public UploadReactor {
   // Any thread, once. The last to touch this object: OnDone may come at once.
   void Answer(absl::StatusOr<typename Traits::Result> result) {
     absl::Status status = result.status();
+    std::string model;
+    int64_t received_bytes;
     {
       MutexLock lock(&mutex_);
       if (!refusal_.ok()) status = refusal_;
+      model.swap(model_);
+      received_bytes = received_bytes_;
     }
     if (status.ok()) *response_ = Serialize(Traits::Response(*result));
+    // Before the caller can ask how much it was.
+    if (const auto found = environment_.store->Find(model); found.ok()) {
+      Traits::Count(
+          **found, received_bytes,
+          status.ok() ? static_cast<int64_t>(response_->Length()) : 0);
+    }
     Finish(ToGrpc(status, context_));
   }
 
+  const CallEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   const LiveCalls::Entry entry_;
@@ -134,6 +159,8 @@ class UploadCall final : public UploadReactor {
   bool has_header_ = false;
   Mutex mutex_;
   absl::Status refusal_ ACCRUE_GUARDED_BY(mutex_);
+  std::string model_ ACCRUE_GUARDED_BY(mutex_);  // of the header
+  int64_t received_bytes_ ACCRUE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace

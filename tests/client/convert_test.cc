@@ -140,6 +140,14 @@ TEST(ConvertTest, ADescriptionHasEverythingThatWasSent) {
   EXPECT_EQ(value.poison_reason, proto.poison_reason());
   EXPECT_EQ(value.received_bytes, proto.received_bytes());
   EXPECT_EQ(value.sent_bytes, proto.sent_bytes());
+  EXPECT_EQ(value.traffic.push_request_bytes,
+            proto.traffic().push_request_bytes());
+  EXPECT_EQ(value.traffic.push_response_bytes,
+            proto.traffic().push_response_bytes());
+  EXPECT_EQ(value.traffic.pull_request_bytes,
+            proto.traffic().pull_request_bytes());
+  EXPECT_EQ(value.traffic.pull_response_bytes,
+            proto.traffic().pull_response_bytes());
 }
 
 TEST(ConvertTest, ServerInfoAndNoticesAndSessionsToo) {

@@ -54,6 +54,7 @@ std::string Comparable(v1::Model model) {
   model.mutable_version()->clear_lineage();
   model.clear_memory();
   model.clear_sent_bytes();
+  model.clear_traffic();
   return model.DebugString();
 }
 

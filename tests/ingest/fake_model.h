@@ -178,6 +178,7 @@ class FakeModel final : public Model {
   ModelDescription Describe() const override { return {}; }
   std::vector<SessionDescription> Sessions() const override { return {}; }
   void CountSent(int64_t) override {}
+  void CountTraffic(const Traffic&) override {}
   void Drain(std::function<void()>) override {}
   void Delete() override {}
   void Inspect(

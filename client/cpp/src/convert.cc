@@ -133,6 +133,13 @@ MemoryReport FromProto(const v1::MemoryReport& proto) {
   return value;
 }
 
+Traffic FromProto(const v1::Traffic& proto) {
+  return Traffic{.push_request_bytes = proto.push_request_bytes(),
+                 .push_response_bytes = proto.push_response_bytes(),
+                 .pull_request_bytes = proto.pull_request_bytes(),
+                 .pull_response_bytes = proto.pull_response_bytes()};
+}
+
 ModelDescription::State FromProto(v1::Model::State state) {
   switch (state) {
     case v1::Model::STATE_UNINITIALIZED:
@@ -278,6 +285,7 @@ ModelDescription FromProto(const v1::Model& proto) {
   value.poison_reason = proto.poison_reason();
   value.received_bytes = proto.received_bytes();
   value.sent_bytes = proto.sent_bytes();
+  value.traffic = FromProto(proto.traffic());
   return value;
 }
 

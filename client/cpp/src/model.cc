@@ -113,7 +113,8 @@ absl::StatusOr<EndCycleResult> Model::EndCycle(
 
 absl::StatusOr<PullResult> Model::Pull(const PayloadBuffer& into,
                                        const PullOptions& options) const {
-  return internal::PullInto(*channel_, name(), into, options);
+  Traffic ignored;
+  return internal::PullInto(*channel_, name(), into, options, &ignored);
 }
 
 Watcher Model::Watch() const {

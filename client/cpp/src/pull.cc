@@ -153,15 +153,18 @@ absl::StatusOr<PullResult> Attempt(Channel& channel,
                                    const v1::PullRequest& request,
                                    const PayloadBuffer& into,
                                    const PullOptions& options,
-                                   absl::Time deadline) {
+                                   absl::Time deadline, Traffic* traffic) {
   ACCRUE_ASSIGN_OR_RETURN(const auto connection,
                           channel.GetConnection(deadline));
   RawCall call(connection, kPullMethod, deadline);
   const grpc::Slice slice(request.SerializeAsString());
-  call.Write(grpc::ByteBuffer(&slice, 1), /*last=*/true);
+  if (call.Write(grpc::ByteBuffer(&slice, 1), /*last=*/true)) {
+    traffic->pull_request_bytes += static_cast<int64_t>(slice.size());
+  }
   PullReceiver receiver(into);
   grpc::ByteBuffer message;
   while (call.Read(&message)) {
+    traffic->pull_response_bytes += static_cast<int64_t>(message.Length());
     // On an error the call is cancelled as it goes out of scope.
     ACCRUE_RETURN_IF_ERROR(receiver.Receive(&message));
     message.Clear();
@@ -175,7 +178,8 @@ absl::StatusOr<PullResult> Attempt(Channel& channel,
 
 absl::StatusOr<PullResult> PullInto(Channel& channel, const std::string& model,
                                     const PayloadBuffer& into,
-                                    const PullOptions& options) {
+                                    const PullOptions& options,
+                                    Traffic* traffic) {
   const absl::Time wait_until =
       absl::Now() + std::min(options.wait, kLongestWait);
   const absl::Time deadline =
@@ -194,7 +198,7 @@ absl::StatusOr<PullResult> PullInto(Channel& channel, const std::string& model,
     const absl::Duration wait =
         std::max(wait_until - absl::Now(), absl::ZeroDuration());
     *request.mutable_wait() = ToProto(wait);
-    result = Attempt(channel, request, into, options, deadline);
+    result = Attempt(channel, request, into, options, deadline, traffic);
   } while (!result.ok() && Retryable(result.status()) &&
            retry.Wait(result.status()));
   return result;

@@ -9,13 +9,16 @@
 #include "absl/status/statusor.h"
 #include "accrue/payload.h"
 #include "accrue/pull.h"
+#include "accrue/traffic.h"
 #include "client/cpp/src/channel.h"
 
 namespace accrue::client::internal {
 
+// Adds to `*traffic` what it takes.
 absl::StatusOr<PullResult> PullInto(Channel& channel, const std::string& model,
                                     const PayloadBuffer& into,
-                                    const PullOptions& options);
+                                    const PullOptions& options,
+                                    Traffic* traffic);
 
 }  // namespace accrue::client::internal
 

@@ -33,6 +33,9 @@ struct UploadResult {
   absl::Status status = {};
   // gRPC has taken the last byte: the daemon may have the whole payload.
   bool all_sent = false;
+  // Of messages that gRPC has taken, and of the answer.
+  int64_t request_bytes = 0;
+  int64_t response_bytes = 0;
 };
 
 UploadResult Upload(Channel& channel, const UploadRequest& request,

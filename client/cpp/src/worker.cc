@@ -57,6 +57,8 @@ absl::StatusOr<std::optional<PushResult>> Worker::Settle() {
 
 std::vector<float> Worker::residual() const { return session_->residual(); }
 
+Traffic Worker::traffic() const { return session_->traffic(); }
+
 absl::StatusOr<PullResult> Worker::Pull(const PayloadBuffer& into,
                                         const PullOptions& options) {
   return session_->Pull(into, options);

@@ -161,6 +161,8 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
       attempted = true;
       if (sent.status.ok() && compressor_ != nullptr) compressor_->Folded();
       MutexLock lock(&mutex_);
+      traffic_.push_request_bytes += sent.request_bytes;
+      traffic_.push_response_bytes += sent.response_bytes;
       if (sent.status.ok()) {
         state_.last_sequence = header->sequence();
         state_.last_result = FromProto(response);
@@ -273,9 +275,12 @@ absl::Status WorkerSession::Close(absl::Time deadline) {
 
 absl::StatusOr<PullResult> WorkerSession::Pull(const PayloadBuffer& into,
                                                const PullOptions& options) {
+  Traffic traffic;
   absl::StatusOr<PullResult> result =
-      PullInto(*channel_, spec_->name, into, options);
+      PullInto(*channel_, spec_->name, into, options, &traffic);
   MutexLock lock(&mutex_);
+  traffic_.pull_request_bytes += traffic.pull_request_bytes;
+  traffic_.pull_response_bytes += traffic.pull_response_bytes;
   // Of a part of the model no gradient is computed.
   if (result.ok() && options.tensors.empty()) version_ = result->version;
   return result;
@@ -302,6 +307,11 @@ std::optional<Version> WorkerSession::version() const {
 std::vector<float> WorkerSession::residual() const {
   return compressor_ == nullptr ? std::vector<float>()
                                 : compressor_->residual();
+}
+
+Traffic WorkerSession::traffic() const {
+  MutexLock lock(&mutex_);
+  return traffic_;
 }
 
 std::string WorkerSession::session_id() const { return state().session_id; }

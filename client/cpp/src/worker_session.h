@@ -74,6 +74,7 @@ class WorkerSession {
   bool in_doubt() const;
   std::optional<Version> version() const;
   std::vector<float> residual() const;
+  Traffic traffic() const;
   std::string session_id() const;
   int64_t last_sequence() const;
   std::optional<PushResult> last_result() const;
@@ -139,6 +140,7 @@ class WorkerSession {
   absl::Status over_ ACCRUE_GUARDED_BY(mutex_);  // why there are no more turns
   State state_ ACCRUE_GUARDED_BY(mutex_);
   std::optional<Version> version_ ACCRUE_GUARDED_BY(mutex_);
+  Traffic traffic_ ACCRUE_GUARDED_BY(mutex_);
 };
 
 }  // namespace accrue::client::internal

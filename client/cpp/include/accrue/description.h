@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "accrue/spec.h"
+#include "accrue/traffic.h"
 #include "accrue/version.h"
 
 namespace accrue::client {
@@ -76,6 +77,7 @@ struct ModelDescription {
   std::string poison_reason = {};  // why it is poisoned
   int64_t received_bytes = 0;      // payload bytes of pushes folded so far
   int64_t sent_bytes = 0;          // parameter bytes sent to readers so far
+  Traffic traffic = {};            // all bytes each way so far
 };
 
 // "uninitialized", "ready", "poisoned", "unknown".

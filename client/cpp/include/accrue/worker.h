@@ -46,6 +46,7 @@
 #include "accrue/error.h"
 #include "accrue/payload.h"
 #include "accrue/pull.h"
+#include "accrue/traffic.h"
 #include "accrue/version.h"
 
 namespace accrue::client {
@@ -183,6 +184,9 @@ class Worker {
   // What compression has held back of all gradients so far; empty without error
   // feedback.
   std::vector<float> residual() const;
+
+  // Bytes of this worker's pushes and pulls so far, of all attempts.
+  Traffic traffic() const;
 
   // Fetches parameters, see accrue/pull.h.
   absl::StatusOr<PullResult> Pull(const PayloadBuffer& into,
