@@ -115,11 +115,13 @@ void ModelImpl::Publish(const Batch& batch) {
   Publication::Facts facts;
   facts.folded_pushes = folded_pushes_;
   facts.changed_groups = batch.updated;
+  facts.group_versions = newest_->facts().group_versions;
   std::vector<std::shared_ptr<GroupBuffer>> groups = newest_->groups();
   for (size_t i = 0; i < batch.updated.size(); ++i) {
     const int32_t g = batch.updated[i];
     groups[g] = std::move(next_[g]);
     next_[g] = nullptr;
+    facts.group_versions[g] = version_->number + 1;
     facts.changed_bytes += layout_->group_elems()[g] * 4;
     facts.missing_pushes = std::max(facts.missing_pushes, batch.missing[i]);
   }

@@ -150,6 +150,7 @@ void ModelImpl::PublishFirst(
     const std::function<void(absl::StatusOr<Version>)>& done) {
   Publication::Facts facts;
   facts.version.lineage = RandomId();
+  facts.group_versions.resize(groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     facts.changed_groups.push_back(static_cast<int32_t>(g));
     facts.changed_bytes +=

@@ -44,6 +44,17 @@ Publication::~Publication() {
   if (on_release_) on_release_();
 }
 
+std::vector<int32_t> Publication::ChangedSince(const Version& have) const {
+  const bool all = have.lineage != facts_.version.lineage;
+  std::vector<int32_t> changed;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (all || facts_.group_versions[g] > have.number) {
+      changed.push_back(static_cast<int32_t>(g));
+    }
+  }
+  return changed;
+}
+
 std::vector<Publication::Range> Publication::Collect(
     const std::vector<int>& tensors, kernels::Encoding encoding) const {
   const int64_t size = kernels::EncodedBytes(encoding);

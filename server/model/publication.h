@@ -42,9 +42,10 @@ class Publication : public std::enable_shared_from_this<Publication> {
     Version version;
     int64_t folded_pushes = 0;  // t
     std::vector<int32_t> changed_groups;
-    int64_t changed_bytes = 0;   // F32
-    std::optional<double> loss;  // mean over the pushes behind it
-    int64_t missing_pushes = 0;  // 0: a full cycle
+    std::vector<int64_t> group_versions;  // [groups] that changed each last
+    int64_t changed_bytes = 0;            // F32
+    std::optional<double> loss;           // mean over the pushes behind it
+    int64_t missing_pushes = 0;           // 0: a full cycle
   };
   // Contiguous bytes of one or more tensors in one encoding.
   struct Range {
@@ -60,6 +61,9 @@ class Publication : public std::enable_shared_from_this<Publication> {
   ~Publication();
 
   const Facts& facts() const { return facts_; }
+  // Groups (ascending) that have changed since `have`: all of them, if that is
+  // of another lineage.
+  std::vector<int32_t> ChangedSince(const Version& have) const;
   const float* group(int index) const { return groups_[index]->floats(); }
   const std::vector<std::shared_ptr<GroupBuffer>>& groups() const {
     return groups_;

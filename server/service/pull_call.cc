@@ -1,6 +1,7 @@
 #include "server/service/pull_call.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <grpc/grpc.h>
@@ -90,6 +91,7 @@ absl::StatusOr<PullCall::Wanted> PullCall::Check(const v1::PullRequest& request,
         "wait: ", absl::FormatDuration(wanted.wait), ", want at least 0"));
   }
   wanted.have = FromApi(request.have());
+  wanted.changed_only = request.changed_only();
   return wanted;
 }
 
@@ -197,12 +199,39 @@ void PullCall::Stream(PublicationPtr publication) {
     subscription.swap(subscription_);
     registration_ = publication->Register(weak_from_this());
   }
+  std::vector<int> tensors = wanted_.tensors;
+  if (wanted_.changed_only) {
+    tensors = TensorsOf(publication->ChangedSince(wanted_.have));
+    // (To Ranges, none are all.)
+    if (tensors.empty()) {
+      return OnRanges(publication, std::vector<Publication::Range>());
+    }
+  }
   publication->Ranges(
-      wanted_.tensors, wanted_.encoding, environment_.pool, environment_.lane,
+      std::move(tensors), wanted_.encoding, environment_.pool,
+      environment_.lane,
       [self = shared_from_this(),
        publication](absl::StatusOr<std::vector<Publication::Range>> ranges) {
         self->OnRanges(publication, std::move(ranges));
       });
+}
+
+std::vector<int> PullCall::TensorsOf(const std::vector<int32_t>& groups) const {
+  const std::vector<TensorPlace>& places = wanted_.model->layout()->tensors();
+  const auto belongs = [&](int tensor) {
+    return std::binary_search(groups.begin(), groups.end(),
+                              places[static_cast<size_t>(tensor)].group);
+  };
+  std::vector<int> tensors;
+  if (wanted_.tensors.empty()) {
+    for (int i = 0; i < static_cast<int>(places.size()); ++i) {
+      if (belongs(i)) tensors.push_back(i);
+    }
+  } else {
+    std::copy_if(wanted_.tensors.begin(), wanted_.tensors.end(),
+                 std::back_inserter(tensors), belongs);
+  }
+  return tensors;
 }
 
 void PullCall::OnRanges(
@@ -222,6 +251,12 @@ void PullCall::OnRanges(
   *header.mutable_version() = ToApi(publication->facts().version);
   header.set_payload_bytes(stream_->total_bytes());
   header.set_folded_pushes(publication->facts().folded_pushes);
+  if (wanted_.changed_only) {
+    header.set_changed_only(true);
+    for (const int32_t group : publication->ChangedSince(wanted_.have)) {
+      header.add_changed_groups(group);
+    }
+  }
   header_ = header.SerializeAsString();
   progress_at_ = absl::Now();
   timer_ =

@@ -64,6 +64,7 @@ class PullCall final : public PullReactor,
   struct Wanted {
     std::shared_ptr<Model> model;
     std::vector<int> tensors;  // ascending; empty: all
+    bool changed_only = false;
     kernels::Encoding encoding = kernels::Encoding::kF32;
     Version have;
     absl::Duration wait;
@@ -76,6 +77,8 @@ class PullCall final : public PullReactor,
   void OnNotice(absl::StatusOr<PublicationPtr> notice);
   void AnswerUnchanged();
   void Stream(PublicationPtr publication);
+  // Of what is wanted, the tensors of these groups, ascending.
+  std::vector<int> TensorsOf(const std::vector<int32_t>& groups) const;
   void OnRanges(const PublicationPtr& publication,
                 absl::StatusOr<std::vector<Publication::Range>> ranges);
   void WriteNext() ACCRUE_REQUIRES(mutex_);

@@ -114,7 +114,7 @@ absl::StatusOr<EndCycleResult> Model::EndCycle(
 absl::StatusOr<PullResult> Model::Pull(const PayloadBuffer& into,
                                        const PullOptions& options) const {
   Traffic ignored;
-  return internal::PullInto(*channel_, name(), into, options, &ignored);
+  return internal::PullInto(*channel_, *spec_, into, options, &ignored);
 }
 
 Watcher Model::Watch() const {

@@ -4,18 +4,17 @@
 #ifndef ACCRUE_CLIENT_CPP_SRC_PULL_H_
 #define ACCRUE_CLIENT_CPP_SRC_PULL_H_
 
-#include <string>
-
 #include "absl/status/statusor.h"
 #include "accrue/payload.h"
 #include "accrue/pull.h"
+#include "accrue/spec.h"
 #include "accrue/traffic.h"
 #include "client/cpp/src/channel.h"
 
 namespace accrue::client::internal {
 
 // Adds to `*traffic` what it takes.
-absl::StatusOr<PullResult> PullInto(Channel& channel, const std::string& model,
+absl::StatusOr<PullResult> PullInto(Channel& channel, const ModelSpec& spec,
                                     const PayloadBuffer& into,
                                     const PullOptions& options,
                                     Traffic* traffic);

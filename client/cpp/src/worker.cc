@@ -66,7 +66,8 @@ absl::StatusOr<PullResult> Worker::Pull(const PayloadBuffer& into,
 
 absl::StatusOr<PullResult> Worker::PullNewer(const PayloadBuffer& into,
                                              absl::Duration wait) {
-  return session_->Pull(into, {.have = version(), .wait = wait});
+  return session_->Pull(
+      into, {.have = version(), .wait = wait, .changed_only = true});
 }
 
 std::optional<Version> Worker::version() const { return session_->version(); }

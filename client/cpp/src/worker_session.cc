@@ -277,7 +277,7 @@ absl::StatusOr<PullResult> WorkerSession::Pull(const PayloadBuffer& into,
                                                const PullOptions& options) {
   Traffic traffic;
   absl::StatusOr<PullResult> result =
-      PullInto(*channel_, spec_->name, into, options, &traffic);
+      PullInto(*channel_, *spec_, into, options, &traffic);
   MutexLock lock(&mutex_);
   traffic_.pull_request_bytes += traffic.pull_request_bytes;
   traffic_.pull_response_bytes += traffic.pull_response_bytes;

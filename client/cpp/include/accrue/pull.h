@@ -1,8 +1,8 @@
 // PullOptions, PullResult: fetching parameters into the caller's memory.
 //
-// Shapes.    the destination has exactly the bytes that are sent: the model's
-//            tensors, or those of the filter, in its encoding. INVALID_ARGUMENT
-//            if it has not.
+// Shapes.    the destination has exactly the bytes that are asked for: the
+//            model's tensors, or those of the filter, in its encoding.
+//            INVALID_ARGUMENT if it has not.
 // Memory.    after an error the destination holds a mixture of versions; after
 //            "unchanged" it was not touched
 // Errors.    FAILED_PRECONDITION (kNotInitialized, kPoisoned); OUT_OF_RANGE
@@ -33,6 +33,10 @@ struct PullOptions {
   // Only these tensors, in the spec's order whatever the order here; empty:
   // all.
   std::vector<std::string> tensors = {};
+  // The destination holds all that is asked for as it was in version `have`:
+  // only tensors of groups that have changed since are sent, the others stay as
+  // they are. (After an error of such a pull, the same may be asked for again.)
+  bool changed_only = false;
   // Bound on the call, beyond `wait`. Unset: ClientOptions.transfer_timeout.
   std::optional<absl::Duration> timeout = {};
   // Called on the caller's thread as bytes arrive, with how many are there; a

@@ -194,7 +194,8 @@ class Worker {
 
   // Pull, unless `into` already holds the newest: it must be what this worker
   // pulled into last. Waits up to `wait` for a version newer than that; then
-  // the result is `unchanged`. At the first call it is a plain Pull.
+  // the result is `unchanged`. Groups that did not change are not sent. At the
+  // first call it is a plain Pull.
   absl::StatusOr<PullResult> PullNewer(const PayloadBuffer& into,
                                        absl::Duration wait);
 
