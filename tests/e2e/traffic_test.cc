@@ -1,11 +1,11 @@
 // Bytes really sent each way: the daemon and its workers count the same, and
 // how many they are for k, dense and sparse pushes and local accumulation, next
 // to the article's eq. 55.
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -67,8 +67,9 @@ TEST_F(TrafficTest, TheDaemonAndItsWorkersCountTheSame) {
       ASSERT_TRUE(worker.Pull(&few, {.tensors = {"t1"}}).ok());
       const auto pushed = worker.Push(gradient, {.loss = 1.5});
       ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
-      // Refused with its header, or when it is whole: nobody has more of it
-      // than the other.
+      // Of the newest version, so that it is refused for what it holds, and not
+      // before the daemon has read it.
+      ASSERT_TRUE(worker.Pull(&parameters).ok());
       EXPECT_FALSE(
           worker.Push(std::vector<float>(kElems + 10, INFINITY))->accepted);
     }
