@@ -96,7 +96,7 @@ struct BufferFold {
 //   lamb:         r = inv_mass1*(m/den) + weight_decay*theta, den as adam's
 //                 next = theta - (rate*ratio)*r, with rate*ratio narrowed once
 //                 and ratio = |theta|/|r| over the element's tensor; 1 where
-//                 either is 0
+//                 either is 0, or |r| beyond a float
 // With clip: first m = clip*m where clip = 1 if norm <= clip_norm, else
 // clip_norm/norm, and norm = |m|*norm_factor (embedded), |mean*a| (classic:
 // it scales the mean gradient instead of m).

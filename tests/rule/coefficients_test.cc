@@ -248,6 +248,12 @@ TEST(CoefficientsTest, SgdWithoutMomentumUsesMAsAnAccumulator) {
   spec.decay = Decay::kSliding;
   EXPECT_FALSE(MomentIsAccumulator(spec)) << "earlier cycles too";
   spec.decay = Decay::kPerCycle;
+  spec.optimizer = Optimizer::kSignum;
+  EXPECT_TRUE(MomentIsAccumulator(spec)) << "its m is sgd's";
+  spec.optimizer = Optimizer::kLion;
+  EXPECT_FALSE(MomentIsAccumulator(spec)) << "its m decays with beta2";
+  spec.hyper.beta2 = 0;
+  EXPECT_TRUE(MomentIsAccumulator(spec));
   spec.optimizer = Optimizer::kAdam;
   EXPECT_FALSE(MomentIsAccumulator(spec));
 }
