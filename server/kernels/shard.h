@@ -10,7 +10,8 @@
 // Memory.     m, v (adaptive) and the accumulation buffer (classic) belong to
 //             the shard's device and are zero at first. Parameters are host
 //             buffers of the caller's: a group's published vector is only
-//             read, the next one only written.
+//             read, the next one only written (lamb's direction lies there
+//             until it is a step).
 // Order.      one pass at a time; Run never blocks. `done` is called exactly
 //             once, on another thread or before Run returns.
 //             lamb's norms are summed over its tensor's blocks, in order.
