@@ -226,10 +226,10 @@ std::string ModelText(const ModelDescription& model) {
   facts.AddRow({"received", HumanBytes(model.received_bytes)});
   facts.AddRow({"sent", HumanBytes(model.sent_bytes)});
   const client::Traffic& traffic = model.traffic;
-  facts.AddRow({"pushes, all told",
+  facts.AddRow({"push traffic",
                 absl::StrCat(HumanBytes(traffic.push_request_bytes), " in, ",
                              HumanBytes(traffic.push_response_bytes), " out")});
-  facts.AddRow({"pulls, all told",
+  facts.AddRow({"pull traffic",
                 absl::StrCat(HumanBytes(traffic.pull_request_bytes), " in, ",
                              HumanBytes(traffic.pull_response_bytes), " out")});
   facts.AddRow({"pushed", WorkersText(model.pushed_workers)});
