@@ -256,13 +256,16 @@ class LinkClaimsTest(unittest.TestCase):
     @staticmethod
     def rows(shaped):
         rows = []
-        for method, k, local, pushed, sent, seconds in (
-                ("standard", 1, 0, 100, 100, 10), ("sparse_only", 4, 0, 100, 25,
-                                                   9.3),
-                ("sparse_only", 4, 1, 25, 25, 4)):
+        for method, k, local, encoding, pushed, sent, seconds in (
+                ("standard", 1, 0, "f32", 100, 100, 10),
+                ("sparse_only", 4, 0, "f32", 100, 25, 9.3),
+                ("sparse_only", 4, 1, "f32", 25, 25, 4),
+                ("accumulation", 4, 0, "topk", 20, 25, 4),
+                ("accumulation", 4, 1, "topk", 5, 25, 2)):
             for repetition in range(3):
                 rows.append({
                     "method": method, "k": k, "local": local,
+                    "encoding": encoding,
                     "received_bytes": pushed, "sent_bytes": sent,
                     "link_out_bytes": pushed if shaped else 0,
                     "link_in_bytes": sent if shaped else 0,
@@ -278,6 +281,15 @@ class LinkClaimsTest(unittest.TestCase):
         claim = found["k = 4 saves communication, where workers accumulate "
                       "locally"]
         self.assertEqual((claim.ours, claim.verdict), ("-75.0 %", REPRODUCED))
+
+    def test_indices_halve_what_the_top_tenth_saves(self):
+        found = by_claim(link_claims.claims(self.rows(True)))
+        for what, ours in (("in the direction of pushes", "x20.0"),
+                           ("both ways", "x6.7")):
+            claim = found[f"k = 4 with the top 10 % sends 40 times less, "
+                          f"{what}"]
+            self.assertEqual((claim.ours, claim.verdict),
+                             (ours, NOT_REPRODUCED))
 
     def test_without_a_shaped_link_time_is_not_measured(self):
         found = by_claim(link_claims.claims(self.rows(False)))

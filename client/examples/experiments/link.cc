@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "accrue/client.h"
+#include "accrue/compression.h"
+#include "accrue/local_accumulation.h"
 #include "client/examples/experiments/classifier.h"
 #include "client/examples/experiments/csv.h"
 #include "client/examples/experiments/interface_bytes.h"
@@ -31,6 +33,7 @@ struct LinkSetting {
   Method method = Method::kStandard;
   int64_t k = 1;
   bool local = false;
+  client::Encoding encoding = client::Encoding::kF32;
 };
 
 constexpr LinkSetting kSettings[] = {
@@ -47,28 +50,20 @@ constexpr LinkSetting kSettings[] = {
     {Method::kSparseOnly, 4, true},
     {Method::kFull, 4, false},
     {Method::kFull, 4, true},
-};
-
-// The mean of so many gradients, in the worker.
-class LocalMean {
- public:
-  explicit LocalMean(size_t size) : sum_(size) {}
-
-  void Add(const std::vector<float>& gradient, float share) {
-    for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += share * gradient[i];
-  }
-  const std::vector<float>& value() const { return sum_; }
-  void Clear() { sum_.assign(sum_.size(), 0.0F); }
-
- private:
-  std::vector<float> sum_;
+    // 8.3: with the tenth of the elements that is largest, and the others.
+    {Method::kStandard, 1, false, client::Encoding::kTopK},
+    {Method::kAccumulation, 4, false, client::Encoding::kTopK},
+    {Method::kAccumulation, 4, true, client::Encoding::kTopK},
+    {Method::kAccumulation, 4, true, client::Encoding::kInt8},
+    {Method::kAccumulation, 4, true, client::Encoding::kBf16},
 };
 
 // One worker: a thread with a connection of its own.
 class LinkWorker {
  public:
   static absl::StatusOr<std::unique_ptr<LinkWorker>> Open(
-      const Options& options, const std::string& model_name, int64_t index,
+      const Options& options, const std::string& model_name,
+      const client::Compression& compression, int64_t index,
       const Images& images) {
     ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
                             client::Client::Connect(options.target));
@@ -76,7 +71,8 @@ class LinkWorker {
                             client.OpenModel(model_name));
     ACCRUE_ASSIGN_OR_RETURN(
         client::Worker worker,
-        model.OpenWorker({.name = absl::StrCat("worker-", index)}));
+        model.OpenWorker({.name = absl::StrCat("worker-", index),
+                          .compression = compression}));
     std::unique_ptr<LinkWorker> opened(
         new LinkWorker(std::move(worker), images, options.threads, index));
     ACCRUE_RETURN_IF_ERROR(opened->worker_.Pull(&opened->parameters_).status());
@@ -84,8 +80,7 @@ class LinkWorker {
   }
 
   absl::Status Train(const LinkSetting& setting, int64_t micro_batches) {
-    const int64_t pushed_at_once = setting.local ? setting.k : 1;
-    LocalMean mean(gradient_.size());
+    client::LocalAccumulation sum(network_.parameter_count());
     fashion_mnist::Batch batch;
     for (int64_t i = 0; i < micro_batches; ++i) {
       const absl::Time start = absl::Now();
@@ -93,14 +88,13 @@ class LinkWorker {
       const double loss = network_.LossAndGradient(
           parameters_, batch.inputs, batch.labels, absl::MakeSpan(gradient_));
       if (i >= micro_batches - micro_batches / 4) losses_.Add(loss);
-      if (setting.local) {
-        mean.Add(gradient_, 1.0F / static_cast<float>(setting.k));
-      }
+      if (setting.local) ACCRUE_RETURN_IF_ERROR(sum.Add(gradient_));
       compute_ += absl::Now() - start;
-      if ((i + 1) % pushed_at_once != 0) continue;
-      ACCRUE_RETURN_IF_ERROR(
-          Push(setting.local ? mean.value() : gradient_, pushed_at_once));
-      mean.Clear();
+      if (!setting.local) {
+        ACCRUE_RETURN_IF_ERROR(Judge(worker_.Push(gradient_)));
+      } else if (sum.count() == setting.k) {
+        ACCRUE_RETURN_IF_ERROR(Judge(sum.PushTo(worker_)));
+      }
       if ((i + 1) % UpdateEvery(setting) != 0) continue;
       ACCRUE_RETURN_IF_ERROR(PullNext());
     }
@@ -127,14 +121,11 @@ class LinkWorker {
         parameters_(static_cast<size_t>(network_.parameter_count())),
         gradient_(parameters_.size()) {}
 
-  absl::Status Push(const std::vector<float>& gradient, int64_t micro_steps) {
-    ACCRUE_ASSIGN_OR_RETURN(
-        const client::PushResult pushed,
-        worker_.Push(gradient, {.micro_steps = micro_steps}));
-    if (pushed.accepted) return absl::OkStatus();
+  static absl::Status Judge(const absl::StatusOr<client::PushResult>& pushed) {
+    if (!pushed.ok() || pushed->accepted) return pushed.status();
     return absl::InternalError(
-        absl::StrCat("a push was refused: ", client::ReasonName(pushed.reason),
-                     ": ", pushed.message));
+        absl::StrCat("a push was refused: ", client::ReasonName(pushed->reason),
+                     ": ", pushed->message));
   }
 
   absl::Status PullNext() {
@@ -191,8 +182,10 @@ absl::Status Measure(const client::Client& client, const Options& options,
       model.InitializeValues(FirstParameters(network, 1)).status());
   std::vector<std::unique_ptr<LinkWorker>> workers;
   for (int64_t i = 0; i < options.threads; ++i) {
-    ACCRUE_ASSIGN_OR_RETURN(workers.emplace_back(),
-                            LinkWorker::Open(options, name, i, images));
+    ACCRUE_ASSIGN_OR_RETURN(
+        workers.emplace_back(),
+        LinkWorker::Open(options, name, {.encoding = setting.encoding}, i,
+                         images));
   }
   ACCRUE_ASSIGN_OR_RETURN(const auto before, model.Describe());
   ACCRUE_ASSIGN_OR_RETURN(const InterfaceBytes carried, Counted(options));
@@ -204,8 +197,8 @@ absl::Status Measure(const client::Client& client, const Options& options,
   const int64_t pushes = options.threads * micro_batches /
                          (setting.local ? setting.k : int64_t{1});
   table->Row(Name(setting.method), setting.k, setting.local ? 1 : 0,
-             options.threads * micro_batches, pushes,
-             after.received_bytes - before.received_bytes,
+             client::Name(setting.encoding), options.threads * micro_batches,
+             pushes, after.received_bytes - before.received_bytes,
              after.sent_bytes - before.sent_bytes, now.out - carried.out,
              now.in - carried.in, absl::ToDoubleSeconds(elapsed),
              absl::ToDoubleSeconds(workers[0]->compute()), workers[0]->loss());
@@ -218,7 +211,7 @@ absl::Status LinkExperiment(const Options& options) {
   ACCRUE_ASSIGN_OR_RETURN(const Images images, LoadImages(options.dataset));
   ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
                           client::Client::Connect(options.target));
-  Csv table({"method", "k", "local", "micro_batches", "pushes",
+  Csv table({"method", "k", "local", "encoding", "micro_batches", "pushes",
              "received_bytes", "sent_bytes", "link_out_bytes", "link_in_bytes",
              "seconds", "compute_seconds", "loss"});
   for (int repetition = 0; repetition < kRepetitions; ++repetition) {

@@ -2,7 +2,7 @@
 // and 9). Workers train on real images over whatever network lies between them
 // and the daemon; the gradients' computation counts as it does in training.
 //
-// Writes link.csv, a row a setting and repetition: method, k, local,
+// Writes link.csv, a row a setting and repetition: method, k, local, encoding,
 // micro_batches, pushes, received_bytes and sent_bytes as the daemon counts
 // them, link_out_bytes and link_in_bytes as the workers' network interface
 // does, seconds, compute_seconds (of one worker), loss (over the last quarter).

@@ -10,7 +10,8 @@ import numpy as np  # noqa: E402
 
 from estimates import estimate  # noqa: E402
 from image_runs import ImageRuns  # noqa: E402
-from link_claims import bytes_of, runs_of, was_shaped  # noqa: E402
+from link_claims import (bytes_of, pushed_bytes_of, runs_of,  # noqa: E402
+                         was_shaped)
 from tables import select  # noqa: E402
 
 METHODS = {"standard": "tab:blue", "beta_only": "tab:orange",
@@ -119,7 +120,7 @@ def draw_accuracies(tables, figure):
 
 def draw_link(tables, figure):
     rows = tables["link"]
-    traffic, time = figure.subplots(1, 2)
+    traffic, time, encodings = figure.subplots(1, 3)
     ks = (1, 2, 4, 8)
     width = 0.38
     for local, color in ((0, "tab:blue"), (1, "tab:green")):
@@ -141,6 +142,12 @@ def draw_link(tables, figure):
     traffic.legend()
     where = "at 1 Gbit/s" if was_shaped(rows) else "on the loopback, unshaped"
     time.set(ylabel="seconds", title=f"wall clock {where}")
+    names = ("f32", "bf16", "int8", "topk")
+    encodings.bar(names, [
+        np.mean([pushed_bytes_of(row) / 1e6
+                 for row in runs_of(rows, "accumulation", 4, 1, name)])
+        for name in names], color="tab:green")
+    encodings.set(ylabel="MB pushed", title="8.3: k = 4, local, by encoding")
 
 
 PLOTS = (("decays", draw_decays, 4.2), ("quadratic", draw_quadratic, 4.6),
