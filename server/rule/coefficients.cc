@@ -52,7 +52,7 @@ MomentRule FirstMomentRule(const RuleSpec& spec, const Hyperparameters& hyper) {
   rule.decay = EffectiveDecay(spec);
   rule.beta = spec.optimizer == Optimizer::kLion ? hyper.beta2 : hyper.beta1;
   rule.dampening = HasDampening(spec.optimizer) ? hyper.dampening : rule.beta;
-  rule.k = spec.buffering == Buffering::kClassic ? 1 : spec.k;
+  rule.k = FoldsMean(spec) ? 1 : spec.k;
   return rule;
 }
 
@@ -65,7 +65,7 @@ MomentRule SecondMomentRule(const RuleSpec& spec,
   if (slides && !spec.slide_beta2) rule.decay = Decay::kPerPush;
   rule.beta = hyper.beta2;
   rule.dampening = hyper.beta2;
-  rule.k = spec.buffering == Buffering::kClassic ? 1 : spec.k;
+  rule.k = FoldsMean(spec) ? 1 : spec.k;
   return rule;
 }
 

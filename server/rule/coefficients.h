@@ -42,8 +42,8 @@ struct Coefficients {
   double gain = 0;
 };
 
-// The rule of m (whose b is beta2 under lion) and of v; under kClassic that of
-// the single fold of the mean gradient that ends a cycle (k = 1).
+// The rule of m (whose b is beta2 under lion) and of v; where a cycle folds its
+// mean (FoldsMean), that of the single fold that ends it (k = 1).
 MomentRule FirstMomentRule(const RuleSpec& spec, const Hyperparameters& hyper);
 MomentRule SecondMomentRule(const RuleSpec& spec, const Hyperparameters& hyper);
 

@@ -33,7 +33,7 @@ double SecondMomentGain(const RuleSpec& spec, double article_gain,
                         int64_t micro_steps) {
   const bool adama = spec.second_moment == SecondMoment::kAdama &&
                      EffectiveDecay(spec) == Decay::kPerCycle &&
-                     spec.buffering == Buffering::kEmbedded;
+                     !FoldsMean(spec);
   if (!adama) return article_gain;
   return article_gain * static_cast<double>(micro_steps) /
          static_cast<double>(spec.k);
@@ -74,7 +74,7 @@ void BufferPush(const PushFacts& facts, CycleState& state, PushScalars& push) {
             FoldedNorm(state.active, facts), state.noise.cycle);
 }
 
-// The single fold of the buffer's mean: as a push at k = 1 with weight 1.
+// The single fold of the cycle's mean: as a push at k = 1 with weight 1.
 BufferFold PlanBufferFold(const RuleSpec& spec, CycleState& state) {
   BufferFold fold;
   fold.mean = static_cast<float>(1.0 / state.weight_sum);
@@ -159,7 +159,7 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
   if (spec.optimizer == Optimizer::kAdamW) {
     update.decay = static_cast<float>(1.0 - lr * hyper.weight_decay);
   }
-  if (spec.buffering == Buffering::kEmbedded) {
+  if (!FoldsMean(spec)) {
     update.norm_factor = 1.0 / state.mass1;
   }
   return update;
@@ -179,7 +179,7 @@ void PlanMix(const RuleSpec& spec, const CycleState& state, double gain_factor,
 
 ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
   ClosePlan plan;
-  if (spec.buffering == Buffering::kClassic) {
+  if (FoldsMean(spec)) {
     if (spec.nesterov) plan.look_ahead = PlanLookAhead(spec, state);
     plan.buffer_fold = PlanBufferFold(spec, state);
   }
@@ -193,6 +193,21 @@ ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
   return plan;
 }
 
+void BeginCycle(const RuleSpec& spec, const PushFacts& facts,
+                CycleState& state) {
+  state.active = spec.hyper;
+  state.micro_steps = facts.micro_steps;
+  state.noise.cycle = {};
+}
+
+// True if the cycle is full.
+bool CountPush(const RuleSpec& spec, const PushFacts& facts,
+               CycleState& state) {
+  state.position += facts.micro_steps;
+  state.since_update += facts.micro_steps;
+  return state.position >= spec.update_every;
+}
+
 }  // namespace
 
 PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
@@ -200,9 +215,7 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   PushPlan plan;
   plan.push.first = state.position == 0;
   if (plan.push.first) {
-    state.active = spec.hyper;
-    state.micro_steps = facts.micro_steps;
-    state.noise.cycle = {};
+    BeginCycle(spec, facts, state);
     if (spec.nesterov && spec.buffering == Buffering::kEmbedded) {
       plan.look_ahead = PlanLookAhead(spec, state);
     }
@@ -213,9 +226,7 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   } else {
     FoldPush(spec, facts, state, plan.push);
   }
-  state.position += facts.micro_steps;
-  state.since_update += facts.micro_steps;
-  if (state.position < spec.update_every) return plan;
+  if (!CountPush(spec, facts, state)) return plan;
 
   const ClosePlan end = EndCycle(spec, state);
   if (end.look_ahead.has_value()) plan.look_ahead = end.look_ahead;
@@ -224,6 +235,25 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   if (!plan.buffer_fold) {
     PlanMix(spec, state, facts.weight * facts.gain_factor, *plan.update);
   }
+  return plan;
+}
+
+bool HoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state) {
+  if (state.position == 0) BeginCycle(spec, facts, state);
+  return CountPush(spec, facts, state);
+}
+
+GatherPlan PlanGather(const RuleSpec& spec, const std::vector<PushFacts>& facts,
+                      CycleState& state) {
+  GatherPlan plan;
+  plan.pushes.resize(facts.size());
+  for (size_t p = 0; p < facts.size(); ++p) {
+    PushScalars& push = plan.pushes[p];
+    push.first = p == 0;
+    push.mult = PayloadFactor(state.active, facts[p]);
+    BufferPush(facts[p], state, push);
+  }
+  plan.close = EndCycle(spec, state);
   return plan;
 }
 
@@ -239,7 +269,7 @@ void ApplyClip(const RuleSpec& spec, double norm, CycleState& state) {
   if (state.active.clip_norm == 0) return;
   const float factor = ClipFactor(norm, state.active.clip_norm);
   ClipNoise(static_cast<double>(factor),
-            /*of_cycle=*/spec.buffering == Buffering::kClassic, state.noise);
+            /*of_cycle=*/FoldsMean(spec), state.noise);
 }
 
 void SkipPushes(int64_t pushes, CycleState& state) { state.position += pushes; }

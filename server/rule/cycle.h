@@ -28,6 +28,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "server/rule/noise.h"
 #include "server/rule/rule_spec.h"
@@ -52,26 +53,26 @@ struct PushFacts {
 
 // Scalars of one push. The kernel computes, per element x of the payload,
 //   g = mult*x;  m = keep1*m + gain1*g;  v = keep2*v + gain2*(g*g)
-// and under kClassic, with the buffer a,
+// and where a cycle folds its mean, with the sum a (kClassic: a buffer),
 //   a = (first ? weight*g : a + weight*g).
 struct PushScalars {
   float mult = 1;  // 1/scale, times the per-push clip's factor
   float keep1 = 1, gain1 = 0;
   float keep2 = 1, gain2 = 0;
-  float weight = 1;    // kClassic: n*w, damped; the mean's divisor is not
-  bool first = false;  // i == 0
+  float weight = 1;    // of a mean: n*w, damped; the mean's divisor is not
+  bool first = false;  // i == 0; kGather: first in the order of the fold
 };
 
 // sgd's look-ahead and L2 at the first push of a cycle (Nesterov), for
 // embedded buffering: before the fold `next = theta + ahead*m`; after it
-// m = m + l2*theta. Under kClassic both belong to the single fold that ends
-// the cycle, and are given with it.
+// m = m + l2*theta. Of a mean both belong to the single fold that ends the
+// cycle, and are given with it.
 struct LookAhead {
   float ahead = 0;  // lr(u)*b
   float l2 = 0;     // weight_decay*(1 - d)
 };
 
-// kClassic: the fold of the buffer that ends a cycle: g = mean*a (then
+// kClassic, kGather: the fold of the mean that ends a cycle: g = mean*a (then
 // clipped: times clip), g = g + grad_l2*theta (adam with L2), then as a push.
 struct BufferFold {
   float mean = 1;  // 1/(sum of the cycle's weights)
@@ -98,8 +99,8 @@ struct BufferFold {
 //                 and ratio = |theta|/|r| over the element's tensor; 1 where
 //                 either is 0, or |r| beyond a float
 // With clip: first m = clip*m where clip = 1 if norm <= clip_norm, else
-// clip_norm/norm, and norm = |m|*norm_factor (embedded), |mean*a| (classic:
-// it scales the mean gradient instead of m).
+// clip_norm/norm, and norm = |m|*norm_factor (embedded), |mean*a| (else: it
+// scales the mean gradient instead of m).
 struct UpdateScalars {
   float lr = 0;
   float l2 = 0;
@@ -121,7 +122,7 @@ struct CycleState {
   int64_t since_update = 0;     // s
   int64_t micro_steps = 0;      // of this cycle's pushes; 0 at i = 0
   double mass1 = 0, mass2 = 0;  // D1, D2; 0 without bias correction
-  double weight_sum = 0;        // kClassic
+  double weight_sum = 0;        // kClassic; kGather: summed when it ends
   // As if an update's clip had not bitten, until ApplyClip says that it did.
   NoiseState noise;
   // In force since this cycle's first push; changes wait for the next one.
@@ -139,24 +140,40 @@ struct PushPlan {
 
 // A cycle closed without a further push: EndCycle, or a timeout.
 struct ClosePlan {
-  // kClassic Nesterov: the look-ahead of the buffer's fold.
+  // Nesterov where a mean is folded: its look-ahead.
   std::optional<LookAhead> look_ahead;
   std::optional<BufferFold> buffer_fold;
   UpdateScalars update;
 };
 
-// Plans the group's next push and advances `state`. `spec.hyper` is the
-// newest hyperparameters; they become active where i = 0. The caller has
+// The held pushes of a cycle planned for one group.
+struct GatherPlan {
+  std::vector<PushScalars> pushes;  // in the order of their facts
+  ClosePlan close;
+};
+
+// Plans the group's next push (not kGather) and advances `state`. `spec.hyper`
+// is the newest hyperparameters; they become active where i = 0. The caller has
 // checked: weight is in [kMinWeight, kMaxWeight]; scale and fp32(1/scale) are
 // finite and above 0; micro_steps is that of the cycle (MicroStepsAllowed at
 // its first push).
 PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
                   CycleState& state);
 
-// Ends an open cycle (position > 0) early. Missing pushes are zero gradients
-// under kPerCycle, which has divided by k already; under the other embedded
-// decays the cycle is as if it were shorter; under kClassic they are left out
-// of the mean.
+// kGather: counts a push that is held, and advances `state` up to the cycle's
+// end. True if the push completes the cycle: PlanGather must follow. As
+// PlanPush's, the caller's checks.
+bool HoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state);
+
+// kGather: ends an open cycle, full or not, with the pushes that were held
+// since it began, in the order in which they are to be folded.
+GatherPlan PlanGather(const RuleSpec& spec, const std::vector<PushFacts>& facts,
+                      CycleState& state);
+
+// Ends an open cycle (position > 0; not kGather) early. Missing pushes are zero
+// gradients under kPerCycle, which has divided by k already; under the other
+// embedded decays the cycle is as if it were shorter; under kClassic they are
+// left out of the mean.
 ClosePlan PlanClose(const RuleSpec& spec, CycleState& state);
 
 // The factor of a clip at an update: 1 if norm <= bound, else bound/norm.

@@ -25,8 +25,8 @@ bool IsLion(const RuleSpec& spec) { return spec.optimizer == Optimizer::kLion; }
 bool IsAdaptive(const RuleSpec& spec) {
   return HasSecondMoment(spec.optimizer);
 }
-bool IsClassic(const RuleSpec& spec) {
-  return spec.buffering == Buffering::kClassic;
+const char* BufferingName(const RuleSpec& spec) {
+  return spec.buffering == Buffering::kGather ? "GATHER" : "CLASSIC";
 }
 bool IsSinglePush(const RuleSpec& spec) {
   return spec.k == 1 && spec.update_every == 1;
@@ -64,9 +64,10 @@ Reason ValidateLengths(const RuleSpec& spec) {
     return Sentence("update_every: ", spec.update_every, ", want 1 to ", kMaxK);
   }
   if (spec.update_every == spec.k) return "";
-  if (IsClassic(spec)) {
+  if (FoldsMean(spec)) {
     return Sentence("update_every: ", spec.update_every, ", want k = ", spec.k,
-                    ": CLASSIC buffering steps on the mean of k pushes");
+                    ": ", BufferingName(spec),
+                    " buffering steps on the mean of k pushes");
   }
   if (spec.decay == Decay::kPerCycle) {
     return Sentence("update_every: ", spec.update_every, ", want k = ", spec.k,
@@ -77,9 +78,10 @@ Reason ValidateLengths(const RuleSpec& spec) {
 
 Reason ValidateConventions(const RuleSpec& spec) {
   if (IsSinglePush(spec)) return "";  // they are all one there
-  if (IsClassic(spec) && spec.decay != Decay::kPerCycle) {
-    return "decay: CLASSIC buffering folds once a cycle, which is decay "
-           "PER_CYCLE; other decays need EMBEDDED buffering";
+  if (FoldsMean(spec) && spec.decay != Decay::kPerCycle) {
+    return Sentence("decay: ", BufferingName(spec),
+                    " buffering folds once a cycle, which is decay PER_CYCLE; "
+                    "other decays need EMBEDDED buffering");
   }
   if (spec.second_moment == SecondMoment::kArticle) return "";
   const char* const name =
@@ -88,7 +90,7 @@ Reason ValidateConventions(const RuleSpec& spec) {
     return Sentence("second_moment: ", name, ", but ", Name(spec.optimizer),
                     " has no second moment");
   }
-  if (IsClassic(spec) || spec.decay != Decay::kPerCycle) {
+  if (FoldsMean(spec) || spec.decay != Decay::kPerCycle) {
     return Sentence("second_moment: ", name,
                     " is of decay PER_CYCLE with EMBEDDED buffering; elsewhere "
                     "only ARTICLE");
@@ -180,7 +182,7 @@ Reason ValidateNesterov(const RuleSpec& spec) {
     return "nesterov: looks ahead along the momentum; want beta1 (momentum) "
            "above 0";
   }
-  if (IsClassic(spec)) return "";
+  if (FoldsMean(spec)) return "";
   if (EffectiveDecay(spec) != Decay::kPerCycle) {
     return "nesterov: EMBEDDED buffering has it under decay PER_CYCLE only: "
            "elsewhere it needs the accumulated gradient";
@@ -193,38 +195,39 @@ Reason ValidateNesterov(const RuleSpec& spec) {
   }
   if (hyper.clip_norm > 0) {
     return "clip_norm: EMBEDDED Nesterov has looked ahead before the norm is "
-           "known; use clip_push_norm or CLASSIC buffering";
+           "known; use clip_push_norm or CLASSIC or GATHER buffering";
   }
   return "";
 }
 
 Reason ValidateLion(const RuleSpec& spec) {
   const Hyperparameters& hyper = spec.hyper;
-  if (!IsLion(spec) || IsClassic(spec) || hyper.beta1 == hyper.beta2) return "";
+  if (!IsLion(spec) || FoldsMean(spec) || hyper.beta1 == hyper.beta2) return "";
   if (!IsSinglePush(spec)) {
     return Sentence(
         "lion: EMBEDDED buffering at k > 1 needs beta1 = beta2: the step looks "
         "at beta1*m + (1-beta1)*g, and g is gone once it is folded into m with "
-        "beta2; use CLASSIC buffering: got beta1 = ",
+        "beta2; use CLASSIC or GATHER buffering: got beta1 = ",
         hyper.beta1, ", beta2 = ", hyper.beta2);
   }
   if (hyper.clip_norm > 0) {
     return "clip_norm: EMBEDDED lion with beta1 other than beta2 has looked at "
            "the gradient before m's norm is known; use clip_push_norm or "
-           "CLASSIC buffering";
+           "CLASSIC or GATHER buffering";
   }
   return "";
 }
 
 Reason ValidateDecayAndClip(const RuleSpec& spec) {
-  if (spec.optimizer == Optimizer::kAdam && !IsClassic(spec) &&
+  if (spec.optimizer == Optimizer::kAdam && !FoldsMean(spec) &&
       spec.hyper.weight_decay > 0) {
     return "weight_decay: adam's is coupled L2, which needs the mean gradient "
-           "before it is squared; use adamw (decoupled) or CLASSIC buffering";
+           "before it is squared; use adamw (decoupled) or CLASSIC "
+           "or GATHER buffering";
   }
-  if (spec.clip_scope == ClipScope::kModel && !IsClassic(spec)) {
-    return "clip_scope: MODEL needs CLASSIC buffering: moments of several "
-           "groups have no common norm";
+  if (spec.clip_scope == ClipScope::kModel && !FoldsMean(spec)) {
+    return "clip_scope: MODEL needs CLASSIC or GATHER buffering: moments of "
+           "several groups have no common norm";
   }
   return "";
 }

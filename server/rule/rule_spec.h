@@ -44,6 +44,8 @@ enum class Decay {
 enum class Buffering {
   kEmbedded,  // pushes go straight into the moments
   kClassic,   // textbook accumulation in a buffer of its own [eq. 1]
+  kGather,    // pushes are held as they came, and a cycle is folded at once, in
+              // an order of their own: kClassic whatever order they came in
 };
 
 // What v is under kPerCycle with kEmbedded, and how a step takes it.
@@ -58,8 +60,8 @@ enum class EpsilonPlace { kOutside, kInside };  // sqrt(v) + eps | sqrt(v + eps)
 // The learning rate's factor for k > 1 [sec. 7.1]: 1, sqrt(k), k.
 enum class LrScaling { kConservative, kSqrt, kLinear };
 
-// What clip.norm bounds: each group by itself, or all groups together
-// (classic buffering, and only when all groups share k).
+// What clip.norm bounds: each group by itself, or all groups together (where a
+// cycle folds its mean, and only when all groups share k).
 enum class ClipScope { kGroup, kModel };
 
 struct Schedule {
@@ -114,6 +116,12 @@ struct RuleSpec {
   int64_t update_every = 1;  // the cycle's length; callers default it to k
   Hyperparameters hyper;
 };
+
+// Whether a cycle folds the mean of its gradients, once, when it ends
+// (kClassic, kGather).
+inline bool FoldsMean(const RuleSpec& spec) {
+  return spec.buffering != Buffering::kEmbedded;
+}
 
 // Empty if `spec` is allowed; else one sentence that names the fields, what
 // was got and why it cannot be. Checks one group; rules over several groups

@@ -24,7 +24,8 @@ constexpr std::array kOptimizers = {Optimizer::kSgd,   Optimizer::kAdam,
                                     Optimizer::kLion,  Optimizer::kLamb};
 constexpr std::array kDecays = {Decay::kPerCycle, Decay::kPerPush,
                                 Decay::kSliding, Decay::kSlidingExact};
-constexpr std::array kBufferings = {Buffering::kEmbedded, Buffering::kClassic};
+constexpr std::array kBufferings = {Buffering::kEmbedded, Buffering::kClassic,
+                                    Buffering::kGather};
 constexpr std::array<int16_t, 4> kCounts = {1, 2, 4, 7};
 constexpr std::array kClips = {Clip::kNone, Clip::kNorm, Clip::kModelNorm,
                                Clip::kPushNorm};
@@ -52,7 +53,7 @@ const char* const kOptimizerNames[] = {"sgd",    "adam", "adamw",
                                        "signum", "lion", "lamb"};
 const char* const kDecayNames[] = {"PER_CYCLE", "PER_PUSH", "SLIDING",
                                    "SLIDING_EXACT"};
-const char* const kBufferingNames[] = {"EMBEDDED", "CLASSIC"};
+const char* const kBufferingNames[] = {"EMBEDDED", "CLASSIC", "GATHER"};
 const char* const kClipNames[] = {"unclipped", "clip_norm", "clip_model_norm",
                                   "clip_push_norm"};
 const char* const kScheduleNames[] = {"CONSTANT",    "LINEAR",
@@ -126,7 +127,7 @@ double TypicalNorm(double gain, double variance) {
 }
 
 // Of what clip_norm bounds, at its steady state with unit weights.
-//   CLASSIC: the mean of k gradients, noise 1/k.
+//   CLASSIC, GATHER: the mean of k gradients, noise 1/k.
 //   EMBEDDED: the sum over cycles j of b^j*(1-d) times such a mean, which is
 //     (1-d)/(1-b) of the gradients' mean and has noise (1-d)^2/(1-b^2)/k;
 //     adam's m/D is the same with d = b. PER_PUSH sums over pushes: k = 1. The
@@ -134,7 +135,7 @@ double TypicalNorm(double gain, double variance) {
 double TypicalClippedNorm(const Combination& c, const RuleSpec& spec) {
   const auto k = static_cast<double>(c.k);
   if (c.clip == Clip::kModelNorm) return std::sqrt(2.0) * TypicalNorm(1, 1 / k);
-  if (c.buffering == Buffering::kClassic) return TypicalNorm(1, 1 / k);
+  if (c.buffering != Buffering::kEmbedded) return TypicalNorm(1, 1 / k);
   const double b = spec.hyper.beta1;
   const double d = IsSgdLike(c.optimizer) ? spec.hyper.dampening : b;
   const double pushes = c.decay == Decay::kPerPush ? 1 : k;
@@ -276,14 +277,18 @@ std::string Combination::Name() const {
 std::vector<std::string> Combination::Refusals() const {
   const bool sgd = optimizer == Optimizer::kSgd;
   const bool sgd_like = IsSgdLike(optimizer);
-  const bool classic = buffering == Buffering::kClassic;
+  // CLASSIC and GATHER allow the same.
+  const bool classic = buffering != Buffering::kEmbedded;
   const bool one_push = k == 1 && update_every == 1;
   const bool per_cycle = one_push || decay == Decay::kPerCycle;
   const bool clips_update = clip == Clip::kNorm || clip == Clip::kModelNorm;
 
   std::vector<std::string> why;
   if (update_every != k && (classic || per_cycle)) why.push_back("want k = ");
-  if (classic && !per_cycle) why.push_back("CLASSIC buffering folds once");
+  if (classic && !per_cycle) {
+    why.push_back(std::string(kBufferingNames[static_cast<size_t>(buffering)]) +
+                  " buffering folds once");
+  }
   if ((IsAdama(convention) || convention == Convention::kCorrected) &&
       !one_push) {
     if (HasNoSecondMoment(optimizer)) why.push_back("has no second moment");

@@ -30,15 +30,13 @@ FloatModel::FloatModel(const rule::RuleSpec& spec,
 rule::PushPlan FloatModel::Push(const std::vector<float>& x,
                                 rule::PushFacts facts) {
   facts.norm = Norm(x) / facts.scale;
+  if (spec.buffering == rule::Buffering::kGather) return Hold(x, facts);
   const rule::PushPlan plan = rule::PlanPush(spec, facts, cycle);
-  std::vector<float> g(x.size());
-  for (size_t e = 0; e < x.size(); ++e) g[e] = plan.push.mult * x[e];
   if (spec.buffering == rule::Buffering::kClassic) {
-    for (size_t e = 0; e < x.size(); ++e) {
-      const float term = plan.push.weight * g[e];
-      a[e] = plan.push.first ? term : a[e] + term;
-    }
+    Accumulate(plan.push, x);
   } else {
+    std::vector<float> g(x.size());
+    for (size_t e = 0; e < x.size(); ++e) g[e] = plan.push.mult * x[e];
     if (plan.look_ahead) LookAheadOf(*plan.look_ahead);
     if (plan.update) Mix(*plan.update, g);
     Fold(g, plan.push.keep1, plan.push.gain1, plan.push.keep2, plan.push.gain2);
@@ -54,7 +52,41 @@ rule::PushPlan FloatModel::Push(const std::vector<float>& x,
   return plan;
 }
 
+void FloatModel::Accumulate(const rule::PushScalars& push,
+                            const std::vector<float>& x) {
+  for (size_t e = 0; e < x.size(); ++e) {
+    const float g = push.mult * x[e];
+    const float term = push.weight * g;
+    a[e] = push.first ? term : a[e] + term;
+  }
+}
+
+rule::PushPlan FloatModel::Hold(const std::vector<float>& x,
+                                const rule::PushFacts& facts) {
+  held_.push_back(x);
+  held_facts_.push_back(facts);
+  rule::PushPlan plan;
+  if (!rule::HoldPush(spec, facts, cycle)) return plan;
+  const rule::ClosePlan end = Gather();
+  plan.look_ahead = end.look_ahead;
+  plan.buffer_fold = end.buffer_fold;
+  plan.update = end.update;
+  return plan;
+}
+
+rule::ClosePlan FloatModel::Gather() {
+  const rule::GatherPlan plan = rule::PlanGather(spec, held_facts_, cycle);
+  for (size_t p = 0; p < held_.size(); ++p) {
+    Accumulate(plan.pushes[p], held_[p]);
+  }
+  held_.clear();
+  held_facts_.clear();
+  End(plan.close);
+  return plan.close;
+}
+
 rule::ClosePlan FloatModel::Close() {
+  if (spec.buffering == rule::Buffering::kGather) return Gather();
   const rule::ClosePlan plan = rule::PlanClose(spec, cycle);
   End(plan);
   return plan;

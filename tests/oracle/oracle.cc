@@ -19,6 +19,19 @@ bool IsAdaptive(const rule::RuleSpec& spec) {
 bool IsClassic(const rule::RuleSpec& spec) {
   return spec.buffering == Buffering::kClassic;
 }
+bool IsGather(const rule::RuleSpec& spec) {
+  return spec.buffering == Buffering::kGather;
+}
+
+// Of the whole vector, after its scale is undone.
+rule::PushFacts WithNorm(rule::PushFacts facts, const std::vector<float>& x) {
+  double squares = 0;
+  for (const float element : x) {
+    squares += static_cast<double>(element) * static_cast<double>(element);
+  }
+  facts.norm = std::sqrt(squares) / facts.scale;
+  return facts;
+}
 
 // m <- keep1*m + gain1*g, v <- keep2*v + gain2*g^2 of one element. `S` has
 // keeps and gains: PushScalars or BufferFold.
@@ -103,8 +116,17 @@ Oracle::Oracle(const std::vector<Group>& groups) {
 void Oracle::Push(const Payload& payload, const rule::PushFacts& facts) {
   std::vector<Ending> endings;
   for (size_t g = 0; g < at_.size(); ++g) {
+    State& state = at_[g];
+    if (IsGather(state.spec)) {
+      state.held.push_back(payload[g]);
+      state.held_facts.push_back(WithNorm(facts, payload[g]));
+      if (rule::HoldPush(state.spec, state.held_facts.back(), state.cycle)) {
+        endings.push_back({g, EndOf(state)});
+      }
+      continue;
+    }
     rule::PushPlan plan;
-    Fold(payload[g], facts, at_[g], plan);
+    Fold(payload[g], facts, state, plan);
     if (!plan.update.has_value()) continue;
     rule::ClosePlan end;
     if (IsClassic(at_[g].spec)) end.look_ahead = plan.look_ahead;
@@ -117,26 +139,14 @@ void Oracle::Push(const Payload& payload, const rule::PushFacts& facts) {
 
 void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
                   State& state, rule::PushPlan& plan) {
-  double squares = 0;
-  for (const float element : x) {
-    squares += static_cast<double>(element) * static_cast<double>(element);
-  }
-  facts.norm = std::sqrt(squares) / facts.scale;
+  facts = WithNorm(facts, x);
   const double weight = state.cycle.noise.moment.mass;
   plan = rule::PlanPush(state.spec, facts, state.cycle);
   if (!IsClassic(state.spec)) {  // what is new in the weights is exact
     state.clip_slack *= static_cast<double>(plan.push.keep1) * weight /
                         state.cycle.noise.moment.mass;
   }
-
-  // The last bit of a norm, and with it of the float made from it, depends on
-  // the order of its sum.
-  Bounded mult = Number(plan.push.mult);
-  const double bound = state.cycle.active.clip_push_norm;
-  if (bound > 0 && facts.norm > bound * (1 - 0x1p-40)) {
-    mult.error = 0x1p-23 * std::abs(mult.value);
-    ++clipped_pushes_;
-  }
+  const Bounded mult = Factor(plan.push, facts, state);
   const std::vector<double> errors = Errors(state.m);
   for (size_t e = 0; e < x.size(); ++e) {
     const Bounded g = mult * Number(x[e]);
@@ -160,6 +170,36 @@ void Oracle::Fold(const std::vector<float>& x, rule::PushFacts facts,
   if (!IsClassic(state.spec)) {
     TrackDistance(static_cast<double>(plan.push.keep1), errors, state);
   }
+}
+
+Bounded Oracle::Factor(const rule::PushScalars& push,
+                       const rule::PushFacts& facts, const State& state) {
+  // The last bit of a norm, and with it of the float made from it, depends on
+  // the order of its sum.
+  Bounded mult = Number(push.mult);
+  const double bound = state.cycle.active.clip_push_norm;
+  if (bound > 0 && facts.norm > bound * (1 - 0x1p-40)) {
+    mult.error = 0x1p-23 * std::abs(mult.value);
+    ++clipped_pushes_;
+  }
+  return mult;
+}
+
+rule::ClosePlan Oracle::EndOf(State& state) {
+  if (!IsGather(state.spec)) return rule::PlanClose(state.spec, state.cycle);
+  const rule::GatherPlan plan =
+      rule::PlanGather(state.spec, state.held_facts, state.cycle);
+  for (size_t p = 0; p < plan.pushes.size(); ++p) {
+    const Bounded mult = Factor(plan.pushes[p], state.held_facts[p], state);
+    for (size_t e = 0; e < state.a.size(); ++e) {
+      const Bounded term =
+          Number(plan.pushes[p].weight) * (mult * Number(state.held[p][e]));
+      state.a[e] = p == 0 ? term : state.a[e] + term;
+    }
+  }
+  state.held.clear();
+  state.held_facts.clear();
+  return plan.close;
 }
 
 void Oracle::TrackDistance(double keep, const std::vector<double>& errors,
@@ -195,7 +235,7 @@ void Oracle::End(const std::vector<Ending>& endings) {
     const State& state = at_[ending.group];
     std::vector<Bounded> measured = state.m;
     double factor = ending.plan.update.norm_factor;
-    if (IsClassic(state.spec)) {
+    if (rule::FoldsMean(state.spec)) {
       const Bounded mean = Number(ending.plan.buffer_fold->mean);
       for (size_t e = 0; e < state.a.size(); ++e) {
         measured[e] = mean * state.a[e];
@@ -319,7 +359,7 @@ void Oracle::Close() {
   std::vector<Ending> endings;
   for (size_t g = 0; g < at_.size(); ++g) {
     if (at_[g].cycle.position == 0) continue;
-    endings.push_back({g, rule::PlanClose(at_[g].spec, at_[g].cycle)});
+    endings.push_back({g, EndOf(at_[g])});
   }
   End(endings);
 }
@@ -335,7 +375,7 @@ void Oracle::CloseNearest() {
     State& state = at_[g];
     if (state.cycle.position == 0) continue;
     if (state.spec.update_every - state.cycle.position == nearest) {
-      endings.push_back({g, rule::PlanClose(state.spec, state.cycle)});
+      endings.push_back({g, EndOf(state)});
     } else {
       rule::SkipPushes(nearest, state.cycle);
     }

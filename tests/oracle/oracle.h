@@ -46,8 +46,8 @@ class Oracle {
  public:
   explicit Oracle(const std::vector<Group>& groups);
 
-  // A push that was accepted. `facts.norm` is not read: the oracle computes
-  // every group's own.
+  // A push that was accepted; under gather buffering in the order of the fold.
+  // `facts.norm` is not read: the oracle computes every group's own.
   void Push(const Payload& payload, const rule::PushFacts& facts);
 
   // EndCycle: closes every open cycle.
@@ -64,8 +64,8 @@ class Oracle {
   const std::vector<Bounded>& m(size_t g) const { return at_[g].m; }
   // Zeros without a second moment.
   const std::vector<Bounded>& v(size_t g) const { return at_[g].v; }
-  // The accumulation buffer of classic buffering; what it holds between
-  // cycles means nothing.
+  // The accumulation buffer of classic buffering, the sum of gather's; what it
+  // holds between cycles means nothing.
   const std::vector<Bounded>& a(size_t g) const { return at_[g].a; }
   const rule::CycleState& cycle(size_t g) const { return at_[g].cycle; }
 
@@ -83,6 +83,9 @@ class Oracle {
     std::vector<size_t> tensors;
     // Relative error of the noise sums' weights, which clips have scaled.
     double clip_slack = 0;
+    // Gather: the open cycle's pushes.
+    std::vector<std::vector<float>> held;
+    std::vector<rule::PushFacts> held_facts;
     // Euclidean distance that a float m may have from m; embedded.
     double m_distance = 0;
   };
@@ -94,6 +97,11 @@ class Oracle {
 
   void Fold(const std::vector<float>& x, rule::PushFacts facts, State& state,
             rule::PushPlan& plan);
+  // A push's factor, with what its norm's last bit makes uncertain of it.
+  Bounded Factor(const rule::PushScalars& push, const rule::PushFacts& facts,
+                 const State& state);
+  // Ends an open cycle: under gather buffering by summing what was held.
+  rule::ClosePlan EndOf(State& state);
   void End(const std::vector<Ending>& endings);
   void Update(const rule::ClosePlan& plan, const Bounded& clip, State& state);
   // lamb: `next` is the direction, and becomes the step.

@@ -83,7 +83,7 @@ void Textbook::SetHyperparameters(const rule::Hyperparameters& hyper) {
 }
 
 bool Textbook::FoldsOnceACycle() const {
-  return spec_.buffering == Buffering::kClassic ||
+  return spec_.buffering != Buffering::kEmbedded ||
          spec_.decay == Decay::kPerCycle ||
          (spec_.k == 1 && spec_.update_every == 1);
 }
@@ -136,7 +136,7 @@ void Textbook::FoldMicroStep(const std::vector<double>& gradient,
 }
 
 void Textbook::FoldCycle() {
-  const bool classic = spec_.buffering == Buffering::kClassic;
+  const bool classic = spec_.buffering != Buffering::kEmbedded;
   const bool lion = spec_.optimizer == Optimizer::kLion;
   const double b1 = lion ? hyper_.beta2 : hyper_.beta1, b2 = hyper_.beta2;
   const double one_minus_d = 1 - (IsSgdLike(spec_) ? hyper_.dampening : b1);

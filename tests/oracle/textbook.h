@@ -2,7 +2,8 @@
 // optimizers on the mean gradient, and the article's recursions push by push.
 // It knows no keeps, gains or masses of server/rule; it shares only the types.
 //
-// Equation.  kPerCycle and kClassic keep a cycle's gradients in a list and, at
+// Equation.  kPerCycle, kClassic and kGather keep a cycle's gradients in a list
+// and, at
 //            its end, take one step of
 //              sgd    buf <- b*buf + (1-d)*g';  theta <- theta - lr*buf, or
 //              with
@@ -16,9 +17,9 @@
 //              lamb   adam's m and v; r = (m/D1)/(sqrt(v/D2) + eps) + wd*theta;
 //                     theta <- theta - lr*|theta|/|r|*r, or lr*r where a norm
 //                     is 0; the group is one tensor
-//            on the mean gradient g; h is g^2 under kClassic, the mean of the
-//            pushes' squares under kPerCycle (over k more: ADAMA). CORRECTED
-//            steps by s + (v/D2 - s)*p/q for v/D2, with s between 0 and v/D2,
+//            on the mean gradient g; h is g^2 under kClassic and kGather, the
+//            mean of the pushes' squares under kPerCycle (over k more: ADAMA).
+//            CORRECTED steps by s + (v/D2 - s)*p/q for v/D2, with s between 0 and v/D2,
 //              s = (q*(m/W)^2 - rho*v/D2)/(q - rho)
 //            W = sum of m's weights, rho = sum of their squares/n over W^2, q
 //            = sum of them/n over W, p as rho but of the cycle.

@@ -175,7 +175,7 @@ TEST(CoefficientsTest, EveryDecayIsPerCycleWhereACycleIsOnePush) {
 }
 
 // Rule, statement 2, as far as scalars go: same bits of every one of them.
-TEST(CoefficientsTest, AtKOneEveryDecayAndClassicFoldTheSameBits) {
+TEST(CoefficientsTest, AtKOneEveryDecayAndBufferingFoldTheSameBits) {
   for (const Optimizer optimizer :
        {Optimizer::kSgd, Optimizer::kAdam, Optimizer::kAdamW}) {
     RuleSpec spec;
@@ -184,7 +184,7 @@ TEST(CoefficientsTest, AtKOneEveryDecayAndClassicFoldTheSameBits) {
     std::vector<oracle::FloatModel> models;
     for (const Decay decay : kDecays) {
       for (const Buffering buffering :
-           {Buffering::kEmbedded, Buffering::kClassic}) {
+           {Buffering::kEmbedded, Buffering::kClassic, Buffering::kGather}) {
         for (const SecondMoment second :
              {SecondMoment::kArticle, SecondMoment::kAdama}) {
           spec.decay = decay;

@@ -107,7 +107,7 @@ TEST(MeanGradientTest, MomentumIsWithinItsRoundingOfOneStepOnTheMean) {
 // k, so that 1, 2, 3, 4 count as 1/4 + 2 + 3 + 4 = 9.25. Their mean is 2.5.
 TEST(MeanGradientTest, EveryGradientOfACycleIsDividedByK) {
   for (const Buffering buffering :
-       {Buffering::kEmbedded, Buffering::kClassic}) {
+       {Buffering::kEmbedded, Buffering::kClassic, Buffering::kGather}) {
     RuleSpec spec = Sgd(0.0, 0.0, 4);
     spec.hyper.learning_rate = 1.0;
     spec.buffering = buffering;
@@ -142,7 +142,7 @@ TEST(MeanGradientTest, NesterovWithoutTheAccumulatedGradientIsPyTorchs) {
   std::mt19937 random = Seeded();
   std::normal_distribution<float> normal;
   for (const Buffering buffering :
-       {Buffering::kEmbedded, Buffering::kClassic}) {
+       {Buffering::kEmbedded, Buffering::kClassic, Buffering::kGather}) {
     for (const double d : {0.0, 0.875}) {
       for (const int64_t k : {1, 2, 4, 7}) {
         const double b = 0.875;
@@ -184,7 +184,7 @@ TEST(MeanGradientTest, NesterovWithoutTheAccumulatedGradientIsPyTorchs) {
 // accumulated. Two large gradients that cancel are nothing to clip.
 TEST(MeanGradientTest, ClippingSeesTheAccumulatedQuantity) {
   for (const Buffering buffering :
-       {Buffering::kEmbedded, Buffering::kClassic}) {
+       {Buffering::kEmbedded, Buffering::kClassic, Buffering::kGather}) {
     RuleSpec spec = Sgd(0.0, 0.0, 2);
     spec.hyper.learning_rate = 1.0;
     spec.hyper.clip_norm = 1.0;

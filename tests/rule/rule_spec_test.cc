@@ -65,6 +65,11 @@ TEST(RuleSpecTest, RefusesAnotherCycleThanKWhereTheMeanIsTaken) {
          s.update_every = 8;
          s.buffering = Buffering::kClassic;
        }},
+      {"update_every: 8, want k = 4: GATHER buffering steps on the mean", kSgd,
+       [](RuleSpec& s) {
+         s.update_every = 8;
+         s.buffering = Buffering::kGather;
+       }},
   });
 }
 
@@ -86,6 +91,11 @@ TEST(RuleSpecTest, RefusesConventionsThatNameNothing) {
        [](RuleSpec& s) {
          s.decay = Decay::kSliding;
          s.buffering = Buffering::kClassic;
+       }},
+      {"decay: GATHER buffering folds once a cycle", kSgd,
+       [](RuleSpec& s) {
+         s.decay = Decay::kSliding;
+         s.buffering = Buffering::kGather;
        }},
       {"second_moment: ADAMA, but sgd has no second moment", kSgd,
        [](RuleSpec& s) { s.second_moment = SecondMoment::kAdama; }},
@@ -196,14 +206,14 @@ TEST(RuleSpecTest, RefusesWhatAnOptimizerHasNot) {
        [](RuleSpec& s) { s.nesterov = true; }},
       {"dampening: 0.9, but only sgd and signum have one: the gain of adamw",
        kAdamW, [](RuleSpec& s) { s.hyper.dampening = 0.9; }},
-      {"use adamw (decoupled) or CLASSIC", kAdam,
+      {"use adamw (decoupled) or CLASSIC or GATHER", kAdam,
        [](RuleSpec& s) { s.hyper.weight_decay = 0.1; }},
       {"use adamw", kAdam,
        [](RuleSpec& s) {
          s.hyper.weight_decay = 0.1;
          s.k = s.update_every = 1;
        }},
-      {"clip_scope: MODEL needs CLASSIC", kAdam,
+      {"clip_scope: MODEL needs CLASSIC or GATHER", kAdam,
        [](RuleSpec& s) { s.clip_scope = ClipScope::kModel; }},
   });
 }

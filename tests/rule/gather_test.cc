@@ -1,0 +1,131 @@
+// GATHER: what holding a push does to a cycle's state, and what ends it.
+#include <algorithm>
+#include <cstdint>
+#include <iostream>
+#include <random>
+#include <tuple>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/rule/cycle.h"
+
+namespace accrue::rule {
+namespace {
+
+constexpr uint32_t kSeed = 1202;
+
+RuleSpec Spec(Optimizer optimizer, int64_t k, Buffering buffering) {
+  RuleSpec spec;
+  spec.optimizer = optimizer;
+  spec.k = spec.update_every = k;
+  spec.buffering = buffering;
+  spec.nesterov = optimizer == Optimizer::kSgd;
+  spec.hyper.weight_decay = 0.01;
+  spec.hyper.clip_norm = 1.0;
+  spec.hyper.clip_push_norm = 2.0;
+  return spec;
+}
+
+auto Numbers(const PushScalars& push) {
+  return std::tuple(push.mult, push.weight, push.first);
+}
+auto Numbers(const LookAhead& look_ahead) {
+  return std::tuple(look_ahead.ahead, look_ahead.l2);
+}
+auto Numbers(const BufferFold& fold) {
+  return std::tuple(fold.mean, fold.keep1, fold.gain1, fold.keep2, fold.gain2,
+                    fold.grad_l2);
+}
+auto Numbers(const UpdateScalars& update) {
+  return std::tuple(update.lr, update.l2, update.decay, update.inv_mass2,
+                    update.epsilon, update.clip_norm, update.norm_factor);
+}
+
+TEST(GatherTest, APushThatIsHeldCountsAndFoldsNothing) {
+  const RuleSpec spec = Spec(Optimizer::kAdam, 4, Buffering::kGather);
+  CycleState state;
+  PushFacts facts;
+  facts.micro_steps = 2;
+  facts.weight = 3.0;
+  EXPECT_FALSE(HoldPush(spec, facts, state));
+  CycleState want;
+  want.position = want.since_update = want.micro_steps = 2;
+  want.active = spec.hyper;
+  EXPECT_EQ(state, want);
+  EXPECT_TRUE(HoldPush(spec, facts, state));
+  EXPECT_EQ(state.position, 4);
+  EXPECT_EQ(state.updates, 0) << "until it is planned";
+}
+
+// Scalar by scalar, bit by bit: weights, damping, micro-steps, loss scales,
+// per-push clips, cycles that end early, hyperparameters that change.
+TEST(GatherTest, ACycleIsClassicsWherePushesComeInTheFoldsOrder) {
+  std::cout << "seed " << kSeed << "\n";
+  std::mt19937 random(kSeed);
+  std::uniform_real_distribution<double> number(0.1, 4.0);
+  for (const Optimizer optimizer :
+       {Optimizer::kSgd, Optimizer::kAdam, Optimizer::kAdamW}) {
+    RuleSpec gather = Spec(optimizer, 6, Buffering::kGather);
+    RuleSpec classic = Spec(optimizer, 6, Buffering::kClassic);
+    ASSERT_EQ(ValidateRule(gather), "");
+    CycleState held, folded;
+    for (int cycle = 0; cycle < 40; ++cycle) {
+      const int64_t n = 1 + cycle % 3;
+      const bool closes = cycle % 5 == 4;
+      std::vector<PushFacts> facts;
+      std::vector<PushScalars> want;
+      ClosePlan end;
+      for (int64_t push = 0; push < 6 / n - (closes ? 1 : 0); ++push) {
+        PushFacts& of = facts.emplace_back();
+        of.micro_steps = n;
+        of.weight = number(random);
+        of.scale = number(random);
+        of.norm = number(random);
+        if (push % 2 == 1) of.gain_factor = 0.5;
+        const bool full = HoldPush(gather, of, held);
+        const PushPlan plan = PlanPush(classic, of, folded);
+        want.push_back(plan.push);
+        ASSERT_EQ(full, plan.update.has_value());
+        // Takes effect with the next cycle.
+        gather.hyper.learning_rate = classic.hyper.learning_rate =
+            number(random);
+        if (full) end = {plan.look_ahead, plan.buffer_fold, *plan.update};
+      }
+      if (closes) end = PlanClose(classic, folded);
+      const GatherPlan plan = PlanGather(gather, facts, held);
+      ASSERT_EQ(plan.pushes.size(), want.size());
+      for (size_t p = 0; p < want.size(); ++p) {
+        EXPECT_EQ(Numbers(plan.pushes[p]), Numbers(want[p]));
+      }
+      EXPECT_EQ(Numbers(plan.close.update), Numbers(end.update));
+      EXPECT_EQ(Numbers(*plan.close.buffer_fold), Numbers(*end.buffer_fold));
+      ASSERT_EQ(plan.close.look_ahead.has_value(), end.look_ahead.has_value());
+      if (end.look_ahead) {
+        EXPECT_EQ(Numbers(*plan.close.look_ahead), Numbers(*end.look_ahead));
+      }
+      EXPECT_EQ(held, folded);
+    }
+  }
+}
+
+TEST(GatherTest, TheOrderOfArrivalLeavesNoTraceInTheState) {
+  const RuleSpec spec = Spec(Optimizer::kAdam, 4, Buffering::kGather);
+  std::vector<double> weights = {0.1, 0.7, 1e-9, 3.3};
+  std::vector<PushFacts> sorted;
+  for (const double weight : weights) sorted.emplace_back().weight = weight;
+  CycleState want;
+  do {
+    CycleState state;
+    for (const double weight : weights) {
+      PushFacts facts;
+      facts.weight = weight;
+      HoldPush(spec, facts, state);
+    }
+    PlanGather(spec, sorted, state);
+    if (want.updates == 0) want = state;
+    EXPECT_EQ(state, want);
+  } while (std::next_permutation(weights.begin(), weights.end()));
+}
+
+}  // namespace
+}  // namespace accrue::rule
