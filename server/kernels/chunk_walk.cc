@@ -12,6 +12,13 @@ bool IsClassic(const GroupPass& group) {
   return group.buffering == rule::Buffering::kClassic;
 }
 
+// Where push p of a group lies in the pass.
+size_t PayloadIndex(const GroupPass& group, int64_t p) {
+  const auto push = static_cast<size_t>(p);
+  if (group.payloads.empty()) return push;
+  return static_cast<size_t>(group.payloads[push]);
+}
+
 template <class T>
 const T* PointerTo(const std::optional<T>& value) {
   return value ? &*value : nullptr;
@@ -40,7 +47,8 @@ ChunkWalk::ChunkWalk(const Pass& pass, const ShardArrays& arrays)
   }
 }
 
-double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
+double ChunkWalk::Walk(const Block& block, TileStage stage, float clip,
+                       SquareLanes* mean_squares) {
   const GroupPass& group = pass_.groups[static_cast<size_t>(block.group)];
   const int64_t pushes = stage == TileStage::kUpdate
                              ? 0
@@ -53,7 +61,7 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
   std::array<const float*, kFusedPushes> x;
   int64_t size;
   for (int64_t begin = 0; begin < block.size; begin += size) {
-    size = TileSize(pushes, block.offset + begin, block.size - begin);
+    size = TileSize(group, pushes, block.offset + begin, block.size - begin);
     TileArrays arrays = Arrays(block, begin, size);
     arrays.x = x.data();
     TileScalars scalars = Scalars(group);
@@ -63,18 +71,21 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
       scalars.pushes = group.pushes.data() + p;
       scalars.push_count = std::min(kFusedPushes, pushes - p);
       for (int64_t i = 0; i < scalars.push_count; ++i) {
-        x[static_cast<size_t>(i)] = readers_[static_cast<size_t>(p + i)].Read(
+        x[static_cast<size_t>(i)] = readers_[PayloadIndex(group, p + i)].Read(
             block.offset + begin, arrays.size, gradients_[i], encoded_);
       }
       p += scalars.push_count;
       RunTile(p == pushes ? stage : TileStage::kFold, scalars, arrays);
       // Embedded: it surrounds the first push, which is folded now.
-      if (!IsClassic(group)) scalars.look_ahead = nullptr;
+      if (arrays.a == nullptr) scalars.look_ahead = nullptr;
     } while (p < pushes);
     if (measures) momentum.Add(arrays.m, size, begin, 1.0f);
     if (directs) {
       theta.Add(arrays.theta, size, begin, 1.0f);
       direction.Add(arrays.next, size, begin, 1.0f);
+    }
+    if (mean_squares != nullptr) {
+      mean_squares->Add(arrays.a, size, begin, group.buffer_fold->mean);
     }
   }
   if (directs) trust_squares_ = {theta.Total(), direction.Total()};
@@ -85,10 +96,11 @@ double ChunkWalk::Run(const Block& block, TileStage stage, float clip) {
 
 // A tile ends where a gradient's span does, and the next is just large enough
 // to bridge the gap: gathering a whole tile would be a copy of it.
-int64_t ChunkWalk::TileSize(int64_t pushes, int64_t offset, int64_t left) {
+int64_t ChunkWalk::TileSize(const GroupPass& group, int64_t pushes,
+                            int64_t offset, int64_t left) {
   int64_t size = std::min(kTileElems, left);
   for (int64_t p = 0; p < pushes; ++p) {
-    const int64_t run = readers_[static_cast<size_t>(p)].RunElems(offset);
+    const int64_t run = readers_[PayloadIndex(group, p)].RunElems(offset);
     size = std::min(size, std::max(run, kBridgeElems));
   }
   return size;
@@ -103,8 +115,13 @@ double ChunkWalk::ClippedSquares(const Block& block) const {
   return lanes.Total();
 }
 
-TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
-                             int64_t size) const {
+double ChunkWalk::MeanSquares(const Block& block) {
+  SquareLanes lanes;
+  Walk(block, TileStage::kFold, 1, &lanes);
+  return lanes.Total();
+}
+
+TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin, int64_t size) {
   const GroupPass& group = pass_.groups[static_cast<size_t>(block.group)];
   const int64_t flat = block.offset + begin;
   const int64_t in_group = block.group_offset + begin;
@@ -113,6 +130,7 @@ TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin,
   arrays.m = arrays_.m + flat;
   if (rule::HasSecondMoment(group.optimizer)) arrays.v = arrays_.v + flat;
   if (IsClassic(group)) arrays.a = arrays_.a + flat;
+  if (group.buffering == rule::Buffering::kGather) arrays.a = sum_;
   if (group.theta != nullptr) arrays.theta = group.theta + in_group;
   if (group.next != nullptr) arrays.next = group.next + in_group;
   // Lamb's direction is read again.

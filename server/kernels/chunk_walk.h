@@ -1,10 +1,12 @@
 // ChunkWalk: takes blocks through a pass on one CPU thread, tile by tile.
 //
-// Symbols.   j: pushes of the pass; p: one of them, base 0; m, v, a: tile.h.
+// Symbols.   j: payloads of the pass; p: a group's push, base 0; m, v, a:
+//            tile.h.
 // Memory.    gradients are read in place where a tile's elements are floats
 //            that lie in one span of the payload, and tiles are cut so that
 //            nearly all do; else they are gathered and widened in a scratch
-//            array that stays in the core's first cache.
+//            array that stays in the core's first cache, as does the sum a
+//            of gathered pushes.
 // Numerics.  bit_exact_cpu_gpu.
 // Threading. compatible; walks of different blocks may run at the same time.
 //            Never blocks.
@@ -38,9 +40,12 @@ class ChunkWalk {
   // Both must outlive the walk.
   ChunkWalk(const Pass& pass, const ShardArrays& arrays);
 
-  // kFold, kFoldAndUpdate: all of the group's pushes. Returns the block's sum
-  // of squares of m, after an update of a group that measures it; else 0.
-  double Run(const Block& block, TileStage stage, float clip = 1);
+  // kFold, kFoldAndUpdate: all of the group's pushes. Gather: never kFold,
+  // whose sum nobody would keep. Returns the block's sum of squares of m, after
+  // an update of a group that measures it; else 0.
+  double Run(const Block& block, TileStage stage, float clip = 1) {
+    return Walk(block, stage, clip, nullptr);
+  }
 
   // Of the last Run, where that was an update of lamb: the block's sums of
   // squares of theta and of the direction, which is in `next`.
@@ -54,6 +59,10 @@ class ChunkWalk {
   // the mean gradient under classic buffering.
   double ClippedSquares(const Block& block) const;
 
+  // The same of a gathering group, whose mean gradient is made for it alone:
+  // nothing is written.
+  double MeanSquares(const Block& block);
+
  private:
   // Elements of a tile, and pushes that one reading of its moments folds. A
   // core's first cache holds the arrays of a tile; its sets hold a cache line
@@ -63,10 +72,14 @@ class ChunkWalk {
   // Elements of a tile across the end of a payload's span: a turn of the loop.
   static constexpr int64_t kBridgeElems = 64;
 
+  // `mean_squares`: the mean's are added to them; null: nobody wants them.
+  double Walk(const Block& block, TileStage stage, float clip,
+              SquareLanes* mean_squares);
   // Of the tile that begins at `offset`, with `left` elements of its block to
-  // go and `pushes` to fold.
-  int64_t TileSize(int64_t pushes, int64_t offset, int64_t left);
-  TileArrays Arrays(const Block& block, int64_t begin, int64_t size) const;
+  // go and `pushes` of the group to fold.
+  int64_t TileSize(const GroupPass& group, int64_t pushes, int64_t offset,
+                   int64_t left);
+  TileArrays Arrays(const Block& block, int64_t begin, int64_t size);
 
   const Pass& pass_;
   const ShardArrays& arrays_;
@@ -74,6 +87,7 @@ class ChunkWalk {
   TrustSquares trust_squares_;
   alignas(64) float gradients_[kFusedPushes][kTileElems];
   alignas(64) std::byte encoded_[kTileElems * 2];
+  alignas(64) float sum_[kTileElems];  // gather: a
 };
 
 }  // namespace accrue::kernels

@@ -81,6 +81,10 @@ float TrustRate(double lr, const ChunkWalk::TrustSquares& squares) {
   return static_cast<float>(std::min(lr * (theta / direction), kLargest));
 }
 
+bool IsGathered(const GroupPass& group) {
+  return group.buffering == rule::Buffering::kGather;
+}
+
 // A pass on its way: what its chunks share.
 struct PassRun {
   Pass pass;
@@ -197,10 +201,22 @@ absl::Status CpuShard::Check(const Pass& pass) const {
     }
   }
   for (const GroupPass& group : pass.groups) {
-    if (!group.pushes.empty() && group.pushes.size() != pass.payloads.size()) {
-      return absl::InternalError(
-          absl::StrCat("pass: scalars of ", group.pushes.size(),
-                       " pushes, want ", pass.payloads.size()));
+    const size_t want =
+        group.payloads.empty() ? pass.payloads.size() : group.payloads.size();
+    if (!group.pushes.empty() && group.pushes.size() != want) {
+      return absl::InternalError(absl::StrCat(
+          "pass: scalars of ", group.pushes.size(), " pushes, want ", want));
+    }
+    for (const int32_t payload : group.payloads) {
+      if (payload < 0 || static_cast<size_t>(payload) >= pass.payloads.size()) {
+        return absl::InternalError(absl::StrCat("pass: payload ", payload,
+                                                " of ", pass.payloads.size()));
+      }
+    }
+    if (IsGathered(group) && IsTouched(group) &&
+        (!group.update.has_value() || !group.buffer_fold.has_value() ||
+         group.pushes.empty())) {
+      return absl::InternalError("pass: gathers less than a cycle");
     }
   }
   return absl::OkStatus();
@@ -242,6 +258,10 @@ void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
     const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
     if (!IsTouched(group)) continue;
     const bool clipped = IsClipped(group);
+    if (clipped && IsGathered(group)) {
+      run.block_squares[static_cast<size_t>(b)] = walk.MeanSquares(block);
+      continue;
+    }
     const double momentum =
         walk.Run(block, group.update && !clipped ? TileStage::kFoldAndUpdate
                                                  : TileStage::kFold);
@@ -259,8 +279,11 @@ void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
     const Block& block = blocks_->blocks[static_cast<size_t>(b)];
     const auto group = static_cast<size_t>(block.group);
     if (!IsClipped(run.pass.groups[group])) continue;
-    const double momentum =
-        walk.Run(block, TileStage::kUpdate, run.clips[group]);
+    // What was gathered for the norm alone is gathered again.
+    const TileStage stage = IsGathered(run.pass.groups[group])
+                                ? TileStage::kFoldAndUpdate
+                                : TileStage::kUpdate;
+    const double momentum = walk.Run(block, stage, run.clips[group]);
     KeepSums(run, b, walk, momentum);
   }
 }

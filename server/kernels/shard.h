@@ -8,7 +8,8 @@
 // Equation.   rule/cycle.h, per element; pushes in order, each rounding as if
 //             it were folded alone.
 // Memory.     m, v (adaptive) and the accumulation buffer (classic) belong to
-//             the shard's device and are zero at first. Parameters are host
+//             the shard's device and are zero at first. Gathered pushes are
+//             summed in scratch space of a tile's size. Parameters are host
 //             buffers of the caller's: a group's published vector is only
 //             read, the next one only written (lamb's direction lies there
 //             until it is a step).
@@ -56,9 +57,12 @@ struct GroupPass {
   rule::EpsilonPlace epsilon_place = rule::EpsilonPlace::kOutside;
   rule::Buffering buffering = rule::Buffering::kEmbedded;
   bool nesterov = false;
-  std::vector<rule::PushScalars> pushes;  // [j], parallel to Pass::payloads
-  // Embedded: before (ahead) and after (l2) the first push. Classic: around
-  // the buffer's fold.
+  std::vector<rule::PushScalars> pushes;  // parallel to `payloads`
+  // The pushes' indices in Pass::payloads; empty: all of them, in order.
+  std::vector<int32_t> payloads;
+  // Embedded: before (ahead) and after (l2) the first push. Classic, gather:
+  // around the mean's fold. Gather: a cycle's pushes, buffer_fold and update
+  // are one pass.
   std::optional<rule::LookAhead> look_ahead;
   std::optional<rule::BufferFold> buffer_fold;
   std::optional<rule::UpdateScalars> update;
@@ -68,8 +72,9 @@ struct GroupPass {
 };
 
 struct Pass {
-  std::vector<PushPayload> payloads;  // [j], may be empty (a cycle's close)
-  std::vector<GroupPass> groups;      // [groups]
+  // Those of all groups; may be empty (a cycle's close).
+  std::vector<PushPayload> payloads;
+  std::vector<GroupPass> groups;  // [groups]
   // Clip every group by the norm over all groups (rule::ClipScope::kModel).
   bool clip_over_groups = false;
 };

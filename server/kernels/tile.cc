@@ -74,7 +74,7 @@ HWY_INLINE void RunElements(const TileScalars& s, const TileArrays& t,
   if (kVariant.update && kVariant.classic) {
     if (!kVariant.fold || s.push_count == 0) a = N::Load(t.a + i);
     N g = N(s.buffer_fold->mean) * a;
-    if (!kVariant.fold) g = N(s.clip) * g;
+    if (s.clip != 1.0f) g = N(s.clip) * g;
     look_ahead();
     fold(*s.buffer_fold, AddL2(s.buffer_fold->grad_l2, theta(), g));
     if (s.look_ahead != nullptr) m = AddL2(s.look_ahead->l2, theta(), m);

@@ -2,7 +2,8 @@
 // first cache while a pass goes over it.
 //
 // Equation.  rule/cycle.h, per element, in the order given there.
-// Symbols.   m, v: moments; a: accumulation buffer; theta: published, next: new
+// Symbols.   m, v: moments; a: a cycle's sum of gradients; theta: published,
+// next: new
 //            parameters; x: a push's payload as floats.
 // Shapes.    every array: [size], contiguous; any alignment.
 // Memory.    host; the arrays do not overlap.
@@ -26,7 +27,7 @@ enum class TileStage { kFold, kUpdate, kFoldAndUpdate };
 struct TileArrays {
   float* m = nullptr;
   float* v = nullptr;  // adaptive optimizers
-  float* a = nullptr;  // classic: the accumulation buffer
+  float* a = nullptr;  // classic: the accumulation buffer; gather: scratch
   const float* theta = nullptr;
   float* next = nullptr;
   // [push_count] gradients, each [size]. The pointers need no alignment.
@@ -40,9 +41,10 @@ struct TileArrays {
 // The scalars of a group's pass. Optional parts are null where absent.
 //   kFold, embedded:    look_ahead's `ahead`, the pushes, look_ahead's `l2`
 //                       after the first of them
-//   kFold, classic:     the pushes, into a
+//   kFold, classic:     the pushes, into a; so with gather
 //   kUpdate, embedded:  clip, update
 //   kUpdate, classic:   buffer_fold (with clip and look_ahead), update
+//   kFoldAndUpdate:     both
 // Of lamb, an update leaves the direction r in `next`; RunLambStep makes it a
 // step, once the norms of whole tensors are known.
 struct TileScalars {

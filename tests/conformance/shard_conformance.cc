@@ -128,6 +128,7 @@ TEST_P(ShardConformance, RandomPassesAgreeWithTheReference) {
 TEST_P(ShardConformance, PushesFoldedInOnePassAreThoseFoldedOneByOne) {
   uint64_t seed = 1000;
   for (GroupTraits traits : AllGroupTraits()) {
+    if (traits.buffering == rule::Buffering::kGather) continue;  // one pass
     traits.k = 11;
     SCOPED_TRACE(testing::Message() << "seed " << ++seed);
     const ModelTraits model = OneTensor(4099, traits);
@@ -266,7 +267,8 @@ TEST_P(ShardConformance, AClippedNormIsTheEuclideanOneAndTheBoundHolds) {
 
 TEST_P(ShardConformance, ANormAtItsBoundIsNotClipped) {
   for (const auto buffering :
-       {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
+       {rule::Buffering::kEmbedded, rule::Buffering::kClassic,
+        rule::Buffering::kGather}) {
     const uint64_t seed = 5000;
     TrainingRun run(
         OneTensor(2, {.buffering = buffering, .clipped = true, .k = 1}), seed);
@@ -409,6 +411,41 @@ TEST_P(ShardConformance, ATrustRatioIsOfOneTensorAndOneOfZeros) {
       SameBits(pair.parameters().next[0],
                {-0.125f, -0.25f, 3, 3.375f, 1, 1,
                 0x1p100f - std::numeric_limits<float>::max() * 0x1p-100f}));
+}
+
+// A cycle that was held, in one pass, is the cycle that a buffer summed.
+TEST_P(ShardConformance, AGatheredCycleIsClassics) {
+  uint64_t seed = 6800;
+  for (GroupTraits traits : AllGroupTraits()) {
+    if (traits.buffering != rule::Buffering::kClassic) continue;
+    SCOPED_TRACE(testing::Message() << "seed " << ++seed);
+    TrainingRun classic_run(OneTensor(4099, traits), seed);
+    traits.buffering = rule::Buffering::kGather;
+    TrainingRun gather_run(OneTensor(4099, traits), seed);
+    Pair classic(*maker_, classic_run), gather(*maker_, gather_run);
+    for (int pass = 0; pass < 3 && !HasFatalFailure(); ++pass) {
+      PassPlan plan = gather_run.NextPass(11);
+      gather.Run(plan, false);
+      // The pushes that the cycle had, apart.
+      GroupPass& group = plan.groups[0];
+      PassPlan same = plan;
+      if (!group.payloads.empty()) {
+        same.chains.clear();
+        same.encodings.clear();
+        for (const int32_t p : group.payloads) {
+          same.chains.push_back(plan.chains[static_cast<size_t>(p)]);
+          same.encodings.push_back(plan.encodings[static_cast<size_t>(p)]);
+        }
+        same.groups[0].payloads.clear();
+      }
+      same.groups[0].buffering = rule::Buffering::kClassic;
+      classic.Run(same, true);
+      EXPECT_TRUE(SameBits(gather.parameters().theta[0],
+                           classic.parameters().theta[0]));
+      EXPECT_TRUE(SameBits(gather.state().m, classic.state().m));
+      EXPECT_TRUE(SameBits(gather.state().v, classic.state().v));
+    }
+  }
 }
 
 TEST_P(ShardConformance, DenormalsAreKept) {

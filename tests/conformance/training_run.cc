@@ -21,8 +21,11 @@ bool IsAllowed(const GroupTraits& group) {
   return !(embedded && group.nesterov && group.clipped);
 }
 
-bool IsClassic(const GroupTraits& group) {
-  return group.buffering == rule::Buffering::kClassic;
+bool IsEmbedded(const GroupTraits& group) {
+  return group.buffering == rule::Buffering::kEmbedded;
+}
+bool IsGather(const GroupTraits& group) {
+  return group.buffering == rule::Buffering::kGather;
 }
 
 }  // namespace
@@ -33,7 +36,8 @@ std::vector<GroupTraits> AllGroupTraits() {
        {rule::Optimizer::kSgd, rule::Optimizer::kAdam, rule::Optimizer::kSignum,
         rule::Optimizer::kLion, rule::Optimizer::kLamb}) {
     for (const auto buffering :
-         {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
+         {rule::Buffering::kEmbedded, rule::Buffering::kClassic,
+          rule::Buffering::kGather}) {
       for (int bits = 0; bits < 32; ++bits) {
         const GroupTraits group = {
             .optimizer = optimizer,
@@ -76,7 +80,7 @@ ModelTraits RandomModel(Random& random) {
     model.groups.push_back(group);
   }
   // A norm over groups needs them to be clipped alike.
-  if (IsClassic(first) && random() % 2 == 0) {
+  if (!IsEmbedded(first) && random() % 2 == 0) {
     model.clip_over_groups = true;
     for (GroupTraits& group : model.groups) {
       group.clipped = true;
@@ -150,7 +154,7 @@ ShardOptions TrainingRun::shard_options() const {
   options.blocks = blocks_;
   for (const GroupTraits& group : model_.groups) {
     options.has_variance |= rule::HasSecondMoment(group.optimizer);
-    options.has_accumulation |= IsClassic(group);
+    options.has_accumulation |= !IsEmbedded(group) && !IsGather(group);
   }
   return options;
 }
@@ -165,6 +169,7 @@ Parameters TrainingRun::RandomParameters() {
 }
 
 PassPlan TrainingRun::NextPass(int64_t max_pushes) {
+  if (IsGather(model_.groups[0])) return NextGatheringPass(max_pushes);
   // All groups are nested, so the one nearest to its end ends first.
   int64_t until_update = INT64_MAX;
   bool midway = true;
@@ -186,6 +191,31 @@ PassPlan TrainingRun::NextPass(int64_t max_pushes) {
     plan.groups.push_back(
         NextGroupPass(model_.groups[g], positions_[g], pushes, ends));
     positions_[g] = ends ? 0 : positions_[g] + pushes;
+  }
+  return plan;
+}
+
+// Whole cycles, each of some of the pushes that came since another's.
+PassPlan TrainingRun::NextGatheringPass(int64_t max_pushes) {
+  const int64_t count =
+      1 + static_cast<int64_t>(random_() % static_cast<uint64_t>(max_pushes));
+  PassPlan plan;
+  plan.clip_over_groups = model_.clip_over_groups;
+  AddPayloads(count, plan);
+  for (const GroupTraits& traits : model_.groups) {
+    std::vector<int32_t> payloads;
+    for (int32_t p = 0; p < count; ++p) {
+      if (p + 1 == count || random_() % 4 != 0) payloads.push_back(p);
+    }
+    if (plan.groups.size() + 1 < model_.groups.size() &&
+        !model_.clip_over_groups && random_() % 4 == 0) {
+      plan.groups.emplace_back();  // untouched
+      continue;
+    }
+    const auto pushes = static_cast<int64_t>(payloads.size());
+    GroupPass& group =
+        plan.groups.emplace_back(NextGroupPass(traits, 0, pushes, true));
+    if (pushes < count || random_() % 2 == 0) group.payloads = payloads;
   }
   return plan;
 }
@@ -234,7 +264,7 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
   }
   const float l2 = traits.l2 ? Pick({0.5f}, 0, 0.1f) : 0;
   const bool adaptive = rule::HasSecondMoment(traits.optimizer);
-  const bool classic = IsClassic(traits);
+  const bool classic = !IsEmbedded(traits);
   if (traits.nesterov && (classic ? ends : position == 0)) {
     group.look_ahead = {.ahead = Pick({0.5f}, 0, 0.1f), .l2 = l2};
   }

@@ -50,7 +50,7 @@ struct PassPlan {
   bool clip_over_groups = false;
 };
 
-// The same work in passes of one push each.
+// The same work in passes of one push each. Not of gathering groups.
 std::vector<PassPlan> OneByOne(const PassPlan& plan);
 
 // Published and next parameters: [groups][elements].
@@ -71,10 +71,12 @@ class TrainingRun {
   Parameters RandomParameters();
 
   // The next pass: up to max_pushes pushes, and never beyond the first update
-  // of any group; now and then a cycle's close, without a push.
+  // of any group; now and then a cycle's close, without a push. Gather: cycles,
+  // of up to max_pushes pushes.
   PassPlan NextPass(int64_t max_pushes);
 
  private:
+  PassPlan NextGatheringPass(int64_t max_pushes);
   float Pick(std::initializer_list<float> special, float low, float high);
   void AddPayloads(int64_t count, PassPlan& plan);
   GroupPass NextGroupPass(const GroupTraits& traits, int64_t position,

@@ -55,12 +55,14 @@ void FoldPushes(const BlockMap& blocks, const Pass& pass, int32_t index,
                 ReferenceState& state, std::vector<float>& mixed) {
   const GroupPass& group = pass.groups[static_cast<size_t>(index)];
   const bool adaptive = rule::HasSecondMoment(group.optimizer);
-  const bool classic = group.buffering == rule::Buffering::kClassic;
+  const bool embedded = group.buffering == rule::Buffering::kEmbedded;
   for (size_t p = 0; p < group.pushes.size(); ++p) {
     const rule::PushScalars& push = group.pushes[p];
+    const size_t payload =
+        group.payloads.empty() ? p : static_cast<size_t>(group.payloads[p]);
     ForEachElement(blocks, index, [&](size_t flat, size_t at) {
-      const float g = push.mult * gradients[p][flat];
-      if (classic) {
+      const float g = push.mult * gradients[payload][flat];
+      if (!embedded) {
         const float term = push.weight * g;
         state.a[flat] = push.first ? term : state.a[flat] + term;
         return;
@@ -87,7 +89,7 @@ double ClippedSquares(const BlockMap& blocks, const Pass& pass, int32_t index,
     double lanes[16] = {};
     for (int64_t i = 0; i < block.size; ++i) {
       const auto flat = static_cast<size_t>(block.offset + i);
-      const float x = group.buffering == rule::Buffering::kClassic
+      const float x = group.buffering != rule::Buffering::kEmbedded
                           ? group.buffer_fold->mean * state.a[flat]
                           : state.m[flat];
       lanes[i % 16] += static_cast<double>(x) * static_cast<double>(x);
@@ -174,7 +176,7 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
     float& m = state.m[flat];
     float& v = state.v[flat];
     const float theta = group.theta[at];
-    if (group.buffering == rule::Buffering::kClassic) {
+    if (group.buffering != rule::Buffering::kEmbedded) {
       const rule::BufferFold& fold = *group.buffer_fold;
       float g = fold.mean * state.a[flat];
       g = clip * g;
