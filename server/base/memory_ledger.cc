@@ -36,6 +36,8 @@ absl::string_view MemoryTagName(MemoryTag tag) {
       return "variance";
     case MemoryTag::kAccumulation:
       return "accumulation";
+    case MemoryTag::kGathered:
+      return "gathered";
     case MemoryTag::kIngest:
       return "ingest";
     case MemoryTag::kStaging:

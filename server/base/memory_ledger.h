@@ -25,6 +25,7 @@ enum class MemoryTag {
   kMomentum,      // first moments
   kVariance,      // second moments
   kAccumulation,  // CLASSIC buffering's gradient buffer
+  kGathered,      // GATHER buffering's held pushes
   kIngest,        // pushes, while they arrive and wait
   kStaging,       // scratch space of kernels and transfers
   kEncoded,       // publications in another encoding

@@ -6,6 +6,37 @@
 #include <utility>
 
 namespace accrue {
+namespace {
+
+// Folds the cycles of the groups that the batch updates, from what was held.
+void FoldGathered(const std::vector<rule::RuleSpec>& rules, Batch& batch) {
+  Gathering::Cycle cycle = batch.gathering->CycleOf(batch.updated, batch.held);
+  for (size_t i = 0; i < batch.updated.size(); ++i) {
+    const auto g = static_cast<size_t>(batch.updated[i]);
+    std::vector<rule::PushFacts> facts;
+    facts.reserve(cycle.of_group[i].size());
+    for (const int32_t p : cycle.of_group[i]) {
+      facts.push_back(cycle.pushes[static_cast<size_t>(p)]->FactsOf(g));
+    }
+    rule::GatherPlan plan = rule::PlanGather(rules[g], facts, batch.cycles[g]);
+    kernels::GroupPass& group = batch.pass.groups[g];
+    group.pushes = std::move(plan.pushes);
+    group.payloads = std::move(cycle.of_group[i]);
+    group.look_ahead = plan.close.look_ahead;
+    group.buffer_fold = plan.close.buffer_fold;
+    group.update = plan.close.update;
+  }
+  for (const Held& held : cycle.pushes) {
+    batch.pass.payloads.push_back({&held->payload, held->encoding});
+  }
+  batch.folding = std::move(cycle.pushes);
+}
+
+bool Gathers(const rule::RuleSpec& rule) {
+  return rule.buffering == rule::Buffering::kGather;
+}
+
+}  // namespace
 
 Batch NewBatch(const std::vector<rule::RuleSpec>& rules,
                const std::vector<rule::CycleState>& cycles,
@@ -66,6 +97,30 @@ void AddPush(const std::vector<rule::RuleSpec>& rules,
   batch.items.push_back(std::move(item));
 }
 
+void AddHeldPush(const std::vector<rule::RuleSpec>& rules,
+                 std::unique_ptr<Push> push, Held held, Batch& batch) {
+  const int64_t micro_steps = held->facts.micro_steps;
+  batch.folded_pushes += micro_steps;
+  for (size_t g = 0; g < rules.size(); ++g) {
+    rule::CycleState& cycle = batch.cycles[g];
+    const int64_t came = cycle.since_update + micro_steps;
+    if (!rule::HoldPush(rules[g], held->FactsOf(g), cycle)) continue;
+    batch.updated.push_back(static_cast<int32_t>(g));
+    batch.missing.push_back(rules[g].update_every - came);
+  }
+  batch.held.push_back(std::move(held));
+  if (batch.publishes()) FoldGathered(rules, batch);
+
+  Batch::Item item;
+  item.outcome.folded_pushes = batch.folded_pushes;
+  for (size_t g = 0; g < rules.size(); ++g) {
+    const rule::CycleState& cycle = batch.cycles[g];
+    item.outcome.groups.push_back({cycle.updates, cycle.position, rules[g].k});
+  }
+  item.push = std::move(push);
+  batch.items.push_back(std::move(item));
+}
+
 void AddClose(const std::vector<rule::RuleSpec>& rules, bool all,
               Batch& batch) {
   int64_t nearest = std::numeric_limits<int64_t>::max();
@@ -83,14 +138,16 @@ void AddClose(const std::vector<rule::RuleSpec>& rules, bool all,
     }
     // Those that earlier closes of other groups skipped are missing too.
     const int64_t missing = rules[g].update_every - cycle.since_update;
+    batch.updated.push_back(static_cast<int32_t>(g));
+    batch.missing.push_back(missing);
+    if (Gathers(rules[g])) continue;
     rule::ClosePlan plan = rule::PlanClose(rules[g], cycle);
     kernels::GroupPass& group = batch.pass.groups[g];
     group.look_ahead = plan.look_ahead;
     group.buffer_fold = plan.buffer_fold;
     group.update = plan.update;
-    batch.updated.push_back(static_cast<int32_t>(g));
-    batch.missing.push_back(missing);
   }
+  if (batch.publishes() && Gathers(rules[0])) FoldGathered(rules, batch);
 }
 
 }  // namespace accrue

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "server/kernels/shard.h"
+#include "server/model/gathering.h"
 #include "server/model/push.h"
 #include "server/rule/cycle.h"
 #include "server/rule/rule_spec.h"
@@ -33,7 +34,15 @@ struct Batch {
   // Parallel to updated: pushes of the cycle that never came.
   std::vector<int64_t> missing;
 
+  // Under GATHER: the model's, while the batch is planned; the items' payloads,
+  // to be held; and what the pass reads, kept until it has ended.
+  const Gathering* gathering = nullptr;
+  std::vector<Held> held;
+  std::vector<Held> folding;
+
   bool publishes() const { return !updated.empty(); }
+  // Whether a shard has anything to do: not where pushes are only held.
+  bool folds() const { return publishes() || !pass.payloads.empty(); }
 };
 
 // A batch of nothing, from where the model is now.
@@ -46,6 +55,10 @@ Batch NewBatch(const std::vector<rule::RuleSpec>& rules,
 void AddPush(const std::vector<rule::RuleSpec>& rules,
              std::unique_ptr<Push> push, double weight, double gain_factor,
              Batch& batch);
+
+// The same under GATHER, of a push that was made into `held`.
+void AddHeldPush(const std::vector<rule::RuleSpec>& rules,
+                 std::unique_ptr<Push> push, Held held, Batch& batch);
 
 // Closes cycles early, in an empty batch. All open ones to their end; or (not
 // `all`) only as many pushes as the next update of any group is away, so that

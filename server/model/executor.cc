@@ -77,8 +77,14 @@ void ModelImpl::Drive() {
   environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
 }
 
-Batch ModelImpl::TakeBatch(std::vector<Answer>& answers) {
+Batch ModelImpl::BeginBatch() const {
   Batch batch = NewBatch(rules_, cycles_, folded_pushes_);
+  batch.gathering = &gathering_;
+  return batch;
+}
+
+Batch ModelImpl::TakeBatch(std::vector<Answer>& answers) {
+  Batch batch = BeginBatch();
   while (!queue_.empty() && queue_.front().push != nullptr &&
          !batch.publishes()) {
     if (!Take(queue_.front().push, batch, answers)) break;
@@ -111,6 +117,11 @@ bool ModelImpl::Take(std::unique_ptr<Push>& push, Batch& batch,
   }
   absl::Status sound = JudgePayload(*push, *passed, view);
   if (!sound.ok()) return refuse(sound);
+  if (gathers_) {
+    Held held = HoldPush(*push, *passed, *ledger_);
+    AddHeldPush(rules_, std::move(push), std::move(held), batch);
+    return true;
+  }
   AddPush(rules_, std::move(push), passed->weight, passed->gain_factor, batch);
   return true;
 }
@@ -200,6 +211,10 @@ void ModelImpl::AskForNoise(Batch& batch) const {
 bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed) {
   if (absl::Status status = GiveBuffers(*batch); !status.ok()) {
     FailBatch(*batch, closed, status);  // nothing was folded yet
+    return true;
+  }
+  if (!batch->folds()) {
+    FinishBatch(*batch, closed, kernels::PassResult());
     return true;
   }
   AskForNoise(*batch);

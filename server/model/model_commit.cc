@@ -29,12 +29,16 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
   std::shared_ptr<const Publication> news;
   // Kept past the lock: the last reference to a publication calls Unpark.
   const std::shared_ptr<const Publication> before = newest();
+  std::vector<Held> gone;
   {
     MutexLock lock(&mu_);
-    Commit(batch, *result);
+    gone = Commit(batch, *result);
     if (batch.publishes()) news = newest_;
     ended.version = *version_;
   }
+  // Its memory is free before anybody hears of it.
+  batch.folding.clear();
+  gone.clear();
   std::vector<Answer> answers;
   for (Batch::Item& item : batch.items) {
     answers.push_back({std::move(item.push), std::move(item.outcome)});
@@ -59,6 +63,8 @@ void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
     MutexLock lock(&mu_);
     why = WithVersion(why, View(cycles_));
   }
+  batch.folding.clear();
+  batch.held.clear();
   std::vector<Answer> answers;
   for (Batch::Item& item : batch.items) {
     answers.push_back({std::move(item.push), why});
@@ -67,18 +73,23 @@ void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
   if (closed) closed(why);
 }
 
-void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
+std::vector<Held> ModelImpl::Commit(Batch& batch,
+                                    const kernels::PassResult& result) {
   window_pushes_ += batch.folded_pushes - folded_pushes_;
   cycles_ = std::move(batch.cycles);
   folded_pushes_ = batch.folded_pushes;
   for (const Batch::Item& item : batch.items) {
-    received_bytes_ += item.push->payload.size_bytes();
+    received_bytes_ += item.push->header.payload_bytes;
     if (item.push->header.loss.has_value()) {
       loss_sum_ += *item.push->header.loss;
       ++loss_count_;
     }
   }
   for (int32_t g : batch.updated) CommitUpdate(g, result);
+  std::vector<Held> gone =
+      gathering_.Advance(std::move(batch.held), batch.updated);
+  // Deleted or poisoned meanwhile: nobody will fold them.
+  if (!Usable().ok()) gone = gathering_.Clear();
   const Version old = *version_;
   if (batch.publishes()) Publish(batch);
   for (size_t i = 0; i < batch.items.size(); ++i) {
@@ -98,6 +109,7 @@ void ModelImpl::Commit(Batch& batch, const kernels::PassResult& result) {
   }
   if (batch.publishes()) AbortStaleArrivals();
   WatchWindow();
+  return gone;
 }
 
 void ModelImpl::CommitUpdate(int32_t group, const kernels::PassResult& result) {
@@ -162,9 +174,11 @@ void ModelImpl::AbortStaleArrivals() {
 
 void ModelImpl::Poison(const absl::Status& why) {
   absl::Status poisoned;
+  std::vector<Held> held;  // let go of without the lock
   {
     MutexLock lock(&mu_);
     poison_reason_ = why.ToString();
+    held = gathering_.Clear();
     poisoned = Usable();
     AbortArrivals([this](const Incoming&) {
       mu_.AssertHeld();

@@ -45,9 +45,11 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       ledger_(std::make_shared<MemoryLedger>(environment.ledger)),
       lane_(environment.pool->NewLane()),
       small_(layout_->elems() <= kernels::kBlockElems),
+      gathers_(spec.optimizer.buffering == rule::Buffering::kGather),
       next_(spec.groups.size()),
       rules_(Rules(spec)),
       cycles_(spec.groups.size()),
+      gathering_(spec.groups.size()),
       clip_norms_(spec.groups.size(), 0.0),
       noise_(spec.groups.size()),
       sessions_(spec.name, environment.max_sessions) {}
@@ -227,7 +229,8 @@ ModelDescription ModelImpl::Describe() const {
   result.memory = ledger_->Report();
   result.published_bytes = ledger_->live_bytes(MemoryTag::kParameters);
   result.accumulation_buffer_bytes =
-      ledger_->live_bytes(MemoryTag::kAccumulation);
+      ledger_->live_bytes(MemoryTag::kAccumulation) +
+      ledger_->live_bytes(MemoryTag::kGathered);
   result.parameter_count = layout_->elems();
   result.sent_bytes = sent_bytes_;
   result.spec = spec_;
@@ -304,9 +307,11 @@ void ModelImpl::Delete() {
   absl::Status gone;
   std::shared_ptr<Batch> parked;
   Closed closed;
+  std::vector<Held> held;  // let go of without the lock
   {
     MutexLock lock(&mu_);
     deleted_ = true;
+    held = gathering_.Clear();
     environment_.timers->Cancel(window_timer_);
     environment_.timers->Cancel(expiry_timer_);
     gone = Usable();

@@ -26,6 +26,7 @@
 #include "server/base/mutex.h"
 #include "server/kernels/shard.h"
 #include "server/model/batch.h"
+#include "server/model/gathering.h"
 #include "server/model/model.h"
 #include "server/model/publication_store.h"
 #include "server/model/push_gate.h"
@@ -97,6 +98,7 @@ class ModelImpl final : public Model {
     Enqueue({nullptr, std::move(step)});
   }
   void Drive() ACCRUE_EXCLUDES(mu_);
+  Batch BeginBatch() const ACCRUE_REQUIRES(mu_);
   Batch TakeBatch(std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
   bool Take(std::unique_ptr<Push>& push, Batch& batch,
             std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
@@ -113,7 +115,8 @@ class ModelImpl final : public Model {
                    absl::StatusOr<kernels::PassResult> result)
       ACCRUE_EXCLUDES(mu_);
   void FailBatch(Batch& batch, const Closed& closed, absl::Status why);
-  void Commit(Batch& batch, const kernels::PassResult& result)
+  // Returns what is not held any more, to be let go of without the lock.
+  std::vector<Held> Commit(Batch& batch, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
   void CommitUpdate(int32_t group, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
@@ -166,6 +169,7 @@ class ModelImpl final : public Model {
   const WorkPool::Lane lane_;
   // Its passes are short enough for a thread that must not wait.
   const bool small_;
+  const bool gathers_;  // GATHER buffering
   std::unique_ptr<kernels::Shard> shard_;
   std::unique_ptr<PublicationStore> store_;
   // Begun by a look-ahead, finished by the group's update [groups].
@@ -183,6 +187,7 @@ class ModelImpl final : public Model {
   std::string poison_reason_ ACCRUE_GUARDED_BY(mu_);
   std::vector<rule::RuleSpec> rules_ ACCRUE_GUARDED_BY(mu_);  // newest hyper
   std::vector<rule::CycleState> cycles_ ACCRUE_GUARDED_BY(mu_);
+  Gathering gathering_ ACCRUE_GUARDED_BY(mu_);
   std::vector<double> clip_norms_ ACCRUE_GUARDED_BY(mu_);
   std::vector<std::optional<NoiseReading>> noise_ ACCRUE_GUARDED_BY(mu_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;

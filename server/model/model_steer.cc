@@ -93,8 +93,7 @@ bool ModelImpl::DoEndCycle(const std::optional<Version>& version,
     if (why.ok()) {
       nothing.version = *version_;
       if (!version.has_value() || *version == *version_) {
-        batch =
-            std::make_shared<Batch>(NewBatch(rules_, cycles_, folded_pushes_));
+        batch = std::make_shared<Batch>(BeginBatch());
         AddClose(rules_, /*all=*/true, *batch);
       }
     }
@@ -144,7 +143,7 @@ bool ModelImpl::CloseWindow(int64_t window) {
       window_overdue_ = true;
       return true;
     }
-    batch = std::make_shared<Batch>(NewBatch(rules_, cycles_, folded_pushes_));
+    batch = std::make_shared<Batch>(BeginBatch());
     AddClose(rules_, /*all=*/false, *batch);
   }
   return StartBatch(std::move(batch), nullptr);

@@ -7,6 +7,7 @@
 #include "server/base/error.h"
 #include "server/base/logging.h"
 #include "server/base/status_macros.h"
+#include "server/model/gathering.h"
 
 namespace accrue {
 namespace {
@@ -19,6 +20,20 @@ int64_t StateBytes(const ModelSpec& spec) {
   if (rule::HasSecondMoment(spec.optimizer.optimizer)) ++arrays;
   if (spec.optimizer.buffering == rule::Buffering::kClassic) ++arrays;
   return elems * arrays * static_cast<int64_t>(sizeof(float));
+}
+
+absl::StatusOr<StateBudget::Reservation> ReserveState(const ModelSpec& spec,
+                                                      StateBudget& budget) {
+  const int64_t held_bytes = GatherBytes(spec);
+  if (held_bytes == 0) {
+    return budget.Reserve(spec.name, "state and publications",
+                          StateBytes(spec));
+  }
+  return budget.Reserve(
+      spec.name,
+      absl::StrCat("state, publications and, under GATHER, a cycle's pushes (",
+                   held_bytes, ")"),
+      StateBytes(spec) + held_bytes);
 }
 
 absl::Status Refuse(absl::StatusCode code, Reason reason,
@@ -75,9 +90,8 @@ absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
                   absl::StrCat("the server has ", models_.size(),
                                " models, as many as --max_models allows"));
   }
-  ACCRUE_ASSIGN_OR_RETURN(
-      StateBudget::Reservation reservation,
-      budget_->Reserve(spec.name, "state and publications", StateBytes(spec)));
+  ACCRUE_ASSIGN_OR_RETURN(StateBudget::Reservation reservation,
+                          ReserveState(spec, *budget_));
   ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
                           Model::Create(spec, options_.environment));
   models_[spec.name] = {model, std::move(reservation)};

@@ -27,9 +27,9 @@ class ModelStore {
     ModelEnvironment environment;
     SpecLimits limits;
     int64_t max_models = 1000;
-    // Bound on moments, buffers and max_publications publications of all
-    // models together (--state_memory); with the encoded copies of those that
-    // were ever pulled in that encoding.
+    // Bound on moments, buffers, gathered pushes and max_publications
+    // publications of all models together (--state_memory); with the encoded
+    // copies of those that were ever pulled in that encoding.
     int64_t state_memory_bytes = int64_t{1} << 62;
   };
   explicit ModelStore(Options options);

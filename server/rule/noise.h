@@ -42,7 +42,7 @@ struct NoiseSums {
 struct NoiseState {
   NoiseSums moment;  // of all that m holds
   // What of it came since the cycle's first push; it stays until the next
-  // cycle's. CLASSIC buffering: of the buffer until it is folded.
+  // cycle's. CLASSIC, GATHER: of the mean until it is folded.
   NoiseSums cycle;
   bool operator==(const NoiseState&) const = default;
 };
@@ -51,7 +51,7 @@ struct NoiseState {
 void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
                NoiseSums& sums);
 
-// CLASSIC buffering's fold of the buffer into m, with `gain` times its mean's
+// The fold of a cycle's mean into m (CLASSIC, GATHER), with `gain` times its mean's
 // divisor: `cycle` becomes what m holds of it.
 void FoldCycleNoise(float keep, double gain, NoiseState& state);
 

@@ -26,6 +26,7 @@ constexpr EnumRow<v1::Decay, rule::Decay> kDecays[] = {
 constexpr EnumRow<v1::Buffering, rule::Buffering> kBufferings[] = {
     {v1::BUFFERING_EMBEDDED, rule::Buffering::kEmbedded},
     {v1::BUFFERING_CLASSIC, rule::Buffering::kClassic},
+    {v1::BUFFERING_GATHER, rule::Buffering::kGather},
 };
 constexpr EnumRow<v1::SecondMoment, rule::SecondMoment> kSecondMoments[] = {
     {v1::SECOND_MOMENT_ARTICLE, rule::SecondMoment::kArticle},

@@ -31,6 +31,9 @@ constexpr size_t kStride = 10;
 #else
 constexpr size_t kStride = 1;
 #endif
+// GATHER has CLASSIC's combinations, scalars and bits (tests/rule, AGathered-
+// CycleIsClassics): some of them will do. 7 divides no dimension's choices.
+constexpr size_t kGatherStride = 7;
 
 // Two groups of odd sizes, three tensors, both under the same rule.
 ModelSpec SpecOf(const Combination& combination) {
@@ -185,6 +188,10 @@ TEST(ModelOracleTest, EveryAllowedCombinationStaysWithinItsBounds) {
   const std::vector<Combination> all = oracle::AllowedCombinations();
   int64_t compared = 0, failures = 0;
   for (size_t i = 0; i < all.size() && failures < 20; i += kStride) {
+    if (all[i].buffering == rule::Buffering::kGather &&
+        i % kGatherStride != 0) {
+      continue;
+    }
     const std::string why = Comparison(harness, all[i]).Run();
     EXPECT_EQ(why, "") << all[i].Name();
     ++compared;

@@ -41,7 +41,12 @@ std::vector<Case> Cases() {
   rule::RuleSpec nesterov = Sgd(), per_push = Sgd();
   nesterov.nesterov = true;
   per_push.decay = rule::Decay::kPerPush;
-  return {{"AdamW", adamw}, {"Nesterov", nesterov}, {"PerPushL2", per_push}};
+  rule::RuleSpec gather = adamw;
+  gather.buffering = rule::Buffering::kGather;
+  return {{"AdamW", adamw},
+          {"Nesterov", nesterov},
+          {"PerPushL2", per_push},
+          {"AdamWGather", gather}};
 }
 
 // The newest version's number, to wait for.
@@ -84,6 +89,7 @@ class NestedGroupsTest : public testing::TestWithParam<Case> {
         {"a", {3}, "inner"}, {"b", {5}, "outer"}, {"c", {2}, "inner"}};
     spec.optimizer.optimizer = rule.optimizer;
     spec.optimizer.decay = rule.decay;
+    spec.optimizer.buffering = rule.buffering;
     spec.optimizer.nesterov = rule.nesterov;
     spec.cycle_timeout = cycle_timeout;
     std::vector<oracle::Group> groups;

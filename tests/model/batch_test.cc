@@ -187,6 +187,14 @@ INSTANTIATE_TEST_SUITE_P(
                            spec.optimizer.optimizer = rule::Optimizer::kLion;
                            spec.optimizer.buffering = rule::Buffering::kClassic;
                          }},
+                    Case{"Gather", 3, 4, kBlock + 5,
+                         [](ModelSpec& spec) {
+                           spec.optimizer.buffering = rule::Buffering::kGather;
+                           for (GroupSpec& group : spec.groups) {
+                             group.hyper.clip_norm = 50;
+                             group.hyper.clip_push_norm = 100;
+                           }
+                         }},
                     Case{"PerPushNotNested", 3, 4, kBlock + 5,
                          [](ModelSpec& spec) {
                            Momentum(spec);

@@ -58,6 +58,7 @@ bool operator==(const StateImage& a, const StateImage& b) {
          SameBits(a.accumulation, b.accumulation) &&
          SameBits(a.parameters, b.parameters) && a.cycles == b.cycles &&
          a.version == b.version && a.folded_pushes == b.folded_pushes &&
+         a.accumulation_bytes == b.accumulation_bytes &&
          a.sessions == b.sessions;
 }
 
@@ -237,6 +238,7 @@ StateImage Harness::Image(Model& model) {
   const ModelDescription description = model.Describe();
   image.version = description.version;
   image.folded_pushes = description.folded_pushes;
+  image.accumulation_bytes = description.accumulation_buffer_bytes;
   for (const SessionDescription& session : model.Sessions()) {
     image.sessions.emplace_back(session.worker, session.id,
                                 session.last_sequence,

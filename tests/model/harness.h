@@ -38,6 +38,7 @@ struct StateImage {
   std::vector<rule::CycleState> cycles;
   std::optional<Version> version;
   int64_t folded_pushes = 0;
+  int64_t accumulation_bytes = 0;  // buffers, and what is held
   // By worker: id, last sequence, pushes toward the quota.
   std::vector<std::tuple<std::string, std::string, int64_t, int64_t>> sessions;
 };

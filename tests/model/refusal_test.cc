@@ -183,6 +183,11 @@ INSTANTIATE_TEST_SUITE_P(
                            spec.optimizer.optimizer = rule::Optimizer::kAdam;
                            spec.optimizer.buffering = rule::Buffering::kClassic;
                          }},
+                    Case{"AdamGather", 8,
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdam;
+                           spec.optimizer.buffering = rule::Buffering::kGather;
+                         }},
                     Case{"Nesterov", 4,
                          [](ModelSpec& spec) {
                            Momentum(spec);

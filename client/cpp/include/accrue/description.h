@@ -32,7 +32,7 @@ struct GroupPosition {
 
 // Live bytes under one tag.
 struct MemoryItem {
-  std::string tag = {};    // "parameters", "momentum", "accumulation", ...
+  std::string tag = {};    // "parameters", "momentum", "gathered", ...
   int64_t live_bytes = 0;  // allocated now
   int64_t peak_bytes = 0;  // the most that were allocated at once
 };

@@ -30,7 +30,7 @@ namespace accrue::client {
 
 enum class Optimizer {
   kSgd = 1,     // momentum, dampening, Nesterov and coupled L2
-  kAdam = 2,    // weight decay is coupled L2 and needs Buffering::kClassic
+  kAdam = 2,    // weight decay is coupled L2; not with kEmbedded
   kAdamW = 3,   // decoupled weight decay
   kSignum = 4,  // the sign of SGD's momentum; decoupled weight decay
   // The sign of beta1*m + (1 - beta1)*g, while m decays with beta2. Embedded
@@ -52,6 +52,8 @@ enum class Decay {
 enum class Buffering {
   kEmbedded = 1,  // nowhere: each is folded into the moments at once
   kClassic = 2,   // in an accumulation buffer of 4 bytes a parameter
+  kGather = 3,    // held as they came, and folded at once when the cycle ends:
+                  // kClassic's step, whatever order they came in
 };
 
 // What the second moment is of, under Decay::kPerCycle with
@@ -78,7 +80,7 @@ enum class LearningRateScaling {
 // What clip_norm bounds.
 enum class ClipScope {
   kGroup = 1,  // each group's norm
-  kModel = 2,  // the norm over all groups; kClassic, and all groups share k
+  kModel = 2,  // the norm over all groups, which share k; not with kEmbedded
 };
 
 // What happens to a push that is staler than max_staleness.
