@@ -51,8 +51,8 @@ struct NoiseState {
 void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
                NoiseSums& sums);
 
-// The fold of a cycle's mean into m (CLASSIC, GATHER), with `gain` times its mean's
-// divisor: `cycle` becomes what m holds of it.
+// The fold of a cycle's mean into m (CLASSIC, GATHER), with `gain` times its
+// mean's divisor: `cycle` becomes what m holds of it.
 void FoldCycleNoise(float keep, double gain, NoiseState& state);
 
 // A clip by `factor` at the update: of m in place (embedded), of the mean
