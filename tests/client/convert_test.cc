@@ -207,6 +207,7 @@ TEST(SpecTest, EveryEnumeratorHasANameThatIsParsedBack) {
   EXPECT_EQ(Name(Optimizer::kLamb), "lamb");
   EXPECT_EQ(Name(Decay::kPerCycle), "per_cycle");
   EXPECT_EQ(Name(Buffering::kEmbedded), "embedded");
+  EXPECT_EQ(Name(Buffering::kGather), "gather");
   EXPECT_EQ(Name(SecondMoment::kAdamA), "adama");
   EXPECT_EQ(Name(SecondMoment::kCorrected), "corrected");
   EXPECT_EQ(Name(EpsilonPlace::kInside), "inside");

@@ -80,7 +80,7 @@ TEST(SpecFileTest, TheExampleIsReadAndSaysWhatItSays) {
 TEST(SpecFileTest, JsonMeansTheSame) {
   const auto file = ParseSpecFile(
       R"({"name":"m","max_staleness":-1,"stale_policy":"dampen",
-	"optimizer":{"optimizer":"sgd","nesterov":true,"decay":"per_cycle"},
+	"optimizer":{"optimizer":"sgd","nesterov":true,"buffering":"gather"},
         "groups":[{"name":"all","k":4,"hyperparameters":{
             "learning_rate":1e-3,"beta1":0.9,"dampening":0.9}}],
         "tensors":[{"name":"w","shape":[],"group":"all"}],
@@ -92,6 +92,7 @@ TEST(SpecFileTest, JsonMeansTheSame) {
   EXPECT_EQ(file->spec.stale_policy, client::StalePolicy::kDampen);
   EXPECT_EQ(file->spec.optimizer.optimizer, client::Optimizer::kSgd);
   EXPECT_TRUE(file->spec.optimizer.nesterov);
+  EXPECT_EQ(file->spec.optimizer.buffering, client::Buffering::kGather);
   EXPECT_EQ(file->spec.groups[0].k, 4);
   EXPECT_EQ(file->spec.groups[0].hyperparameters.dampening, 0.9);
   EXPECT_TRUE(file->spec.tensors[0].shape.empty());
