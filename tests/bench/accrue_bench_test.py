@@ -15,7 +15,8 @@ NAMES = {
     "cycle/adam/k4", "cycle/adam/k8", "fold/adam/j1", "fold/adam/j4",
     "fold/adam/j8", "fold/sgd/j1", "fold/sgd/j4", "fold/sgd/j8", "pull/tcp",
     "pull/uds", "push/tcp", "push/tcp/nofold", "push/tcp/one", "push/uds",
-    "roundtrip/1KiB", "update/adam", "update/sgd"
+    "gather/adam/k4", "gather/adam/k8", "roundtrip/1KiB", "update/adam",
+    "update/sgd"
 }
 
 

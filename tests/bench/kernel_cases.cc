@@ -1,5 +1,6 @@
 // fold/*, update/*: a pass against a plain stream over the same arrays.
 // cycle/*: k pushes and the update in one pass against one pass for each.
+// gather/*: a cycle of k held pushes against a plain stream.
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -85,31 +86,35 @@ class ShardBench {
     Fill();
   }
 
+  // All gradients as a cycle that was gathered.
+  void RunGatheringPass() {
+    GroupPass group;
+    group.optimizer = optimizer_;
+    group.buffering = rule::Buffering::kGather;
+    for (size_t i = 0; i < chains_.size(); ++i) {
+      group.pushes.push_back({.first = i == 0});
+    }
+    group.buffer_fold = {.mean = 1.0f / static_cast<float>(chains_.size()),
+                         .keep1 = 0.9f,
+                         .gain1 = 0.1f,
+                         .keep2 = 0.99f,
+                         .gain2 = 0.01f};
+    RunGroup(std::move(group), 0, static_cast<int>(chains_.size()),
+             /*update=*/true);
+  }
+
   // One pass over gradients [first, first + count).
   void RunPass(int first, int count, bool update) {
-    Pass pass;
     GroupPass group;
     group.optimizer = optimizer_;
     for (int i = first; i < first + count; ++i) {
-      pass.payloads.push_back({&chains_[static_cast<size_t>(i)]});
       group.pushes.push_back({.keep1 = i == 0 ? 0.9f : 1.0f,
                               .gain1 = 0.1f,
                               .keep2 = i == 0 ? 0.99f : 1.0f,
                               .gain2 = 0.01f,
                               .first = i == 0});
     }
-    group.theta = Theta();
-    group.next = Next();
-    if (update) {
-      group.update = {.lr = 1e-3f, .inv_mass2 = 1.5f, .epsilon = 1e-8f};
-    }
-    pass.groups.push_back(std::move(group));
-    absl::Notification ended;
-    shard_->Run(std::move(pass), [&](absl::StatusOr<kernels::PassResult> r) {
-      OrDie(std::move(r));
-      ended.Notify();
-    });
-    ended.WaitForNotification();
+    RunGroup(std::move(group), first, count, update);
   }
 
   // What a pass over all gradients reads and writes.
@@ -131,6 +136,25 @@ class ShardBench {
   }
 
  private:
+  void RunGroup(GroupPass group, int first, int count, bool update) {
+    Pass pass;
+    for (int i = first; i < first + count; ++i) {
+      pass.payloads.push_back({&chains_[static_cast<size_t>(i)]});
+    }
+    group.theta = Theta();
+    group.next = Next();
+    if (update) {
+      group.update = {.lr = 1e-3f, .inv_mass2 = 1.5f, .epsilon = 1e-8f};
+    }
+    pass.groups.push_back(std::move(group));
+    absl::Notification ended;
+    shard_->Run(std::move(pass), [&](absl::StatusOr<kernels::PassResult> r) {
+      OrDie(std::move(r));
+      ended.Notify();
+    });
+    ended.WaitForNotification();
+  }
+
   float* Host(int i) const {
     return static_cast<float*>(host_arrays_[static_cast<size_t>(i)].data());
   }
@@ -172,6 +196,12 @@ class ShardBench {
   std::vector<ByteChain> chains_;
 };
 
+double Gigabytes(const StreamArrays& arrays) {
+  return static_cast<double>(arrays.reads.size() + 2 * arrays.updates.size() +
+                             arrays.writes.size()) *
+         4 * static_cast<double>(kElems) / 1e9;
+}
+
 BenchResult RunAgainstStream(const BenchOptions& options,
                              rule::Optimizer optimizer, int pushes,
                              bool update) {
@@ -180,10 +210,19 @@ BenchResult RunAgainstStream(const BenchOptions& options,
   const Timings timings = MeasureInterleaved(
       options.min_seconds, [&] { bench.RunPass(0, pushes, update); },
       [&] { bench.RunStream(arrays); });
-  const auto gigabytes =
-      static_cast<double>(arrays.reads.size() + 2 * arrays.updates.size() +
-                          arrays.writes.size()) *
-      4 * static_cast<double>(kElems) / 1e9;
+  const double gigabytes = Gigabytes(arrays);
+  return {.value = gigabytes / timings.seconds,
+          .unit = "GB/s",
+          .baseline = gigabytes / timings.baseline_seconds};
+}
+
+BenchResult RunGather(const BenchOptions& options, int k) {
+  ShardBench bench(options, rule::Optimizer::kAdam, k);
+  const StreamArrays arrays = bench.ArraysOf(/*update=*/true);
+  const Timings timings = MeasureInterleaved(
+      options.min_seconds, [&] { bench.RunGatheringPass(); },
+      [&] { bench.RunStream(arrays); });
+  const double gigabytes = Gigabytes(arrays);
   return {.value = gigabytes / timings.seconds,
           .unit = "GB/s",
           .baseline = gigabytes / timings.baseline_seconds};
@@ -227,6 +266,10 @@ std::vector<RegisterCase> RegisterAll() {
         "cycle/adam/k" + std::to_string(k),
         "k pushes and the update in one pass; in k passes",
         [k](const BenchOptions& options) { return RunCycle(options, k); }});
+    cases.emplace_back(BenchCase{
+        "gather/adam/k" + std::to_string(k),
+        "a cycle of k held pushes in one pass; a stream over the same arrays",
+        [k](const BenchOptions& options) { return RunGather(options, k); }});
   }
   return cases;
 }
