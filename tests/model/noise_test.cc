@@ -101,7 +101,8 @@ TEST(ModelNoiseTest, IsThatOfTheMomentsAtTheLastUpdate) {
 // Whether m is clipped in place or the mean gradient before it is folded.
 TEST(ModelNoiseTest, CountsWhatAClipLeft) {
   for (const auto buffering :
-       {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
+       {rule::Buffering::kEmbedded, rule::Buffering::kClassic,
+        rule::Buffering::kGather}) {
     constexpr int64_t kElems = 20'000;
     Harness harness;
     ModelSpec spec = Adam(kElems, 4);
