@@ -214,5 +214,31 @@ TEST_P(EncodingsTest, ParametersAreNotSentInThem) {
   twin.ExpectUntouched();
 }
 
+// What a cycle under GATHER may hold was reserved for payloads in F32.
+TEST(EncodingsOfHeldPushesTest, PairsMayTakeNoMoreThanF32) {
+  const auto daemon = Daemon::Start();
+  ASSERT_NE(daemon, nullptr);
+  Wire wire(daemon->tcp());
+  v1::ModelSpec spec = Wire::Spec("m", kElems, 2);
+  spec.mutable_optimizer()->set_buffering(v1::BUFFERING_GATHER);
+  wire.Make(spec);
+  const std::string session = wire.Open("m", "w");
+  const auto push = [&](int64_t pairs) {
+    std::string payload;
+    for (int64_t i = 0; i < pairs; ++i) {
+      Append(payload, static_cast<uint32_t>(i));
+      Append(payload, 1.0f);
+    }
+    v1::PushHeader header =
+        wire.Header("m", session, 1, std::vector<float>(kElems));
+    header.set_encoding(v1::ENCODING_TOPK);
+    header.set_payload_bytes(static_cast<int64_t>(payload.size()));
+    return wire.Push(header, payload, nullptr, Twin::kChunk);
+  };
+  ExpectRefused(push(kElems / 2 + 1), StatusCode::INVALID_ARGUMENT,
+                Detail::REASON_WRONG_SHAPE);
+  EXPECT_TRUE(push(kElems / 2).status.ok());
+}
+
 }  // namespace
 }  // namespace accrue

@@ -27,6 +27,12 @@ v1::ModelSpec ClassicAdam(const std::string& model) {
   return spec;
 }
 
+v1::ModelSpec GatherAdam(const std::string& model) {
+  v1::ModelSpec spec = ClassicAdam(model);
+  spec.mutable_optimizer()->set_buffering(v1::BUFFERING_GATHER);
+  return spec;
+}
+
 v1::ModelSpec Nesterov(const std::string& model) {
   v1::ModelSpec spec = Momentum(model);
   spec.mutable_optimizer()->set_nesterov(true);
@@ -83,12 +89,10 @@ void ExpectRefused(const Ending& ending, grpc::StatusCode code,
 }
 
 const std::vector<TwinState>& Twin::States() {
-  static const auto* const states =
-      new std::vector<TwinState>{{"Momentum", Momentum},
-                                 {"AdamW", AdamW},
-                                 {"ClassicAdam", ClassicAdam},
-                                 {"Nesterov", Nesterov},
-                                 {"TwoGroups", TwoGroups}};
+  static const auto* const states = new std::vector<TwinState>{
+      {"Momentum", Momentum},       {"AdamW", AdamW},
+      {"ClassicAdam", ClassicAdam}, {"GatherAdam", GatherAdam},
+      {"Nesterov", Nesterov},       {"TwoGroups", TwoGroups}};
   return *states;
 }
 

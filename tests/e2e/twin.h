@@ -31,8 +31,9 @@ class Twin {
   static constexpr int64_t kCycle = 4;       // pushes, of the longest
   static constexpr size_t kChunk = 16 << 10;
 
-  // Momentum; both moments; a buffer; Nesterov's look-ahead; groups of
-  // different k. Each in cycles of kCycle pushes, and with that quota.
+  // Momentum; both moments; a buffer; held pushes; Nesterov's look-ahead;
+  // groups of different k. Each in cycles of kCycle pushes, and with that
+  // quota.
   static const std::vector<TwinState>& States();
 
   // Creates both models, with a session of worker "w" each, and leaves them in
