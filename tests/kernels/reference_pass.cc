@@ -188,7 +188,7 @@ void Update(const BlockMap& blocks, const Pass& pass, int32_t index, float clip,
       if (group.look_ahead) AddDecay(group.look_ahead->l2, theta, m);
     }
     const float v_hat = VarianceHat(*group.update, m, v);
-    if (group.buffering != rule::Buffering::kClassic) m = clip * m;
+    if (group.buffering == rule::Buffering::kEmbedded) m = clip * m;
     if (group.optimizer == rule::Optimizer::kSgd && !group.nesterov) {
       AddDecay(group.update->l2, theta, m);
     }

@@ -19,7 +19,8 @@
 //                     is 0; the group is one tensor
 //            on the mean gradient g; h is g^2 under kClassic and kGather, the
 //            mean of the pushes' squares under kPerCycle (over k more: ADAMA).
-//            CORRECTED steps by s + (v/D2 - s)*p/q for v/D2, with s between 0 and v/D2,
+//            CORRECTED steps by s + (v/D2 - s)*p/q for v/D2, with s between 0
+//            and v/D2,
 //              s = (q*(m/W)^2 - rho*v/D2)/(q - rho)
 //            W = sum of m's weights, rho = sum of their squares/n over W^2, q
 //            = sum of them/n over W, p as rho but of the cycle.
