@@ -142,7 +142,7 @@ absl::Status Write(const std::string& folder, const std::vector<Job>& jobs,
 
 absl::Status ImagesExperiment(const Options& options) {
   ACCRUE_ASSIGN_OR_RETURN(const Images images, LoadImages(options.dataset));
-  const int64_t by_default = options.quick ? 3 : 8;
+  const int64_t by_default = options.quick ? 3 : 6;
   const int64_t seeds = options.seeds > 0 ? options.seeds : by_default;
   const int64_t pushes = options.quick ? 600 : 3700;
   std::vector<Job> jobs;

@@ -50,7 +50,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   app.add_option("--seeds", options.seeds,
-                 "of the images; 0: 8, or 3 with --quick")
+                 "of the images; 0: 6, or 3 with --quick")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   app.add_option("--interface", options.interface,

@@ -17,7 +17,7 @@ struct Options {
   // Less of everything: fewer seeds, pushes and settings.
   bool quick = false;
   std::string dataset = fashion_mnist::kDefaultFolder;
-  // Of the images: so many seeds from the first on; 0: 8, or 3 if quick. Parts
+  // Of the images: so many seeds from the first on; 0: 6, or 3 if quick. Parts
   // of a long run are put together by appending their tables.
   int64_t first_seed = 1;
   int64_t seeds = 0;

@@ -112,7 +112,7 @@ def draw_accuracies(tables, figure):
                         fontsize=8)
         middle = np.median([estimate(runs.accuracy(name).values()).value
                             for name in names])
-        axis.set_xlim(middle - 6, middle + 6)
+        axis.set_xlim(middle - 4, middle + 4)
         axis.grid(axis="x", alpha=0.3)
         axis.set(xlabel="test accuracy, %", title=f"5.1, 7.1: {optimizer}, "
                  "95 % intervals")
