@@ -15,6 +15,7 @@
 #include "server/kernels/shard.h"
 #include "server/model/gathering.h"
 #include "server/model/push.h"
+#include "server/rule/adaptive_k.h"
 #include "server/rule/cycle.h"
 #include "server/rule/rule_spec.h"
 
@@ -33,6 +34,7 @@ struct Batch {
   std::vector<int32_t> looking_ahead;    // groups whose next it begins
   // Parallel to updated: pushes of the cycle that never came.
   std::vector<int64_t> missing;
+  std::vector<rule::KChange> k_changes;  // made when it was committed
 
   // Under GATHER: the model's, while the batch is planned; the items' payloads,
   // to be held; and what the pass reads, kept until it has ended.

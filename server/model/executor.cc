@@ -204,6 +204,7 @@ void ModelImpl::AskForNoise(Batch& batch) const {
   for (int32_t g : batch.updated) {
     batch.pass.groups[g].measure =
         layout_->group_elems()[g] <= kMeasuredEveryTime ||
+        spec_.groups[g].adaptive_k.has_value() ||
         batch.cycles[g].updates % kMeasuredUpdates == 0;
   }
 }

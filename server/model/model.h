@@ -38,6 +38,7 @@
 #include "server/model/spec.h"
 #include "server/model/state_budget.h"
 #include "server/model/version.h"
+#include "server/rule/adaptive_k.h"
 #include "server/rule/noise.h"
 
 namespace accrue {
@@ -120,6 +121,8 @@ struct SessionDescription {
   absl::Time last_active;
 };
 
+inline constexpr size_t kKeptKChanges = 64;
+
 enum class ModelState { kUninitialized, kReady, kPoisoned };
 
 struct ModelDescription {
@@ -136,6 +139,8 @@ struct ModelDescription {
   std::vector<std::string> missing_workers, pushed_workers;
   int64_t short_cycles = 0;
   std::optional<double> last_loss;
+  // The last changes of adaptive k, at most kKeptKChanges, oldest first.
+  std::vector<rule::KChange> k_changes;
   int64_t parameter_count = 0;
   int64_t received_bytes = 0;
   int64_t sent_bytes = 0;

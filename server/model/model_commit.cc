@@ -53,6 +53,7 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
                  name(), group, batch.missing[i]);
     }
   }
+  LogKChanges(batch);
   if (closed) closed(std::move(ended));
   if (news != nullptr) Announce(std::move(news));
 }
@@ -80,12 +81,14 @@ std::vector<Held> ModelImpl::Commit(Batch& batch,
   folded_pushes_ = batch.folded_pushes;
   for (const Batch::Item& item : batch.items) {
     received_bytes_ += item.push->header.payload_bytes;
+    micro_steps_ = item.push->header.micro_steps;
     if (item.push->header.loss.has_value()) {
       loss_sum_ += *item.push->header.loss;
       ++loss_count_;
     }
   }
   for (int32_t g : batch.updated) CommitUpdate(g, result);
+  AdaptK(batch);
   std::vector<Held> gone =
       gathering_.Advance(std::move(batch.held), batch.updated);
   // Deleted or poisoned meanwhile: nobody will fold them.

@@ -120,6 +120,8 @@ class ModelImpl final : public Model {
       ACCRUE_REQUIRES(mu_);
   void CommitUpdate(int32_t group, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
+  void AdaptK(Batch& batch) ACCRUE_REQUIRES(mu_);
+  void LogKChanges(const Batch& batch) const;
   void Publish(const Batch& batch) ACCRUE_REQUIRES(mu_);
   void AbortStaleArrivals() ACCRUE_REQUIRES(mu_);
   void Poison(const absl::Status& why) ACCRUE_EXCLUDES(mu_);
@@ -190,6 +192,8 @@ class ModelImpl final : public Model {
   Gathering gathering_ ACCRUE_GUARDED_BY(mu_);
   std::vector<double> clip_norms_ ACCRUE_GUARDED_BY(mu_);
   std::vector<std::optional<NoiseReading>> noise_ ACCRUE_GUARDED_BY(mu_);
+  int64_t micro_steps_ ACCRUE_GUARDED_BY(mu_) = 1;  // of the last push
+  std::deque<rule::KChange> k_changes_ ACCRUE_GUARDED_BY(mu_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
   std::optional<Version> version_ ACCRUE_GUARDED_BY(mu_);
   std::shared_ptr<const Publication> newest_ ACCRUE_GUARDED_BY(mu_);

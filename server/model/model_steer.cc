@@ -67,7 +67,8 @@ std::string ModelImpl::Change(const std::vector<HyperparameterUpdate>& updates,
       return absl::StrCat("group \"", spec_.groups[g].name, "\": ", why);
     }
   }
-  return rule::ValidateGroups(rules, spec_.max_staleness == 0);
+  const std::string why = rule::ValidateGroups(rules, spec_.max_staleness == 0);
+  return why.empty() ? ValidateAdaptive(spec_, rules) : why;
 }
 
 void ModelImpl::EndCycle(std::optional<Version> version,

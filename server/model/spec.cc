@@ -148,7 +148,8 @@ absl::Status CheckGroups(const ModelSpec& spec, const SpecLimits& limits) {
     }
   }
   const bool nested = spec.max_staleness == 0;
-  const std::string why = rule::ValidateGroups(rules, nested);
+  std::string why = rule::ValidateGroups(rules, nested);
+  if (why.empty()) why = ValidateAdaptive(spec, rules);
   if (!why.empty()) return Invalid(spec, why);
   return absl::OkStatus();
 }
@@ -218,6 +219,28 @@ rule::RuleSpec GroupRule(const ModelSpec& spec, int group) {
   rule.update_every = spec.groups[group].update_every;
   rule.hyper = spec.groups[group].hyper;
   return rule;
+}
+
+std::vector<std::optional<rule::AdaptiveK>> AdaptivePolicies(
+    const ModelSpec& spec) {
+  std::vector<std::optional<rule::AdaptiveK>> policies;
+  for (const GroupSpec& group : spec.groups) {
+    policies.push_back(group.adaptive_k);
+  }
+  return policies;
+}
+
+std::string ValidateAdaptive(const ModelSpec& spec,
+                             const std::vector<rule::RuleSpec>& rules) {
+  for (size_t g = 0; g < rules.size(); ++g) {
+    if (!spec.groups[g].adaptive_k.has_value()) continue;
+    const std::string why =
+        rule::ValidateAdaptiveK(*spec.groups[g].adaptive_k, rules[g]);
+    if (why.empty()) continue;
+    return absl::StrCat("group \"", spec.groups[g].name, "\": ", why);
+  }
+  return rule::ValidateAdaptiveGroups(rules, AdaptivePolicies(spec),
+                                      spec.max_staleness == 0);
 }
 
 int64_t ElementCount(const TensorSpec& tensor) {

@@ -8,11 +8,13 @@
 #define ACCRUE_SERVER_MODEL_SPEC_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/rule/adaptive_k.h"
 #include "server/rule/rule_spec.h"
 
 namespace accrue {
@@ -31,6 +33,7 @@ struct GroupSpec {
   int64_t k = 1;
   int64_t update_every = 0;  // 0: k
   rule::Hyperparameters hyper;
+  std::optional<rule::AdaptiveK> adaptive_k = std::nullopt;  // k stays
   bool operator==(const GroupSpec&) const = default;
 };
 
@@ -84,6 +87,15 @@ absl::Status ValidateSpec(const ModelSpec& spec, const SpecLimits& limits);
 
 // The rule of group `group` of `spec`.
 rule::RuleSpec GroupRule(const ModelSpec& spec, int group);
+
+// Every group's, parallel to `spec.groups`.
+std::vector<std::optional<rule::AdaptiveK>> AdaptivePolicies(
+    const ModelSpec& spec);
+
+// Empty if `rules`, which are those of `spec`'s groups or hyperparameters'
+// later ones, may be adapted as `spec` says; else one sentence.
+std::string ValidateAdaptive(const ModelSpec& spec,
+                             const std::vector<rule::RuleSpec>& rules);
 
 // Elements of a tensor: the product of its extents.
 int64_t ElementCount(const TensorSpec& tensor);
