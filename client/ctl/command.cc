@@ -107,6 +107,7 @@ int RunCommandLine(int argc, const char* const* argv, const Console& console) {
   AddWatchCommand(app, &chosen);
   AddSteerCommands(app, &chosen);
   AddExportCommand(app, &chosen);
+  AddAdviseCommand(app, &chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -69,6 +69,7 @@ void AddWatchCommand(CLI::App& app, Command* chosen);
 void AddSteerCommands(CLI::App& app,
                       Command* chosen);  // update, end-cycle, ...
 void AddExportCommand(CLI::App& app, Command* chosen);
+void AddAdviseCommand(CLI::App& app, Command* chosen);
 
 // UsageError that names the flag: "--timeout: expected a duration such as ...".
 absl::StatusOr<absl::Duration> ParseDurationFlag(absl::string_view flag,

@@ -34,6 +34,7 @@ struct CreateFlags {
   std::string name;
   std::string initialize;
   std::optional<int64_t> seed;
+  bool dry_run = false;
 };
 
 struct InitializeFlags {
@@ -82,6 +83,12 @@ absl::Status Create(const Context& context, const CreateFlags& flags) {
   if (!file.initializers.empty()) {
     ACCRUE_ASSIGN_OR_RETURN(initializers,
                             ResolveInitializers(file.spec, file.initializers));
+  }
+  if (flags.dry_run) {
+    if (context.json()) context.PrintJson(ToJson(file.spec));
+    context.PrintText(SpecText(file.spec));
+    context.Note("nothing was created");
+    return absl::OkStatus();
   }
   ACCRUE_ASSIGN_OR_RETURN(const client::Client client, context.Connect());
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
@@ -213,6 +220,9 @@ void AddCreate(CLI::App& app, Command* chosen) {
                                   "the spec file"));
   create->add_option("--seed", flags->seed,
                      "of initializers; default: the spec file's, else 0");
+  create->add_flag("--dry_run", flags->dry_run,
+                   "show groups, k and tensors as they would be; the daemon is "
+                   "not asked");
   create->footer(
       "A spec has at least:\n"
       "  name: mnist\n"

@@ -63,6 +63,12 @@ Json ToJson(const client::GroupSpec& group) {
   Json json = {{"name", group.name}, {"k", group.k}};
   Put(json, "update_every", group.update_every);
   json["hyperparameters"] = ToJson(group.hyperparameters);
+  if (group.adaptive_k.has_value()) {
+    Json& adaptive = json["adaptive_k"];
+    adaptive["min_k"] = group.adaptive_k->min_k;
+    adaptive["max_k"] = group.adaptive_k->max_k;
+    Put(adaptive, "hysteresis", group.adaptive_k->hysteresis);
+  }
   return json;
 }
 
@@ -72,14 +78,35 @@ Json ToJson(const client::TensorSpec& tensor) {
   return json;
 }
 
+Json ToJson(const client::Noise& noise) {
+  return {{"variance", noise.variance},
+          {"mean_squared", noise.mean_squared},
+          {"variation", noise.variation},
+          {"variation_at_least", noise.variation_at_least},
+          {"power_left", noise.power_left},
+          {"noise_left", noise.noise_left},
+          {"updates", noise.updates}};
+}
+
+Json ToJson(const client::KChange& change) {
+  return {{"group", change.group},
+          {"from_k", change.from_k},
+          {"to_k", change.to_k},
+          {"variation", change.variation},
+          {"variation_at_least", change.variation_at_least},
+          {"updates", change.updates}};
+}
+
 Json ToJson(const client::GroupPosition& group) {
-  return {{"group", group.group},
-          {"updates", group.updates},
-          {"position", group.position},
-          {"k", group.k},
-          {"update_every", group.update_every},
-          {"learning_rate", group.learning_rate},
-          {"clip_norm_seen", group.clip_norm_seen}};
+  Json json = {{"group", group.group},
+               {"updates", group.updates},
+               {"position", group.position},
+               {"k", group.k},
+               {"update_every", group.update_every},
+               {"learning_rate", group.learning_rate},
+               {"clip_norm_seen", group.clip_norm_seen}};
+  if (group.noise.has_value()) json["noise"] = ToJson(*group.noise);
+  return json;
 }
 
 Json ToJson(const client::MemoryReport& memory) {
@@ -150,6 +177,7 @@ Json ToJson(const client::ModelDescription& description) {
   json["pushed_workers"] = description.pushed_workers;
   json["missing_workers"] = description.missing_workers;
   json["groups"] = ToJsonList(description.groups);
+  json["k_changes"] = ToJsonList(description.k_changes);
   json["memory"] = ToJson(description.memory);
   json["spec"] = ToJson(description.spec);
   return json;

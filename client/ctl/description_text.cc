@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/ctl/format.h"
 #include "client/ctl/table.h"
@@ -113,6 +114,40 @@ std::string HyperparametersText(const Hyperparameters& hyperparameters) {
   return absl::StrJoin(parts, "; ");
 }
 
+std::string GroupText(const GroupSpec& group) {
+  std::string text = HyperparametersText(group.hyperparameters);
+  if (group.adaptive_k.has_value()) {
+    absl::StrAppend(&text, "; adaptive k ", group.adaptive_k->min_k, " to ",
+                    group.adaptive_k->max_k);
+  }
+  return text;
+}
+
+// "-", "3.1", "> 3.1": of six digits some few are known.
+std::string VariationText(double variation, bool at_least) {
+  return absl::StrFormat("%s%.3g", at_least ? "> " : "", variation);
+}
+
+std::string VariationText(const std::optional<client::Noise>& noise) {
+  if (!noise.has_value()) return "-";
+  return VariationText(noise->variation, noise->variation_at_least);
+}
+
+std::string KChangesText(const std::vector<client::KChange>& changes) {
+  if (changes.empty()) return "";
+  Table table({{"K CHANGED"},
+               {"FROM", Table::kRight},
+               {"TO", Table::kRight},
+               {"AT UPDATE", Table::kRight},
+               {"CV", Table::kRight}});
+  for (const client::KChange& change : changes) {
+    table.AddRow({change.group, HumanCount(change.from_k),
+                  HumanCount(change.to_k), HumanCount(change.updates),
+                  VariationText(change.variation, change.variation_at_least)});
+  }
+  return absl::StrCat(table.ToString(), "\n");
+}
+
 std::string TensorsText(const ModelSpec& spec) {
   Table table({{"TENSOR"}, {"SHAPE"}, {"ELEMENTS", Table::kRight}, {"GROUP"}});
   for (const client::TensorSpec& tensor : spec.tensors) {
@@ -190,6 +225,7 @@ std::string GroupsText(const ModelDescription& model) {
                {"UPDATES", Table::kRight},
                {"LR NOW", Table::kRight},
                {"NORM SEEN", Table::kRight},
+               {"CV", Table::kRight},
                {"HYPERPARAMETERS"}});
   for (size_t i = 0; i < model.groups.size(); ++i) {
     const GroupPosition& group = model.groups[i];
@@ -198,11 +234,30 @@ std::string GroupsText(const ModelDescription& model) {
          absl::StrCat(group.position, "/", group.update_every),
          HumanCount(group.updates), HumanReal(group.learning_rate),
          group.clip_norm_seen > 0 ? HumanReal(group.clip_norm_seen) : "-",
-         i < model.spec.groups.size()
-             ? HyperparametersText(model.spec.groups[i].hyperparameters)
-             : ""});
+         VariationText(group.noise),
+         i < model.spec.groups.size() ? GroupText(model.spec.groups[i]) : ""});
   }
   return table.ToString();
+}
+
+std::string SpecText(const ModelSpec& spec) {
+  Table table({{"GROUP"},
+               {"K", Table::kRight},
+               {"TENSORS", Table::kRight},
+               {"ELEMENTS", Table::kRight},
+               {"HYPERPARAMETERS"}});
+  for (const GroupSpec& group : spec.groups) {
+    int64_t tensors = 0, elements = 0;
+    for (const client::TensorSpec& tensor : spec.tensors) {
+      const bool first = tensor.group.empty() && &group == &spec.groups[0];
+      if (!first && tensor.group != group.name) continue;
+      ++tensors;
+      elements += client::ElementCount(tensor);
+    }
+    table.AddRow({group.name, HumanCount(group.k), HumanCount(tensors),
+                  HumanCount(elements), GroupText(group)});
+  }
+  return absl::StrCat(table.ToString(), "\n", TensorsText(spec));
 }
 
 std::string ModelText(const ModelDescription& model) {
@@ -235,7 +290,8 @@ std::string ModelText(const ModelDescription& model) {
   facts.AddRow({"pushed", WorkersText(model.pushed_workers)});
   facts.AddRow({"missing", WorkersText(model.missing_workers)});
   return absl::StrCat(facts.ToString(), "\n", GroupsText(model), "\n",
-                      TensorsText(model.spec), "\n", MemoryText(model.memory));
+                      KChangesText(model.k_changes), TensorsText(model.spec),
+                      "\n", MemoryText(model.memory));
 }
 
 std::string SessionsText(

@@ -17,6 +17,9 @@ std::string ModelsText(const std::vector<client::ModelDescription>& models);
 // A model from its spec to its memory.
 std::string ModelText(const client::ModelDescription& model);
 
+// Groups and tensors of a spec that is not applied yet.
+std::string SpecText(const client::ModelSpec& spec);
+
 // One line a session. `now` is what ages are counted from.
 std::string SessionsText(
     const std::vector<client::SessionDescription>& sessions, absl::Time now);

@@ -3,16 +3,19 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "accrue/per_layer_k.h"
 #include "client/ctl/failure.h"
 #include "client/ctl/yaml_fields.h"
 
 namespace accrue::ctl {
 
+using client::AdaptiveK;
 using client::GroupSpec;
 using client::Hyperparameters;
 using client::Initializer;
 using client::ModelSpec;
 using client::OptimizerSpec;
+using client::PerLayerK;
 using client::Schedule;
 using client::TensorSpec;
 
@@ -81,15 +84,41 @@ absl::Status ReadHyperparameters(const YAML::Node& node,
   return Require(node, "hyperparameters", {"learning_rate"});
 }
 
+absl::Status ReadAdaptiveK(const YAML::Node& node, AdaptiveK* adaptive) {
+  ACCRUE_RETURN_IF_ERROR(
+      ReadFields(node, "adaptive_k",
+                 {{"min_k", Into(&adaptive->min_k)},
+                  {"max_k", Into(&adaptive->max_k)},
+                  {"hysteresis", Into(&adaptive->hysteresis)}}));
+  return Require(node, "adaptive_k", {"min_k", "max_k"});
+}
+
 absl::Status ReadGroup(const YAML::Node& node, GroupSpec* group) {
   ACCRUE_RETURN_IF_ERROR(
       ReadFields(node, "a group",
                  {{"name", Into(&group->name)},
                   {"k", Into(&group->k)},
                   {"update_every", Into(&group->update_every)},
+                  {"adaptive_k", Into(&group->adaptive_k, ReadAdaptiveK)},
                   {"hyperparameters",
                    Into(&group->hyperparameters, ReadHyperparameters)}}));
   return Require(node, "a group", {"name", "hyperparameters"});
+}
+
+absl::Status ReadDepth(const YAML::Node& node, PerLayerK::Depth* depth) {
+  ACCRUE_RETURN_IF_ERROR(ReadFields(
+      node, "a depth",
+      {{"tensors", Into(&depth->tensors)}, {"depth", Into(&depth->depth)}}));
+  return Require(node, "a depth", {"tensors", "depth"});
+}
+
+absl::Status ReadPerLayerK(const YAML::Node& node, PerLayerK* per_layer) {
+  ACCRUE_RETURN_IF_ERROR(
+      ReadFields(node, "per_layer_k",
+                 {{"k_min", Into(&per_layer->k_min)},
+                  {"max_k", Into(&per_layer->max_k)},
+                  {"depths", IntoList(&per_layer->depths, ReadDepth)}}));
+  return Require(node, "per_layer_k", {"k_min", "max_k", "depths"});
 }
 
 absl::Status ReadTensor(const YAML::Node& node, TensorSpec* tensor) {
@@ -161,6 +190,7 @@ absl::Status ReadTensorRule(const YAML::Node& node, TensorRule* rule) {
 
 absl::Status ReadSpecFile(const YAML::Node& node, SpecFile* file) {
   ModelSpec& spec = file->spec;
+  std::optional<PerLayerK> per_layer;
   ACCRUE_RETURN_IF_ERROR(ReadFields(
       node, "the spec",
       {{"name", Into(&spec.name)},
@@ -175,8 +205,17 @@ absl::Status ReadSpecFile(const YAML::Node& node, SpecFile* file) {
        {"nominal_weight", Into(&spec.nominal_weight)},
        {"max_publications", Into(&spec.max_publications)},
        {"initializers", IntoList(&file->initializers, ReadTensorRule)},
+       {"per_layer_k", Into(&per_layer, ReadPerLayerK)},
        {"seed", Into(&file->seed)}}));
-  return Require(node, "the spec", {"name", "tensors", "groups"});
+  ACCRUE_RETURN_IF_ERROR(
+      Require(node, "the spec", {"name", "tensors", "groups"}));
+  if (!per_layer.has_value()) return absl::OkStatus();
+  auto split = client::SplitByDepth(spec, *per_layer);
+  if (!split.ok()) {
+    return ErrorAt(*FindKey(node, "per_layer_k"), split.status().message());
+  }
+  spec = *std::move(split);
+  return absl::OkStatus();
 }
 
 absl::Status Prefixed(const absl::Status& status, absl::string_view source) {

@@ -2,7 +2,8 @@
 //
 // The keys are the API's field names (proto/accrue/v1/model.proto), enumerators
 // their short names ("adamw", "per_cycle"), durations "1.5s". Beside the spec's
-// own keys there are `initializers` and `seed`. example.yaml is a commented one
+// own keys there are `initializers`, `seed` and `per_layer_k`, by which groups
+// are split when the file is read. example.yaml is a commented one
 // with every default.
 //
 // What a key may hold is checked here, what a spec may say by the daemon; only

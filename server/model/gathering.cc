@@ -126,7 +126,9 @@ int64_t GatherBytes(const ModelSpec& spec) {
   for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
   int64_t pushes = 0;
   for (const GroupSpec& group : spec.groups) {
-    pushes = std::max(pushes, group.update_every);
+    const int64_t k = group.adaptive_k.has_value() ? group.adaptive_k->max_k
+                                                   : group.update_every;
+    pushes = std::max(pushes, k);
   }
   return pushes * ChargeOf(elems * static_cast<int64_t>(sizeof(float)));
 }

@@ -56,6 +56,31 @@ absl::StatusOr<Initializer> InitializerFromApi(const v1::Initializer& api) {
                               "\": no kind, want constant, uniform or normal"));
 }
 
+v1::Noise ToApi(const NoiseReading& reading, int64_t k) {
+  v1::Noise api;
+  const rule::NoiseEstimate& estimate = reading.estimate;
+  const rule::Variation variation = rule::CoefficientOfVariation(estimate);
+  api.set_variance(estimate.variance);
+  api.set_mean_squared(estimate.mean_squared);
+  api.set_variation(variation.value);
+  api.set_variation_at_least(variation.at_least);
+  api.set_power_left(rule::PowerLeft(estimate, k));
+  api.set_noise_left(estimate.noise_left);
+  api.set_updates(reading.updates);
+  return api;
+}
+
+v1::KChange ToApi(const rule::KChange& change, const ModelSpec& spec) {
+  v1::KChange api;
+  api.set_group(spec.groups[static_cast<size_t>(change.group)].name);
+  api.set_from_k(change.from);
+  api.set_to_k(change.to);
+  api.set_variation(change.variation.value);
+  api.set_variation_at_least(change.variation.at_least);
+  api.set_updates(change.updates);
+  return api;
+}
+
 v1::GroupPosition ToApi(const GroupDescription& group) {
   v1::GroupPosition api;
   api.set_group(group.name);
@@ -65,6 +90,7 @@ v1::GroupPosition ToApi(const GroupDescription& group) {
   api.set_update_every(group.update_every);
   api.set_learning_rate(group.learning_rate);
   api.set_clip_norm_seen(group.clip_norm_seen);
+  if (group.noise) *api.mutable_noise() = ToApi(*group.noise, group.k);
   return api;
 }
 
@@ -267,6 +293,9 @@ v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes) {
   api.set_received_bytes(model.received_bytes);
   api.set_sent_bytes(model.sent_bytes);
   *api.mutable_traffic() = ToApi(model.traffic);
+  for (const rule::KChange& change : model.k_changes) {
+    *api.add_k_changes() = ToApi(change, model.spec);
+  }
   return api;
 }
 

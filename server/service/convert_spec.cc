@@ -178,6 +178,14 @@ absl::StatusOr<GroupSpec> GroupFromApi(const v1::GroupSpec& api,
       const auto change,
       Change(api.hyperparameters(), field + ".hyperparameters"));
   change(group.hyper);
+  if (api.has_adaptive_k()) {
+    rule::AdaptiveK& adaptive = group.adaptive_k.emplace();
+    adaptive.min_k = api.adaptive_k().min_k();
+    adaptive.max_k = api.adaptive_k().max_k();
+    if (api.adaptive_k().has_hysteresis()) {
+      adaptive.hysteresis = api.adaptive_k().hysteresis();
+    }
+  }
   return group;
 }
 
@@ -201,6 +209,12 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
   hyper.set_clip_norm(group.hyper.clip_norm);
   hyper.set_clip_push_norm(group.hyper.clip_push_norm);
   *hyper.mutable_schedule() = ToApi(group.hyper.schedule);
+  if (group.adaptive_k) {
+    v1::AdaptiveK& adaptive = *api.mutable_adaptive_k();
+    adaptive.set_min_k(group.adaptive_k->min_k);
+    adaptive.set_max_k(group.adaptive_k->max_k);
+    adaptive.set_hysteresis(group.adaptive_k->hysteresis);
+  }
   return api;
 }
 

@@ -42,8 +42,8 @@ TEST(CommandTest, HelpNamesEverySubcommandAndTheExitCodes) {
   EXPECT_EQ(help.exit_code, kOk);
   for (const char* text :
        {"create", "initialize", "list", "describe", "sessions", "watch",
-        "update", "end-cycle", "export", "delete", "server-info", "Exit codes",
-        "ACCRUE_TARGET"}) {
+        "update", "end-cycle", "export", "advise", "delete", "server-info",
+        "Exit codes", "ACCRUE_TARGET"}) {
     EXPECT_THAT(help.out, HasSubstr(text));
   }
   const Outcome create = RunCtl({"create", "--help"});

@@ -36,6 +36,7 @@ v1::ModelSpec FullSpec() {
       name: "slow"
       k: 4
       update_every: 8
+      adaptive_k { min_k: 2 max_k: 16 hysteresis: 0.5 }
       hyperparameters {
         learning_rate: 0.5
         beta1: 0.8
@@ -126,7 +127,8 @@ TEST(ConvertTest, EveryFieldOfASpecArrives) {
                    .step_updates = 30,
                    .gamma = 0.5,
                    .final_factor = 0.25}};
-  EXPECT_EQ(spec->groups[0], (GroupSpec{"slow", 4, 8, hyper}));
+  EXPECT_EQ(spec->groups[0],
+            (GroupSpec{"slow", 4, 8, hyper, rule::AdaptiveK{2, 16, 0.5}}));
   EXPECT_EQ(spec->groups[1].update_every, 0);
   EXPECT_EQ(spec->groups[1].hyper.learning_rate, 0);
   EXPECT_EQ(

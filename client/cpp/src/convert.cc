@@ -59,12 +59,31 @@ Hyperparameters FromProto(const v1::Hyperparameters& proto) {
   return value;
 }
 
+v1::AdaptiveK ToProto(const AdaptiveK& value) {
+  v1::AdaptiveK proto;
+  proto.set_min_k(value.min_k);
+  proto.set_max_k(value.max_k);
+  ACCRUE_TO_PROTO(hysteresis);
+  return proto;
+}
+
+AdaptiveK FromProto(const v1::AdaptiveK& proto) {
+  AdaptiveK value;
+  value.min_k = proto.min_k();
+  value.max_k = proto.max_k();
+  ACCRUE_FROM_PROTO(hysteresis);
+  return value;
+}
+
 v1::GroupSpec ToProto(const GroupSpec& value) {
   v1::GroupSpec proto;
   proto.set_name(value.name);
   proto.set_k(value.k);
   ACCRUE_TO_PROTO(update_every);
   *proto.mutable_hyperparameters() = internal::ToProto(value.hyperparameters);
+  if (value.adaptive_k.has_value()) {
+    *proto.mutable_adaptive_k() = ToProto(*value.adaptive_k);
+  }
   return proto;
 }
 
@@ -74,6 +93,7 @@ GroupSpec FromProto(const v1::GroupSpec& proto) {
   value.k = proto.k();
   ACCRUE_FROM_PROTO(update_every);
   value.hyperparameters = FromProto(proto.hyperparameters());
+  if (proto.has_adaptive_k()) value.adaptive_k = FromProto(proto.adaptive_k());
   return value;
 }
 
@@ -107,6 +127,29 @@ OptimizerSpec FromProto(const v1::OptimizerSpec& proto) {
   return value;
 }
 
+Noise FromProto(const v1::Noise& proto) {
+  return Noise{
+      .variance = proto.variance(),
+      .mean_squared = proto.mean_squared(),
+      .variation = proto.variation(),
+      .variation_at_least = proto.variation_at_least(),
+      .power_left = proto.power_left(),
+      .noise_left = proto.noise_left(),
+      .updates = proto.updates(),
+  };
+}
+
+KChange FromProto(const v1::KChange& proto) {
+  return KChange{
+      .group = proto.group(),
+      .from_k = proto.from_k(),
+      .to_k = proto.to_k(),
+      .variation = proto.variation(),
+      .variation_at_least = proto.variation_at_least(),
+      .updates = proto.updates(),
+  };
+}
+
 GroupPosition FromProto(const v1::GroupPosition& proto) {
   return GroupPosition{
       .group = proto.group(),
@@ -116,6 +159,9 @@ GroupPosition FromProto(const v1::GroupPosition& proto) {
       .update_every = proto.update_every(),
       .learning_rate = proto.learning_rate(),
       .clip_norm_seen = proto.clip_norm_seen(),
+      .noise = proto.has_noise()
+                   ? std::optional<Noise>(FromProto(proto.noise()))
+                   : std::nullopt,
   };
 }
 
@@ -286,6 +332,9 @@ ModelDescription FromProto(const v1::Model& proto) {
   value.received_bytes = proto.received_bytes();
   value.sent_bytes = proto.sent_bytes();
   value.traffic = FromProto(proto.traffic());
+  for (const v1::KChange& change : proto.k_changes()) {
+    value.k_changes.push_back(FromProto(change));
+  }
   return value;
 }
 

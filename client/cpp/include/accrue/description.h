@@ -17,6 +17,32 @@
 
 namespace accrue::client {
 
+// How much of a group's gradients is signal and how much is noise, debiased, as
+// last measured. Both are sums over the group's elements, and of gradients of
+// one micro-batch.
+struct Noise {
+  double variance = 0;      // sigma^2
+  double mean_squared = 0;  // mu^2; 0 if it is below what can be seen
+  // sqrt(variance/mean_squared), the coefficient of variation; its square is
+  // the noise scale. Without a mean the least that it can be.
+  double variation = 0;
+  bool variation_at_least = false;  // it is only the least that it can be
+  // C_k = (mu^2 + sigma^2/k)/(mu^2 + sigma^2) at the k in force.
+  double power_left = 0;
+  double noise_left = 0;  // the momentum's share of variance
+  int64_t updates = 0;    // of the group, when it was measured
+};
+
+// A change of k by AdaptiveK.
+struct KChange {
+  std::string group = {};
+  int64_t from_k = 0;
+  int64_t to_k = 0;
+  double variation = 0;  // Noise::variation that called for it
+  bool variation_at_least = false;
+  int64_t updates = 0;  // of the group, when it changed
+};
+
 // A group's place in its cycle.
 struct GroupPosition {
   std::string group = {};
@@ -28,6 +54,8 @@ struct GroupPosition {
   double learning_rate = 0;
   // The clipped quantity's norm at the last update; 0 without clip_norm.
   double clip_norm_seen = 0;
+  // Unset until two updates (one, of several pushes) could tell.
+  std::optional<Noise> noise = {};
 };
 
 // Live bytes under one tag.
@@ -78,6 +106,8 @@ struct ModelDescription {
   int64_t received_bytes = 0;      // payload bytes of pushes folded so far
   int64_t sent_bytes = 0;          // parameter bytes sent to readers so far
   Traffic traffic = {};            // all bytes each way so far
+  // The last changes of k, at most 64, oldest first.
+  std::vector<KChange> k_changes = {};
 };
 
 // "uninitialized", "ready", "poisoned", "unknown".

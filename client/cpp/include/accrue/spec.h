@@ -162,6 +162,19 @@ struct Hyperparameters {
   std::optional<Schedule> schedule = {};
 };
 
+// k follows the noise of the gradients: Noise::variation (description.h),
+// rounded, within bounds. It changes between cycles; at max_staleness 0 between
+// those of all groups, and then it is a power of two times the smallest k that
+// any group may have. It is a multiple of the micro-steps of the last push.
+struct AdaptiveK {
+  // 1 <= min_k <= the group's first k <= max_k <= 1048576.
+  int64_t min_k = 1;
+  int64_t max_k = 1;
+  // k changes only if another value fits better by more than this, in doublings
+  // of k; 0 to 20, 0.25 if unset.
+  std::optional<double> hysteresis = {};
+};
+
 // Tensors that share hyperparameters and one k.
 struct GroupSpec {
   // Unique in the model; same alphabet as a tensor's name.
@@ -172,6 +185,8 @@ struct GroupSpec {
   // Decay::kPerPush and the sliding decays.
   std::optional<int64_t> update_every = {};
   Hyperparameters hyperparameters = {};
+  // Unset: k stays. Needs update_every = k.
+  std::optional<AdaptiveK> adaptive_k = {};
 };
 
 // The optimizer and its conventions, shared by all groups.
