@@ -261,8 +261,8 @@ TEST_F(GatherTest, ARepeatedPushIsHeldOnce) {
 TEST_F(GatherTest, ATakeoverLeavesWhatWasHeld) {
   auto model = harness_.Make(GatherSpec(1, 3));
   auto straight = harness_.Make(GatherSpec(1, 3));
-  // In float the sum depends on the order: (2^24 + 1) + 1 is 2^24 + 2 only
-  // from the end.
+  // In float the sum depends on the order: (1 + 2^24) - 2^24 is 0, but
+  // (1 - 2^24) + 2^24 and (2^24 - 2^24) + 1 are 1.
   const float first = 0x1p24f;
   const std::string b = harness_.Open(*model, "b")->id;
   ASSERT_TRUE(harness_.PushNow(*model, b, 1, {first}).ok());
@@ -270,13 +270,13 @@ TEST_F(GatherTest, ATakeoverLeavesWhatWasHeld) {
   const std::string a = harness_.Open(*model, "a")->id;
   EXPECT_EQ(GetErrorInfo(harness_.PushNow(*model, b, 2, {1}).status()).reason,
             Reason::kSessionFenced);
-  ASSERT_TRUE(harness_.PushNow(*model, again, 1, {3}).ok());
+  ASSERT_TRUE(harness_.PushNow(*model, again, 1, {-first}).ok());
   ASSERT_TRUE(harness_.CloseSession(*model, again).ok());
   ASSERT_TRUE(harness_.PushNow(*model, a, 1, {1})->published);
 
   const std::string one = harness_.Open(*straight, "one")->id;
   int64_t sequence = 0;
-  for (const float g : {1.0f, first, 3.0f}) {
+  for (const float g : {1.0f, first, -first}) {
     ASSERT_TRUE(harness_.PushNow(*straight, one, ++sequence, {g}).ok());
   }
   EXPECT_EQ(harness_.Parameters(*model), harness_.Parameters(*straight));
