@@ -184,6 +184,21 @@ absl::Status CheckConsistency(const ModelSpec& spec) {
   return absl::OkStatus();
 }
 
+// Few workers with a quota would never fill a cycle that has grown.
+std::string ValidateQuota(const rule::AdaptiveK& adaptive,
+                          const ModelSpec& spec) {
+  if (spec.max_pushes_per_worker == 0 ||
+      adaptive.max_k <= spec.max_pushes_per_worker ||
+      spec.cycle_timeout < absl::InfiniteDuration()) {
+    return "";
+  }
+  return absl::StrCat(
+      "adaptive_k: max_k = ", adaptive.max_k,
+      " over max_pushes_per_worker = ", spec.max_pushes_per_worker,
+      ", want a cycle_timeout: k may grow over what the "
+      "workers may push toward one version");
+}
+
 }  // namespace
 
 void FillDefaults(ModelSpec& spec) {
@@ -234,8 +249,9 @@ std::string ValidateAdaptive(const ModelSpec& spec,
                              const std::vector<rule::RuleSpec>& rules) {
   for (size_t g = 0; g < rules.size(); ++g) {
     if (!spec.groups[g].adaptive_k.has_value()) continue;
-    const std::string why =
-        rule::ValidateAdaptiveK(*spec.groups[g].adaptive_k, rules[g]);
+    const rule::AdaptiveK& adaptive = *spec.groups[g].adaptive_k;
+    std::string why = rule::ValidateAdaptiveK(adaptive, rules[g]);
+    if (why.empty()) why = ValidateQuota(adaptive, spec);
     if (why.empty()) continue;
     return absl::StrCat("group \"", spec.groups[g].name, "\": ", why);
   }

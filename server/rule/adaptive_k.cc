@@ -4,6 +4,8 @@
 #include <cmath>
 #include <sstream>
 
+#include "server/rule/coefficients.h"
+
 namespace accrue::rule {
 namespace {
 
@@ -87,6 +89,12 @@ std::string ValidateAdaptiveK(const AdaptiveK& adaptive, const RuleSpec& spec) {
   if (spec.update_every != spec.k) {
     return Sentence("adaptive_k: update_every = ", spec.update_every,
                     ", want k = ", spec.k, ": both change together");
+  }
+  // Then m is the last push alone, which says nothing of noise.
+  if (adaptive.min_k == 1 && FirstMomentRule(spec, spec.hyper).beta == 0) {
+    return "adaptive_k: min_k = 1 without momentum, want min_k of 2 or a beta "
+           "above 0: at k = 1 nothing would tell signal and noise apart, and k "
+           "would stay there";
   }
   std::string why = ValidateEnd(adaptive.min_k, "min_k", spec);
   if (why.empty()) why = ValidateEnd(adaptive.max_k, "max_k", spec);

@@ -71,6 +71,13 @@ INSTANTIATE_TEST_SUITE_P(
          "--ingest_memory"},
         {"UnknownGroup", [](auto& s) { s.tensors[0].group = "none"; },
          "no group \"none\""},
+        {"AdaptiveKOverTheQuota",
+         [](auto& s) {
+           s.groups[0].hyper.beta1 = 0.9;
+           s.groups[0].adaptive_k = {.min_k = 1, .max_k = 4};
+           s.max_pushes_per_worker = 3;
+         },
+         "max_k = 4 over max_pushes_per_worker = 3, want a cycle_timeout"},
         {"NoGroups", [](auto& s) { s.groups.clear(); }, "groups"},
         {"GroupTwice", [](auto& s) { s.groups.push_back(s.groups[0]); },
          "named twice"},
@@ -111,6 +118,17 @@ TEST(SpecTest, DefaultsMakeEqualModelsHaveEqualSpecs) {
   implicit.groups[0].update_every = 0;
   FillDefaults(implicit);
   EXPECT_EQ(implicit, SimpleSpec(16, 4));
+}
+
+TEST(SpecTest, AdaptiveKWithAQuotaNeedsEnoughOfItOrATimeout) {
+  ModelSpec spec = SimpleSpec(16, 2);
+  spec.groups[0].hyper.beta1 = 0.9;
+  spec.groups[0].adaptive_k = {.min_k = 1, .max_k = 4};
+  spec.max_pushes_per_worker = 4;
+  EXPECT_TRUE(ValidateSpec(spec, SpecLimits()).ok());
+  spec.max_pushes_per_worker = 1;
+  spec.cycle_timeout = absl::Seconds(1);
+  EXPECT_TRUE(ValidateSpec(spec, SpecLimits()).ok());
 }
 
 TEST(LayoutTest, TensorsFollowEachOtherInTheFlatVectorAndInTheirGroups) {

@@ -148,6 +148,10 @@ TEST(AdaptiveKTest, RefusesWhatCannotBeAndSaysWhy) {
   sliding.decay = Decay::kSliding;
   sliding.update_every = 1;
   refused(kOneTo32, sliding, "update_every = 1, want k = 4");
+  RuleSpec forgetful = Rule(4);
+  forgetful.hyper.beta1 = 0;
+  refused(kOneTo32, forgetful, "min_k = 1 without momentum");
+  EXPECT_EQ(ValidateAdaptiveK({.min_k = 2, .max_k = 32}, forgetful), "");
   // Valid at k = 1, where all conventions are one, and not at max_k.
   RuleSpec classic = Rule(1);
   classic.buffering = Buffering::kClassic;
