@@ -47,40 +47,17 @@ for flag in "$@"; do
   esac
 done
 
-build_programs() {
-  "$root/deploy/dependencies/install.sh" --with-experiments
-  command -v c++ >/dev/null ||
-    fail 'no C++ compiler: install the Debian package g++'
-  cd "$root"
-  # A build that is there keeps its configuration, be it with or without tests.
-  [ -e build/release/build.ninja ] ||
-    cmake --preset release -DACCRUE_TESTS=OFF >/dev/null
-  cmake --build --preset release --target "${programs[@]}"
-}
-
-# Ends a child of ours, by force after 30 s, which is longer than accrued's own
-# bound.
-end() {
-  local pid=$1
-  kill -TERM "$pid" 2>/dev/null || true
-  for _ in {1..300}; do
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  ! kill -0 "$pid" 2>/dev/null || kill -KILL "$pid"
-  wait "$pid" || true
-}
-
-# What is started with this in front ends with this script.
-tied=()
-! command -v setpriv >/dev/null || tied=(setpriv --pdeathsig KILL)
+# shellcheck source=deploy/programs.sh
+. "$root/deploy/programs.sh"
 
 # The processes that we have started, in order; the last to start ends first.
 running=()
 scratch=''
 end_all() {
   local i
-  for ((i = ${#running[@]} - 1; i >= 0; --i)); do end "${running[i]}"; done
+  for ((i = ${#running[@]} - 1; i >= 0; --i)); do
+    end "${running[i]}" || true
+  done
   running=()
 }
 # shellcheck disable=SC2317  # called by the trap
@@ -184,7 +161,7 @@ make_link() {
   }
 }
 
-[ "$build" = no ] || build_programs
+[ "$build" = no ] || build_programs --with-experiments
 for program in "${programs[@]}"; do
   [ -x "$bin/$program" ] || fail "$bin/$program is not there"
 done
@@ -195,8 +172,12 @@ done
     dataset-fashion-mnist
 
 mkdir -p "$out"
-# Nothing of an earlier run shall pass for this one's.
-rm -f "$out"/*.csv "$out"/*.png "$out/index.html"
+# Nothing of an earlier run shall pass for this one's; what else the user keeps
+# in that folder stays.
+rm -f "$out/index.html"
+for table in rule quadratic images images_loss link claims comparisons; do
+  rm -f "$out/$table.csv"
+done
 scratch=$(mktemp -d)
 start_daemon 127.0.0.1:0 --
 for experiment in rule quadratic images; do run "$experiment" --; done

@@ -39,34 +39,8 @@ for flag in "$@"; do
   esac
 done
 
-build_programs() {
-  "$root/deploy/dependencies/install.sh"
-  command -v c++ >/dev/null ||
-    fail 'no C++ compiler: install the Debian package g++'
-  cd "$root"
-  # A build that is there keeps its configuration, be it with or without tests.
-  [ -e build/release/build.ninja ] ||
-    cmake --preset release -DACCRUE_TESTS=OFF >/dev/null
-  cmake --build --preset release --target "${programs[@]}"
-}
-
-# Ends a child of ours, by force after 30 s, which is longer than accrued's own
-# bound. Returns its exit status.
-end() {
-  local pid=$1 status=0
-  kill -TERM "$pid" 2>/dev/null || true
-  for _ in {1..300}; do
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  ! kill -0 "$pid" 2>/dev/null || kill -KILL "$pid"
-  wait "$pid" || status=$?
-  return "$status"
-}
-
-# What is started with this in front ends with this script.
-tied=()
-! command -v setpriv >/dev/null || tied=(setpriv --pdeathsig KILL)
+# shellcheck source=deploy/programs.sh
+. "$root/deploy/programs.sh"
 
 daemon='' training='' scratch=''
 # shellcheck disable=SC2317  # called by the trap
@@ -81,6 +55,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
+# shellcheck disable=SC2119  # it takes no flags of ours
 [ "$build" = no ] || build_programs
 for program in "${programs[@]}"; do
   [ -x "$bin/$program" ] || fail "$bin/$program is not there"

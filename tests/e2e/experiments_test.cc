@@ -122,10 +122,15 @@ double ExpectedLoss(const Method& method) {
   return loss;
 }
 
+constexpr char kOfTheUser[] = "of_the_user.csv";
+
 class ExperimentsTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (!std::filesystem::exists(kDataset)) return;
+    std::filesystem::create_directories(Out(""));
+    std::ofstream(Out(kOfTheUser)) << "kept\n";
+    std::ofstream(Out("index.html")) << "an earlier run's\n";
     const auto script = Program::Start(Command());
     ASSERT_NE(script, nullptr);
     exit_ = script->AwaitExit();
@@ -150,6 +155,10 @@ class ExperimentsTest : public testing::Test {
 };
 
 TEST_F(ExperimentsTest, LeavesNothingRunning) { EXPECT_TRUE(gone_); }
+
+TEST_F(ExperimentsTest, WhatElseIsInTheFolderStays) {
+  EXPECT_TRUE(std::filesystem::exists(Out(kOfTheUser)));
+}
 
 TEST_F(ExperimentsTest, EveryClaimHasAFigureAndAVerdict) {
   const std::vector<std::string> lines = Lines(Out("claims.csv"));

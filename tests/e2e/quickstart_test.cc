@@ -98,9 +98,10 @@ TEST(QuickstartFlagsTest, AMissingCompilerIsNamed) {
   std::string pattern = testing::TempDir() + "/quickstart_XXXXXX";
   const fs::path root = mkdtemp(pattern.data());
   fs::create_directories(root / "deploy/dependencies");
-  fs::copy(
-      absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), "/deploy/quickstart.sh"),
-      root / "deploy");
+  for (const char* script : {"quickstart.sh", "programs.sh"}) {
+    fs::copy(absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), "/deploy/", script),
+             root / "deploy");
+  }
   std::ofstream(root / "deploy/dependencies/install.sh") << "#!/bin/sh\n";
   fs::permissions(root / "deploy/dependencies/install.sh",
                   fs::perms::owner_all);
