@@ -1,62 +1,18 @@
-// What a worker holds back of its gradients, whatever becomes of its pushes.
+// What a worker holds back of its gradients.
 
 #include <cmath>
-#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "accrue/client.h"
+#include "tests/client/compression_fixture.h"
 #include "tests/client/decode.h"
 #include "tests/client/fake_daemon.h"
 #include "tests/client/fixture.h"
 
 namespace accrue::client {
 namespace {
-
-constexpr size_t kElems = 17;  // of the fixture's model
-
-class CompressionTest : public SdkTest {
- protected:
-  Worker OpenCompressed(const Compression& compression) {
-    compression_ = compression;
-    return ValueOf(OpenModel().OpenWorker({.compression = compression}));
-  }
-
-  absl::StatusOr<PushResult> Push(Worker& worker,
-                                  const std::vector<float>& gradient,
-                                  absl::Duration timeout = absl::Seconds(60)) {
-    const v1::Version newest = daemon_.version();
-    return worker.Push(gradient,
-                       {.version = Version{newest.lineage(), newest.number()},
-                        .timeout = timeout});
-  }
-
-  // Of everything that was folded, and of what is held back.
-  std::vector<double> Sum(const Worker& worker) const {
-    std::vector<double> sum(kElems);
-    for (const FoldedPush& push : daemon_.folded()) {
-      const std::vector<float> sent =
-          DecodePayload(compression_.encoding, push.payload, kElems);
-      for (size_t i = 0; i < kElems; ++i) sum[i] += sent[i];
-    }
-    const std::vector<float> residual = worker.residual();
-    for (size_t i = 0; i < residual.size(); ++i) sum[i] += residual[i];
-    return sum;
-  }
-
-  Compression compression_;
-};
-
-// Of step `step`, in integers.
-std::vector<float> Gradient(int step) {
-  std::vector<float> gradient(kElems);
-  for (size_t i = 0; i < kElems; ++i) {
-    gradient[i] = static_cast<float>(
-        static_cast<int>(i * i * 7 + step * 131) % 1999 - 999);
-  }
-  return gradient;
-}
 
 const Compression kLossy[] = {
     {.encoding = Encoding::kBf16},
@@ -124,56 +80,6 @@ TEST_F(CompressionTest, WithoutFeedbackWhatIsLeftOutIsLost) {
         DecodePayload(Encoding::kTopK, daemon_.folded().back().payload, kElems),
         want);
   }
-}
-
-TEST_F(CompressionTest, APushInDoubtCountsOnceItIsKnownToBeFolded) {
-  for (const bool by_settling : {true, false}) {
-    Worker worker = OpenCompressed(kLossy[1]);
-    ValueOf(Push(worker, Gradient(1)));
-    const std::vector<double> before = Sum(worker);
-    const std::vector<float> held = worker.residual();
-    daemon_.Script("Push", {{Fate::kServeAndHang}});
-    EXPECT_FALSE(Push(worker, Gradient(2), absl::Milliseconds(300)).ok());
-    ASSERT_TRUE(worker.in_doubt());
-    EXPECT_EQ(worker.residual(), held);
-    std::vector<double> want = before;
-    for (size_t i = 0; i < kElems; ++i) want[i] += Gradient(2)[i];
-    if (by_settling) {
-      EXPECT_TRUE(ValueOf(worker.Settle()).has_value());
-    } else {
-      ValueOf(Push(worker, Gradient(3)));
-      for (size_t i = 0; i < kElems; ++i) want[i] += Gradient(3)[i];
-    }
-    EXPECT_EQ(Sum(worker), want);
-    EXPECT_FALSE(ValueOf(worker.Settle()).has_value());
-    EXPECT_EQ(Sum(worker), want);
-    daemon_.ForgetFolded();
-  }
-}
-
-TEST_F(CompressionTest, APushInDoubtThatWasNotFoldedDoesNotCount) {
-  Worker worker = OpenCompressed(kLossy[1]);
-  ValueOf(Push(worker, Gradient(1)));
-  const std::vector<double> before = Sum(worker);
-  daemon_.Script("Push", {{Fate::kHang}});
-  EXPECT_FALSE(Push(worker, Gradient(2), absl::Milliseconds(300)).ok());
-  ASSERT_TRUE(worker.in_doubt());
-  EXPECT_FALSE(ValueOf(worker.Settle()).has_value());
-  EXPECT_EQ(Sum(worker), before);
-}
-
-TEST_F(CompressionTest, ALostAnswerThatThePushItselfSettlesCountsOnce) {
-  Worker worker = OpenCompressed(kLossy[1]);
-  daemon_.Script("Push", {{Fate::kServeAndCut}});
-  EXPECT_TRUE(ValueOf(Push(worker, Gradient(1))).duplicate);
-  // And one that was cut off half-way is sent again, the same bytes.
-  daemon_.Script("Push", {{Fate::kCutHalfWay}});
-  EXPECT_TRUE(ValueOf(Push(worker, Gradient(2))).accepted);
-  std::vector<double> want(kElems);
-  for (size_t i = 0; i < kElems; ++i) {
-    want[i] = Gradient(1)[i] + Gradient(2)[i];
-  }
-  EXPECT_EQ(Sum(worker), want);
 }
 
 TEST_F(CompressionTest, TheScaleOfThePayloadIsTakenOutOfTheResidual) {

@@ -115,6 +115,23 @@ TEST(EncodeTest, Int8OfTheSmallestAndTheLargest) {
   }
 }
 
+// A denormal scale would have too few bits: none is sent, and nothing is lost.
+TEST(EncodeTest, Int8LeavesWhatIsTooSmallForAScale) {
+  const float smallest = 127 * 0x1p-126f;
+  for (const float largest : {0x1p-149f, 0x1p-143f, 0x1.8p-142f, 0x1p-126f,
+                              std::nextafter(smallest, 0.0f)}) {
+    std::vector<float> x(1025, largest / 3);
+    x[1000] = -largest;
+    std::vector<float> left = x;
+    std::vector<std::byte> bytes;
+    EncodeLossy({.encoding = Encoding::kInt8}, absl::MakeSpan(left), &bytes);
+    EXPECT_EQ(bytes, std::vector<std::byte>(bytes.size())) << largest;
+    EXPECT_EQ(left, x) << largest;
+  }
+  EXPECT_EQ(Encode({.encoding = Encoding::kInt8}, {-smallest, 0x1p-126f}).sent,
+            (std::vector<float>{-smallest, 0x1p-126f}));
+}
+
 TEST(EncodeTest, TopKTakesTheLargestAndOfEqualOnesTheFirst) {
   const uint64_t seed = 3;
   std::mt19937_64 random(seed);

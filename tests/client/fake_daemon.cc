@@ -614,6 +614,13 @@ void FakeDaemon::ForgetModels() {
   models_.clear();
 }
 
+void FakeDaemon::BeginLineage() {
+  const std::lock_guard lock(mutex_);
+  sessions_.clear();
+  version_.set_lineage(std::string(32, 'b'));
+  version_.set_number(0);
+}
+
 void FakeDaemon::Publish(const std::string& parameters) {
   const std::lock_guard lock(mutex_);
   parameters_ = parameters;

@@ -97,9 +97,10 @@ class FakeDaemon {
   void AwaitCalls(const std::string& method, int n) const;
 
   // As if all sessions had expired. / As if the daemon had restarted without
-  // its state.
+  // its state: without models; and with them anew, in another lineage.
   void ForgetSessions();
   void ForgetModels();
+  void BeginLineage();
 
   // The parameters that a pull sends, under the next version; notices go out.
   void Publish(const std::string& parameters);

@@ -83,5 +83,43 @@ TEST_F(CompressionTest, NothingIsLostAlsoWhereEveryThirdPushIsRefused) {
   }
 }
 
+// Of a push that is one version behind half is folded, the residual's part in
+// it included, and the other half does not come back.
+TEST_F(CompressionTest, TheDampingOfAStalePushIsOfAllThatItSent) {
+  client::ModelSpec spec = PlainSgd("m", {kElems}, {1});
+  spec.stale_policy = client::StalePolicy::kDampen;
+  const client::Model model = Make(spec);
+  client::Worker worker = *model.OpenWorker(
+      {.compression = {.encoding = Encoding::kTopK, .top_fraction = 0.1}});
+  client::Worker other = *model.OpenWorker();
+  std::vector<float> before(kElems);
+  std::vector<float> after(kElems);
+  std::vector<double> whole(kElems);  // gradient and residual
+  for (int64_t step = 0; step < 6; ++step) {
+    const bool stale = step % 2 == 1;
+    const std::vector<float> gradient = Gradient(step);
+    const std::vector<float> held = worker.residual();
+    for (size_t i = 0; i < whole.size(); ++i) {
+      whole[i] = static_cast<double>(gradient[i]) + held[i];
+    }
+    ASSERT_TRUE(worker.Pull(&before).ok());
+    if (stale) {
+      ASSERT_TRUE(other.Pull(&after).ok());
+      ASSERT_TRUE(other.Push(std::vector<float>(kElems, 0)).ok());
+    }
+    const auto pushed = worker.Push(gradient);
+    ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
+    ASSERT_TRUE(other.Pull(&after).ok());
+    const std::vector<float> residual = worker.residual();
+    for (size_t i = 0; i < whole.size(); ++i) {
+      // Halves of integers: nothing rounds.
+      const double sent = whole[i] - residual[i];
+      ASSERT_EQ(static_cast<double>(before[i]) - after[i],
+                stale ? sent / 2 : sent)
+          << "element " << i << " of step " << step;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace accrue

@@ -42,12 +42,14 @@ void EncodeHalves(absl::Span<float> x, std::vector<std::byte>* bytes,
 }
 
 // The scale at which the largest of the elements is 127; NaN if there is one
-// that is not finite.
+// that is not finite. 0 where it would be a denormal, whose few bits make
+// another number than 127 of the largest.
 float ScaleOf(absl::Span<const float> x) {
   uint32_t largest = 0;
   for (const float value : x) largest = std::max(largest, Magnitude(value));
   if (largest >= kInfinity) return std::numeric_limits<float>::quiet_NaN();
-  return std::bit_cast<float>(largest) / 127.0f;
+  const float scale = std::bit_cast<float>(largest) / 127.0f;
+  return scale < std::numeric_limits<float>::min() ? 0.0f : scale;
 }
 
 // Of |x| <= 2^22: to the nearest integer, ties to even.
@@ -64,10 +66,8 @@ void EncodeInt8(absl::Span<float> x, std::vector<std::byte>* bytes) {
     out += sizeof(scale);
     for (float& value : block) {
       // At scale 0 what little there is stays behind, at NaN nothing counts.
-      // The rounding of a denormal scale may push the largest past the end.
-      const float wanted = scale > 0 ? Round(value / scale) : 0.0f;
       const auto sent =
-          static_cast<int8_t>(std::clamp(wanted, -127.0f, 127.0f));
+          static_cast<int8_t>(scale > 0 ? Round(value / scale) : 0.0f);
       std::memcpy(out++, &sent, sizeof(sent));
       value -= scale * static_cast<float>(sent);
     }

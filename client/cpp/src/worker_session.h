@@ -6,9 +6,8 @@
 // send the next sequence; then by the outcome
 //   folded, refused       done
 //   unknown, all sent     in doubt: settle, and send again if it was not
-//   folded;
-//                         an error if the daemon no longer knows the session
-//                         but still has the push's lineage
+//                         folded; an error if the daemon no longer knows the
+//                         session but still has the push's lineage
 //   unknown, not all sent send again: half a push is never folded
 //   session unknown       open anew, send again
 //   try again later       back off, send again

@@ -11,7 +11,8 @@
 //   kBf16      2N, rounded to nearest, ties to even
 //   kF16       2N, the same; beyond 65504 the daemon refuses it (kNonFinite)
 //   kInt8      N + 4*ceil(N/1024): of each 1024 elements the largest becomes
-//              127, the others are rounded to nearest, ties to even
+//              127, the others are rounded to nearest, ties to even; all become
+//              0 where the largest is below 127*2^-126
 //   kTopK      8*round(top_fraction*N) at most, 8 at least: the elements of
 //              largest magnitude (of equal ones those that come first), without
 //              zeros
@@ -20,11 +21,19 @@
 //            that was refused, failed, or is in doubt leaves it alone; if
 //            Settle() or the next push finds that it was folded, it changes
 //            then. A gradient with a NaN or an infinity is sent as such, and
-//            refused. A push whose fate nobody can tell any more (UNKNOWN)
-//            counts as not folded.
+//            refused.
+// Errors.    A push whose fate nobody can tell any more (UNKNOWN) counts as not
+//            folded. If it was, what it sent of the residual is sent once more,
+//            and what it left out of its gradient is lost. If it was not, its
+//            gradient is lost, as that of any push that is not repeated.
+// Lineage.   The residual outlives it: what was held back goes out with the
+//            first push that the new lineage folds, while what had been sent
+//            before is gone with the old one. A new Worker begins without.
 // Units.     The residual is in units of the gradient: a push's scale is taken
 //            out of it. Its weight and micro_steps apply to all that it sends,
-//            what earlier ones had left out included.
+//            what earlier ones had left out included. So does the damping of a
+//            stale push (StalePolicy::kDampen): what that takes away of what
+//            was sent is not held back for later.
 // Memory.    8 bytes a parameter with error feedback, 4 without, and the
 //            encoded push. It belongs to the Worker and goes with it.
 

@@ -12,8 +12,8 @@
 // one.
 //
 // Numerics.  the gradients are added in single precision, in the order of
-// Add();
-//            the daemon divides the sum by their number (PushOptions.scale).
+//            Add(); the daemon divides the sum by their number
+//            (PushOptions.scale).
 // Memory.    4 bytes a parameter
 // Threading. compatible
 

@@ -163,7 +163,8 @@ class Worker {
   //          than push it again.
   //          UNKNOWN: the answer was lost and the session has ended since, so
   //          that it was folded once or not at all: pull, and go on with
-  //          another gradient.
+  //          another gradient (accrue/compression.h: what that costs the
+  //          residual).
   absl::StatusOr<PushResult> Push(const Payload& gradient,
                                   const PushOptions& options = {});
 
