@@ -1,7 +1,7 @@
 // ShardConformance: what every backend's shard must do, bit for bit.
 //
-// A backend links shard_conformance.cc into a test of its own and instantiates
-// the suite with itself.
+// A backend links shard_conformance.cc and step_conformance.cc into a test of
+// its own and instantiates the suite with itself.
 #ifndef ACCRUE_TESTS_CONFORMANCE_SHARD_CONFORMANCE_H_
 #define ACCRUE_TESTS_CONFORMANCE_SHARD_CONFORMANCE_H_
 
