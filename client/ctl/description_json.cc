@@ -178,6 +178,7 @@ Json ToJson(const client::ModelDescription& description) {
   json["missing_workers"] = description.missing_workers;
   json["groups"] = ToJsonList(description.groups);
   json["k_changes"] = ToJsonList(description.k_changes);
+  json["micro_steps"] = description.micro_steps;
   json["memory"] = ToJson(description.memory);
   json["spec"] = ToJson(description.spec);
   return json;

@@ -62,16 +62,9 @@ absl::Status PushArrival::CheckHeader(const PushHeader& header) const {
       return refuse(Reason::kWrongShape, header.payload_bytes, " bytes, want ",
                     want.least);
     }
-    return refuse(Reason::kWrongShape, header.payload_bytes, " bytes, want ",
-                  want.least, " to ", want.most, " in steps of ", want.step);
-  }
-  // A cycle's memory was reserved for as many payloads in F32.
-  if (model()->spec().optimizer.buffering == rule::Buffering::kGather &&
-      header.encoding == kernels::Encoding::kTopK &&
-      header.payload_bytes > elems * 4) {
     return refuse(Reason::kWrongShape, header.payload_bytes,
-                  " bytes of pairs, want at most ", elems * 4,
-                  ", as in F32: GATHER buffering holds them");
+                  " bytes of pairs, want ", want.least, " to ", want.most,
+                  " in steps of ", want.step, ": no more than in F32");
   }
   if (header.sequence < 1) {
     return refuse(kContradicts, "sequence ", header.sequence,

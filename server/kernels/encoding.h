@@ -8,7 +8,8 @@
 //                       scale * value, one float product
 //   kTopK               pairs of an uint32, an element's index, and a float,
 //                       its value; indices ascend strictly; elements that no
-//                       pair names are 0
+//                       pair names are 0. At least one, and no more bytes than
+//                       kF32 takes (of one element, which a pair exceeds, one)
 //
 // Numerics. kBf16 and kF16 widen to float exactly; narrowing rounds to
 //           nearest, ties to even, in integers, bit_exact_cpu_gpu.
@@ -39,8 +40,8 @@ inline constexpr int64_t kPairBytes = 8;
 // Those that a pair's index can name.
 inline constexpr int64_t kMaxTopKElems = int64_t{1} << 32;
 
-// The sizes that a payload may have: from `least` to `most` bytes in steps of
-// `step`.
+// The sizes that a payload may have: from `least` to `most` bytes, both of them
+// multiples of `step`.
 struct PayloadBytes {
   int64_t least = 0;
   int64_t most = 0;
@@ -54,8 +55,11 @@ struct PayloadBytes {
 // Of a vector of `elems` elements.
 constexpr PayloadBytes PayloadBytesOf(Encoding encoding, int64_t elems) {
   if (encoding == Encoding::kTopK) {
-    const int64_t most = elems * kPairBytes;
-    return {std::min(kPairBytes, most), most, kPairBytes};
+    // What memory was set aside for a push is what kF32 takes.
+    const int64_t least = std::min(elems, int64_t{1});
+    const int64_t most =
+        std::max(elems * EncodedBytes(Encoding::kF32) / kPairBytes, least);
+    return {least * kPairBytes, most * kPairBytes, kPairBytes};
   }
   int64_t bytes = elems;
   if (encoding == Encoding::kInt8) {

@@ -141,6 +141,7 @@ struct ModelDescription {
   std::optional<double> last_loss;
   // The last changes of adaptive k, at most kKeptKChanges, oldest first.
   std::vector<rule::KChange> k_changes;
+  int64_t micro_steps = 1;  // of the last push that was folded
   int64_t parameter_count = 0;
   int64_t received_bytes = 0;
   int64_t sent_bytes = 0;

@@ -244,6 +244,7 @@ ModelDescription ModelImpl::Describe() const {
   result.short_cycles = short_cycles_;
   result.last_loss = last_loss_;
   result.k_changes.assign(k_changes_.begin(), k_changes_.end());
+  result.micro_steps = micro_steps_;
   result.received_bytes = received_bytes_;
   for (size_t g = 0; g < rules_.size(); ++g) {
     const rule::RuleSpec& rule = rules_[g];

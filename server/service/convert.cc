@@ -296,6 +296,7 @@ v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes) {
   for (const rule::KChange& change : model.k_changes) {
     *api.add_k_changes() = ToApi(change, model.spec);
   }
+  api.set_micro_steps(model.micro_steps);
   return api;
 }
 

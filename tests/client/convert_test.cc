@@ -148,6 +148,7 @@ TEST(ConvertTest, ADescriptionHasEverythingThatWasSent) {
             proto.traffic().pull_request_bytes());
   EXPECT_EQ(value.traffic.pull_response_bytes,
             proto.traffic().pull_response_bytes());
+  EXPECT_EQ(value.micro_steps, proto.micro_steps());
 }
 
 TEST(ConvertTest, ServerInfoAndNoticesAndSessionsToo) {

@@ -137,7 +137,7 @@ TEST(EncodeTest, TopKTakesTheLargestAndOfEqualOnesTheFirst) {
   std::mt19937_64 random(seed);
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   for (const size_t count : {1, 2, 17, 1000, 4099}) {
-    for (const double fraction : {1e-9, 0.01, 0.1, 0.5, 1.0}) {
+    for (const double fraction : {1e-9, 0.01, 0.1, 0.5}) {
       for (const bool few_values : {false, true}) {
         std::vector<float> x = RandomFloats(count, random);
         if (few_values) {
@@ -150,9 +150,11 @@ TEST(EncodeTest, TopKTakesTheLargestAndOfEqualOnesTheFirst) {
         std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
           return std::fabs(x[a]) > std::fabs(x[b]);
         });
-        const size_t wanted = std::max<size_t>(
-            1, static_cast<size_t>(
-                   std::round(fraction * static_cast<double>(count))));
+        // No more than half: pairs would take more than the floats.
+        const size_t wanted = std::clamp<size_t>(
+            static_cast<size_t>(
+                std::round(fraction * static_cast<double>(count))),
+            1, std::max<size_t>(count / 2, 1));
         std::vector<float> sent(count);
         for (size_t i = 0; i < wanted; ++i) sent[order[i]] = x[order[i]];
         const Encoded encoded =
@@ -165,9 +167,9 @@ TEST(EncodeTest, TopKTakesTheLargestAndOfEqualOnesTheFirst) {
 }
 
 TEST(EncodeTest, TopKSendsNoZerosButOneWhereThereIsNothingElse) {
-  const Compression all = {.encoding = Encoding::kTopK, .top_fraction = 1};
-  EXPECT_EQ(Encode(all, {0, -0.0f, 3, 0, -1}).bytes, 16);
-  EXPECT_EQ(Encode(all, {0, 0, 0}).bytes, 8);
+  const Compression half = {.encoding = Encoding::kTopK, .top_fraction = 0.5};
+  EXPECT_EQ(Encode(half, {0, -0.0f, 3, 0, -1, 0}).bytes, 16);
+  EXPECT_EQ(Encode(half, {0, 0, 0, 0}).bytes, 8);
 }
 
 TEST(EncodeTest, WhatIsNotFiniteIsSentAsSuch) {

@@ -3,15 +3,13 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "tests/e2e/daemon.h"
 #include "tests/e2e/twin.h"
+#include "tests/e2e/twin_fixture.h"
 #include "tests/e2e/wire.h"
 
 namespace accrue {
@@ -22,6 +20,7 @@ using grpc::StatusCode;
 
 constexpr int64_t kElems = Twin::kElems;
 constexpr int64_t kBlock = 1024;
+constexpr int64_t kMostPairs = kElems / 2;
 
 template <typename T>
 void Append(std::string& bytes, T value) {
@@ -61,24 +60,7 @@ Encoded TopK(int64_t seed) {
   return made;
 }
 
-class EncodingsTest : public ::testing::TestWithParam<TwinState> {
- protected:
-  static void SetUpTestSuite() { daemon_ = Daemon::Start().release(); }
-  static void TearDownTestSuite() { delete daemon_; }
-
-  void SetUp() override {
-    ASSERT_NE(daemon_, nullptr);
-    wire_.emplace(daemon_->tcp());
-    for (const v1::Model& model : wire_->Models()) {
-      wire_->Delete(model.spec().name());
-    }
-  }
-
-  static Daemon* daemon_;
-  std::optional<Wire> wire_;
-};
-
-Daemon* EncodingsTest::daemon_ = nullptr;
+class EncodingsTest : public TwinTest {};
 
 INSTANTIATE_TEST_SUITE_P(States, EncodingsTest,
                          testing::ValuesIn(Twin::States()),
@@ -161,11 +143,8 @@ TEST_P(EncodingsTest, WhatTheyDoNotAllowIsRefused) {
       {"half a pair", v1::ENCODING_TOPK, pairs.substr(0, pairs.size() - 4),
        Detail::REASON_WRONG_SHAPE},
       {"no pair", v1::ENCODING_TOPK, "", Detail::REASON_WRONG_SHAPE},
-      {"more pairs than elements", v1::ENCODING_TOPK,
-       std::string(static_cast<size_t>(8 * kElems + 8), '\0'),
-       Detail::REASON_WRONG_SHAPE},
-      {"as many pairs as elements, all of one", v1::ENCODING_TOPK,
-       std::string(static_cast<size_t>(8 * kElems), '\0'),
+      {"as many pairs as there may be, all of one element", v1::ENCODING_TOPK,
+       std::string(static_cast<size_t>(kMostPairs * 8), '\0'),
        Detail::REASON_WRONG_SHAPE},
   };
   for (const Row& row : rows) {
@@ -214,30 +193,33 @@ TEST_P(EncodingsTest, ParametersAreNotSentInThem) {
   twin.ExpectUntouched();
 }
 
-// What a cycle under GATHER may hold was reserved for payloads in F32.
-TEST(EncodingsOfHeldPushesTest, PairsMayTakeNoMoreThanF32) {
-  const auto daemon = Daemon::Start();
-  ASSERT_NE(daemon, nullptr);
-  Wire wire(daemon->tcp());
-  v1::ModelSpec spec = Wire::Spec("m", kElems, 2);
-  spec.mutable_optimizer()->set_buffering(v1::BUFFERING_GATHER);
-  wire.Make(spec);
-  const std::string session = wire.Open("m", "w");
-  const auto push = [&](int64_t pairs) {
+// Memory was set aside for pushes in F32: of what takes more, none would ever
+// come free.
+TEST_P(EncodingsTest, PairsTakeNoMoreThanF32) {
+  Twin twin(*wire_, GetParam());
+  const auto push = [&](int64_t pairs, const v1::PushHeader& next) {
     std::string payload;
     for (int64_t i = 0; i < pairs; ++i) {
-      Append(payload, static_cast<uint32_t>(i));
+      Append(payload, static_cast<uint32_t>(2 * i));
       Append(payload, 1.0f);
     }
-    v1::PushHeader header =
-        wire.Header("m", session, 1, std::vector<float>(kElems));
+    v1::PushHeader header = next;
     header.set_encoding(v1::ENCODING_TOPK);
     header.set_payload_bytes(static_cast<int64_t>(payload.size()));
-    return wire.Push(header, payload, nullptr, Twin::kChunk);
+    return wire_->Push(header, payload, nullptr, Twin::kChunk);
   };
-  ExpectRefused(push(kElems / 2 + 1), StatusCode::INVALID_ARGUMENT,
-                Detail::REASON_WRONG_SHAPE);
-  EXPECT_TRUE(push(kElems / 2).status.ok());
+  for (const int64_t pairs : {kMostPairs + 1, kElems}) {
+    const Ending refused = push(pairs, twin.Next());
+    ExpectRefused(refused, StatusCode::INVALID_ARGUMENT,
+                  Detail::REASON_WRONG_SHAPE);
+    EXPECT_EQ(refused.status.error_message(),
+              "gradient for model \"model\": " + std::to_string(8 * pairs) +
+                  " bytes of pairs, want 8 to " +
+                  std::to_string(8 * kMostPairs) +
+                  " in steps of 8: no more than in F32");
+  }
+  twin.ExpectUntouched();
+  EXPECT_TRUE(push(kMostPairs, twin.Next()).status.ok());
 }
 
 }  // namespace

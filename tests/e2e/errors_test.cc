@@ -12,8 +12,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/e2e/daemon.h"
 #include "tests/e2e/twin.h"
+#include "tests/e2e/twin_fixture.h"
 #include "tests/e2e/wire.h"
 
 namespace accrue {
@@ -24,19 +24,11 @@ using grpc::StatusCode;
 
 constexpr int64_t kElems = Twin::kElems;
 
-// One daemon for all tests of the suite, each with models of its own.
-class ErrorsTest : public ::testing::TestWithParam<TwinState> {
+class ErrorsTest : public TwinTest {
  protected:
-  static void SetUpTestSuite() { daemon_ = Daemon::Start().release(); }
-  static void TearDownTestSuite() { delete daemon_; }
-
   void SetUp() override {
-    ASSERT_NE(daemon_, nullptr);
-    wire_.emplace(daemon_->tcp());
-    for (const v1::Model& model : wire_->Models()) {
-      wire_->Delete(model.spec().name());
-    }
-    twin_.emplace(*wire_, GetParam());
+    TwinTest::SetUp();
+    if (wire_.has_value()) twin_.emplace(*wire_, GetParam());
   }
 
   v1::PushHeader Next() { return twin_->Next(); }
@@ -51,13 +43,9 @@ class ErrorsTest : public ::testing::TestWithParam<TwinState> {
     return half;
   }
 
-  static Daemon* daemon_;
-  std::optional<Wire> wire_;
   std::optional<Twin> twin_;
   const std::string payload_ = Twin::Payload(0);
 };
-
-Daemon* ErrorsTest::daemon_ = nullptr;
 
 INSTANTIATE_TEST_SUITE_P(States, ErrorsTest, testing::ValuesIn(Twin::States()),
                          [](const auto& info) { return info.param.name; });

@@ -40,8 +40,11 @@ std::vector<float> RandomFloats(int64_t count, Random& random) {
 std::vector<std::byte> RandomBytes(int64_t count, Encoding encoding,
                                    Random& random) {
   std::vector<std::byte> bytes;
-  // Top-k: of 1 element in a few, in long stretches without any, or of all.
+  // Top-k: of 1 element in a few, in long stretches without any, or of every
+  // one until there are as many as there may be.
   const uint64_t rarity = 1 + random() % 3 * 40;
+  const auto most_pair_bytes =
+      static_cast<size_t>(PayloadBytesOf(Encoding::kTopK, count).most);
   for (int64_t i = 0; i < count; ++i) {
     const bool last_chance = i + 1 == count && bytes.empty();
     switch (encoding) {
@@ -63,6 +66,7 @@ std::vector<std::byte> RandomBytes(int64_t count, Encoding encoding,
         break;
       case Encoding::kTopK:
         if (random() % rarity != 0 && !last_chance) break;
+        if (bytes.size() == most_pair_bytes) break;
         Append(static_cast<uint32_t>(i), bytes);
         Append(RandomFloat(random), bytes);
         break;

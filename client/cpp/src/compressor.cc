@@ -10,10 +10,10 @@ namespace accrue::client::internal {
 absl::Status Check(const Compression& compression, int64_t elems) {
   if (compression.encoding != Encoding::kTopK) return absl::OkStatus();
   // Written so that a NaN is refused.
-  if (!(compression.top_fraction > 0 && compression.top_fraction <= 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("compression: top_fraction is ", compression.top_fraction,
-                     ", want above 0 and at most 1"));
+  if (!(compression.top_fraction > 0 && compression.top_fraction <= 0.5)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "compression: top_fraction is ", compression.top_fraction,
+        ", want above 0 and at most 0.5, where pairs take as much as f32"));
   }
   if (elems > int64_t{1} << 32) {
     return absl::InvalidArgumentError(

@@ -335,6 +335,7 @@ ModelDescription FromProto(const v1::Model& proto) {
   for (const v1::KChange& change : proto.k_changes()) {
     value.k_changes.push_back(FromProto(change));
   }
+  value.micro_steps = proto.micro_steps();
   return value;
 }
 

@@ -114,9 +114,9 @@ void EncodeTopK(double fraction, absl::Span<float> x,
                 std::vector<std::byte>* bytes) {
   bytes->clear();
   if (x.empty()) return;
-  const auto size = static_cast<double>(x.size());
-  const auto count =
-      static_cast<size_t>(std::clamp(std::round(fraction * size), 1.0, size));
+  const auto most = static_cast<double>(std::max<size_t>(x.size() / 2, 1));
+  const auto count = static_cast<size_t>(std::clamp(
+      std::round(fraction * static_cast<double>(x.size())), 1.0, most));
   bytes->resize(8 * count);
   std::byte* out = bytes->data();
   Threshold threshold = FindThreshold(x, count);

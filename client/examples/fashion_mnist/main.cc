@@ -80,7 +80,7 @@ void AddFlags(CLI::App& app, Request* request) {
       ->capture_default_str();
   app.add_option("--top_fraction", plan.compression.top_fraction,
                  "of the elements that topk sends")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str();
   app.add_option("--error_feedback", plan.compression.error_feedback,
                  "what a push leaves out is added to the next")

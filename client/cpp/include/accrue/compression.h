@@ -48,7 +48,7 @@ struct Compression {
   // kF32: gradients are sent as they are, in whatever encoding they come.
   // Otherwise they have to come as floats.
   Encoding encoding = Encoding::kF32;
-  // kTopK: in (0, 1].
+  // kTopK: in (0, 0.5]; beyond, pairs would take more than the floats.
   double top_fraction = 0.1;
   // False: what a push leaves out is lost.
   bool error_feedback = true;

@@ -108,6 +108,7 @@ struct ModelDescription {
   Traffic traffic = {};            // all bytes each way so far
   // The last changes of k, at most 64, oldest first.
   std::vector<KChange> k_changes = {};
+  int64_t micro_steps = 1;  // of the last push that was folded
 };
 
 // "uninitialized", "ready", "poisoned", "unknown".
