@@ -2,61 +2,66 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "client/ctl/format.h"
-#include "client/ctl/table.h"
+#include "client/ctl/nesting_k.h"
 
 namespace accrue::ctl {
 namespace {
 
+using client::Decay;
+using client::GroupPosition;
+using client::Hyperparameters;
 using client::ModelDescription;
 using client::Noise;
 using client::OptimizerSpec;
-using Json = nlohmann::ordered_json;
-
-// The largest that the daemon takes.
-constexpr double kMaxK = 1 << 20;
 
 // Batch sizes from which the article's table has the next row.
 constexpr int64_t kMediumBatch = 64;
 constexpr int64_t kLargeBatch = 256;
 
+bool CyclesAverage(const OptimizerSpec& optimizer) {
+  return optimizer.decay == Decay::kPerCycle ||
+         optimizer.buffering != client::Buffering::kEmbedded;
+}
+
 // Whether the second moment is the mean of a cycle's squares.
 bool StepsBySquaresMean(const OptimizerSpec& optimizer) {
   return (optimizer.optimizer == client::Optimizer::kAdam ||
           optimizer.optimizer == client::Optimizer::kAdamW) &&
-         optimizer.decay == client::Decay::kPerCycle &&
+         optimizer.decay == Decay::kPerCycle &&
          optimizer.buffering == client::Buffering::kEmbedded &&
          optimizer.second_moment == client::SecondMoment::kArticle;
 }
 
-int64_t CeilK(double value) {
-  return static_cast<int64_t>(std::ceil(std::clamp(value, 1.0, kMaxK)));
+// What m decays with. The daemon has filled in what a spec leaves out.
+double MomentumBeta(const OptimizerSpec& optimizer,
+                    const Hyperparameters& hyperparameters) {
+  return optimizer.optimizer == client::Optimizer::kLion
+             ? hyperparameters.beta2.value_or(0)
+             : hyperparameters.beta1.value_or(0);
 }
 
-// CV^2; not by way of its root, which would round it.
-double NoiseScale(const Noise& noise) {
-  return noise.variation_at_least ? noise.variation * noise.variation
-                                  : noise.variance / noise.mean_squared;
+// The share of variance left in the momentum at k, but for a factor that k does
+// not change.
+double SteadyNoiseLeft(const OptimizerSpec& optimizer, double beta, int64_t k) {
+  const auto cycle = static_cast<double>(k);
+  if (CyclesAverage(optimizer)) return 1 / cycle;
+  if (optimizer.decay == Decay::kPerPush) return 1;
+  const double keep = optimizer.decay == Decay::kSliding
+                          ? 1 - (1 - beta) / cycle
+                          : std::pow(beta, 1 / cycle);
+  return (1 - keep) / (1 + keep);
+}
+
+int64_t CeilK(double value) {
+  return static_cast<int64_t>(
+      std::ceil(std::clamp(value, 1.0, static_cast<double>(kMaxK))));
 }
 
 double PowerLeft(const Noise& noise, int64_t k) {
   return (noise.mean_squared + noise.variance / static_cast<double>(k)) /
          (noise.mean_squared + noise.variance);
-}
-
-KChoice Choice(const char* by, int64_t k, const std::optional<Noise>& noise,
-               const OptimizerSpec& optimizer) {
-  KChoice choice{.by = by, .k = k};
-  if (!noise.has_value()) return choice;
-  choice.at_least = noise->variation_at_least;
-  choice.noise_to_signal = NoiseScale(*noise) / static_cast<double>(k);
-  choice.power_left = PowerLeft(*noise, k);
-  if (StepsBySquaresMean(optimizer)) {
-    choice.step_factor = std::sqrt(*choice.power_left);
-  }
-  return choice;
 }
 
 std::vector<int64_t> ByBatchSize(int64_t batch_size) {
@@ -65,108 +70,104 @@ std::vector<int64_t> ByBatchSize(int64_t batch_size) {
   return {1};
 }
 
-// "-", "1.25", "at least 1.25".
-std::string RealText(const std::optional<double>& value, bool at_least) {
-  if (!value.has_value()) return "-";
-  return absl::StrCat(at_least ? "at least " : "", HumanReal(*value));
-}
-
-std::string MeasurementsText(const std::vector<GroupAdvice>& advice) {
-  Table table({{"GROUP"},
-               {"MEASURED AT", Table::kRight},
-               {"SIGMA^2", Table::kRight},
-               {"MU^2", Table::kRight},
-               {"CV", Table::kRight},
-               {"CV^2", Table::kRight}});
-  for (const GroupAdvice& group : advice) {
-    if (!group.noise.has_value()) {
-      table.AddRow({group.group, "not yet", "-", "-", "-", "-"});
-      continue;
-    }
-    const Noise& noise = *group.noise;
-    const bool least = noise.variation_at_least;
-    table.AddRow(
-        {group.group, absl::StrCat("update ", HumanCount(noise.updates)),
-         HumanReal(noise.variance),
-         least ? std::string("not seen") : HumanReal(noise.mean_squared),
-         RealText(noise.variation, least), RealText(NoiseScale(noise), least)});
+void EstimateEffects(const ModelDescription& model, size_t g, KChoice& choice) {
+  const GroupPosition& group = model.groups[g];
+  if (!group.noise.has_value()) return;
+  const OptimizerSpec& optimizer = model.spec.optimizer;
+  const Noise& noise = *group.noise;
+  choice.at_least = noise.variation_at_least;
+  const double beta =
+      MomentumBeta(optimizer, model.spec.groups[g].hyperparameters);
+  choice.momentum_noise_to_signal =
+      NoiseScale(noise) * noise.noise_left *
+      (SteadyNoiseLeft(optimizer, beta, choice.k) /
+       SteadyNoiseLeft(optimizer, beta, group.k));
+  if (!CyclesAverage(optimizer)) return;
+  choice.noise_to_signal = NoiseScale(noise) / static_cast<double>(choice.k);
+  choice.power_left = PowerLeft(noise, choice.k);
+  if (StepsBySquaresMean(optimizer)) {
+    choice.step_factor = std::sqrt(*choice.power_left);
   }
-  return table.ToString();
 }
 
-std::string ChoicesText(const std::vector<GroupAdvice>& advice) {
-  Table table({{"GROUP"},
-               {"K BY"},
-               {"K", Table::kRight},
-               {"NOISE/SIGNAL", Table::kRight},
-               {"C_K", Table::kRight},
-               {"ADAM'S STEP", Table::kRight}});
-  for (const GroupAdvice& group : advice) {
-    for (const KChoice& choice : group.choices) {
-      const bool least = choice.at_least;
-      const bool k_least = least && (choice.by == "CV" || choice.by == "CV^2");
-      table.AddRow(
-          {group.group, choice.by,
-           absl::StrCat(k_least ? "at least " : "", HumanCount(choice.k)),
-           RealText(choice.noise_to_signal, least),
-           RealText(choice.power_left, false),
-           choice.step_factor.has_value()
-               ? absl::StrCat("x ", HumanReal(*choice.step_factor))
-               : "-"});
-    }
+// Groups whose norm is clipped as one have one k.
+void ShareTheLargest(std::vector<KWish>& wishes) {
+  int64_t largest = 1;
+  for (const KWish& wish : wishes) largest = std::max(largest, wish.k);
+  for (KWish& wish : wishes) wish.k = largest;
+}
+
+// A choice for every group for which `rule`, of a group's position, has a k.
+template <typename Rule>
+void AddChoices(const ModelDescription& model, const char* by, Rule rule,
+                ModelAdvice& advice) {
+  std::vector<KWish> wishes;
+  std::vector<std::optional<int64_t>> rule_ks;
+  for (const GroupPosition& group : model.groups) {
+    rule_ks.push_back(rule(group));
+    const bool cycle_is_k = group.update_every == group.k;
+    wishes.push_back(rule_ks.back().has_value() && cycle_is_k
+                         ? KWish{.k = *rule_ks.back()}
+                         : KWish{.k = group.update_every, .fixed = true});
   }
-  return table.ToString();
-}
-
-std::string TreeText(absl::string_view bottleneck) {
-  Table table({{"BOTTLENECK"}, {"ADVICE"}});
-  for (const Branch& branch : DecisionTree()) {
-    if (!bottleneck.empty() && bottleneck != branch.bottleneck) continue;
-    table.AddRow({branch.bottleneck, branch.answer});
+  if (model.spec.optimizer.clip_scope == client::ClipScope::kModel) {
+    ShareTheLargest(wishes);
   }
-  return table.ToString();
-}
-
-Json ToJson(const Noise& noise) {
-  return {{"variance", noise.variance},
-          {"mean_squared", noise.mean_squared},
-          {"variation", noise.variation},
-          {"variation_at_least", noise.variation_at_least},
-          {"noise_scale", NoiseScale(noise)},
-          {"updates", noise.updates}};
-}
-
-Json ToJson(const KChoice& choice) {
-  Json json = {{"by", choice.by}, {"k", choice.k}};
-  const auto put = [&](const char* key, const std::optional<double>& value) {
-    if (value.has_value()) json[key] = *value;
-  };
-  put("noise_to_signal", choice.noise_to_signal);
-  put("power_left", choice.power_left);
-  put("step_factor", choice.step_factor);
-  return json;
+  const bool nested = model.spec.max_staleness == 0 && wishes.size() > 1;
+  const NestingK cycles = Nest(wishes, model.micro_steps, nested);
+  for (size_t g = 0; g < wishes.size(); ++g) {
+    if (!rule_ks[g].has_value()) continue;
+    KChoice choice{.by = by, .rule_k = *rule_ks[g], .nests = cycles.nests};
+    // A k that sets no cycle nests with anything.
+    choice.k = wishes[g].fixed
+                   ? Nest({{.k = *rule_ks[g]}}, model.micro_steps, false).k[0]
+                   : cycles.k[g];
+    EstimateEffects(model, g, choice);
+    advice.groups[g].choices.push_back(std::move(choice));
+  }
 }
 
 }  // namespace
 
-std::vector<GroupAdvice> Advise(const ModelDescription& model,
-                                std::optional<int64_t> batch_size) {
-  std::vector<GroupAdvice> advice;
-  const OptimizerSpec& optimizer = model.spec.optimizer;
-  for (const client::GroupPosition& group : model.groups) {
-    GroupAdvice& added = advice.emplace_back();
+// Not by way of CV, its root, which would round it.
+double NoiseScale(const Noise& noise) {
+  return noise.variation_at_least ? noise.variation * noise.variation
+                                  : noise.variance / noise.mean_squared;
+}
+
+ModelAdvice Advise(const ModelDescription& model,
+                   std::optional<int64_t> batch_size) {
+  ModelAdvice advice;
+  advice.cycles_average = CyclesAverage(model.spec.optimizer);
+  for (size_t g = 0; g < model.groups.size(); ++g) {
+    const GroupPosition& group = model.groups[g];
+    GroupAdvice& added = advice.groups.emplace_back();
     added.group = group.group;
     added.noise = group.noise;
-    const auto add = [&](const char* by, int64_t k) {
-      added.choices.push_back(Choice(by, k, group.noise, optimizer));
-    };
-    add("in force", group.k);
-    if (group.noise.has_value()) {
-      add("CV", CeilK(group.noise->variation));
-      add("CV^2", CeilK(NoiseScale(*group.noise)));
-    }
-    if (!batch_size.has_value()) continue;
-    for (const int64_t k : ByBatchSize(*batch_size)) add("batch size", k);
+    KChoice in_force{.by = "in force", .k = group.k, .rule_k = group.k};
+    EstimateEffects(model, g, in_force);
+    added.choices.push_back(std::move(in_force));
+  }
+  using MaybeK = std::optional<int64_t>;
+  AddChoices(
+      model, "CV",
+      [](const GroupPosition& group) {
+        return group.noise.has_value() ? CeilK(group.noise->variation)
+                                       : MaybeK();
+      },
+      advice);
+  AddChoices(
+      model, "CV^2",
+      [](const GroupPosition& group) {
+        return group.noise.has_value() ? CeilK(NoiseScale(*group.noise))
+                                       : MaybeK();
+      },
+      advice);
+  if (!batch_size.has_value()) return advice;
+  for (const int64_t k : ByBatchSize(*batch_size)) {
+    AddChoices(
+        model, "batch size", [k](const GroupPosition&) { return MaybeK(k); },
+        advice);
   }
   return advice;
 }
@@ -184,35 +185,6 @@ const std::vector<Branch>& DecisionTree() {
       {"none", "k 1, as usual"},
   };
   return tree;
-}
-
-std::string AdviceText(const std::vector<GroupAdvice>& advice,
-                       absl::string_view bottleneck) {
-  return absl::StrCat(
-      MeasurementsText(advice), "\n", ChoicesText(advice),
-      "\nk by CV leaves CV times as much noise as signal (in power), k by "
-      "CV^2 as much as signal.\n\n",
-      TreeText(bottleneck));
-}
-
-Json AdviceJson(const std::vector<GroupAdvice>& advice,
-                absl::string_view bottleneck) {
-  Json json;
-  json["groups"] = Json::array();
-  for (const GroupAdvice& group : advice) {
-    Json& added = json["groups"].emplace_back();
-    added["group"] = group.group;
-    if (group.noise.has_value()) added["noise"] = ToJson(*group.noise);
-    added["choices"] = Json::array();
-    for (const KChoice& choice : group.choices) {
-      added["choices"].push_back(ToJson(choice));
-    }
-  }
-  for (const Branch& branch : DecisionTree()) {
-    json["decision_tree"][branch.bottleneck] = branch.answer;
-    if (branch.bottleneck == bottleneck) json["answer"] = branch.answer;
-  }
-  return json;
 }
 
 }  // namespace accrue::ctl

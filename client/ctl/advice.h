@@ -2,8 +2,17 @@
 //
 // Equation.  by the coefficient of variation, ceil(CV) [article, eq. 48]; by
 //            the noise scale, ceil(CV^2); by batch size [its section 7.1].
-//            Averaging k gradients leaves noise of CV^2/k times the signal's
-//            power: eq. 48 leaves CV times it, the noise scale as much as it.
+//            Where a cycle averages its k gradients (decay per_cycle, buffering
+//            classic or gather), their mean has noise of CV^2/k times the
+//            signal's power: eq. 48 leaves CV times it, the noise scale as much
+//            as it. The momentum averages over cycles besides, and under the
+//            other decays it alone averages: it has CV^2*rho, rho being the
+//            share of variance that is left in it, measured at the k in force
+//            (Noise::noise_left). At another k it is rho times the quotient of
+//            what steady pushes leave,
+//              per_cycle, classic, gather  1/k        per_push  1
+//              sliding, sliding_exact      (1 - B)/(1 + B),
+//                                          B = 1 - (1 - b)/k and b^(1/k).
 //            Embedded Adam's second moment is a mean of squares, larger than
 //            the square of the mean by 1/C_k: its steps are smaller by
 //            sqrt(C_k).
@@ -16,20 +25,26 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "accrue/description.h"
-#include "nlohmann/json.hpp"
 
 namespace accrue::ctl {
 
-// One k and its effect; the effect is unset where no noise was measured.
+// One k and its effect: estimates, of this very k, that are unset where no
+// noise was measured.
 struct KChoice {
   std::string by;  // "in force", "CV", "CV^2", "batch size"
+  // Rounded up so that it nests with the other groups' k by the same rule, and
+  // is a multiple of the micro_steps in use.
   int64_t k = 1;
-  bool at_least = false;  // CV, and with it k, is only the least it can be
-  std::optional<double> noise_to_signal = {};  // CV^2/k
-  std::optional<double> power_left = {};       // C_k
-  std::optional<double> step_factor = {};      // sqrt(C_k); embedded Adam only
+  int64_t rule_k = 1;  // what the rule alone says
+  bool nests = true;   // false: with the other groups' no k does
+  // CV is only the least that it can be, and so are the effects and, by CV and
+  // CV^2, k.
+  bool at_least = false;
+  std::optional<double> noise_to_signal = {};           // CV^2/k
+  std::optional<double> momentum_noise_to_signal = {};  // CV^2*rho
+  std::optional<double> power_left = {};                // C_k
+  std::optional<double> step_factor = {};  // sqrt(C_k); embedded Adam only
 };
 
 struct GroupAdvice {
@@ -38,10 +53,19 @@ struct GroupAdvice {
   std::vector<KChoice> choices;
 };
 
+struct ModelAdvice {
+  std::vector<GroupAdvice> groups;
+  // Whether a cycle's k gradients are averaged; else only the momentum does.
+  bool cycles_average = true;
+};
+
 // `batch_size`: examples in a micro-batch, for the article's table; its ranges
 // give a choice for each end.
-std::vector<GroupAdvice> Advise(const client::ModelDescription& model,
-                                std::optional<int64_t> batch_size);
+ModelAdvice Advise(const client::ModelDescription& model,
+                   std::optional<int64_t> batch_size);
+
+// CV^2, of the least CV where that is all that is known.
+double NoiseScale(const client::Noise& noise);
 
 // The article's decision tree (section 7.1), in this system's terms.
 struct Branch {
@@ -49,12 +73,6 @@ struct Branch {
   std::string answer;
 };
 const std::vector<Branch>& DecisionTree();
-
-// `bottleneck`: one of the tree's, or empty: the whole tree.
-std::string AdviceText(const std::vector<GroupAdvice>& advice,
-                       absl::string_view bottleneck);
-nlohmann::ordered_json AdviceJson(const std::vector<GroupAdvice>& advice,
-                                  absl::string_view bottleneck);
 
 }  // namespace accrue::ctl
 

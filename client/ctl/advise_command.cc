@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-#include "client/ctl/advice.h"
+#include "client/ctl/advice_report.h"
 #include "client/ctl/command.h"
 #include "server/base/status_macros.h"
 

@@ -188,6 +188,25 @@ absl::Status ReadTensorRule(const YAML::Node& node, TensorRule* rule) {
   return absl::OkStatus();
 }
 
+// Splits the groups of the document `node`, whose k, if it names one, would go
+// unheard.
+absl::Status ApplyPerLayerK(const YAML::Node& node, const PerLayerK& per_layer,
+                            ModelSpec* spec) {
+  for (const YAML::Node& group : node["groups"]) {
+    const YAML::Node k = group["k"];
+    if (!k.IsDefined()) continue;
+    return ErrorAt(k, absl::StrCat("group \"", group["name"].Scalar(),
+                                   "\" has a k, and per_layer_k gives it "
+                                   "others: leave one of them out"));
+  }
+  auto split = client::SplitByDepth(*spec, per_layer);
+  if (!split.ok()) {
+    return ErrorAt(node["per_layer_k"], split.status().message());
+  }
+  *spec = *std::move(split);
+  return absl::OkStatus();
+}
+
 absl::Status ReadSpecFile(const YAML::Node& node, SpecFile* file) {
   ModelSpec& spec = file->spec;
   std::optional<PerLayerK> per_layer;
@@ -209,13 +228,8 @@ absl::Status ReadSpecFile(const YAML::Node& node, SpecFile* file) {
        {"seed", Into(&file->seed)}}));
   ACCRUE_RETURN_IF_ERROR(
       Require(node, "the spec", {"name", "tensors", "groups"}));
-  if (!per_layer.has_value()) return absl::OkStatus();
-  auto split = client::SplitByDepth(spec, *per_layer);
-  if (!split.ok()) {
-    return ErrorAt(*FindKey(node, "per_layer_k"), split.status().message());
-  }
-  spec = *std::move(split);
-  return absl::OkStatus();
+  return per_layer.has_value() ? ApplyPerLayerK(node, *per_layer, &spec)
+                               : absl::OkStatus();
 }
 
 absl::Status Prefixed(const absl::Status& status, absl::string_view source) {

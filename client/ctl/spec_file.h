@@ -3,8 +3,8 @@
 // The keys are the API's field names (proto/accrue/v1/model.proto), enumerators
 // their short names ("adamw", "per_cycle"), durations "1.5s". Beside the spec's
 // own keys there are `initializers`, `seed` and `per_layer_k`, by which groups
-// are split when the file is read. example.yaml is a commented one
-// with every default.
+// without a k of their own are split when the file is read. example.yaml is a
+// commented one with every default.
 //
 // What a key may hold is checked here, what a spec may say by the daemon; only
 // keys without which a spec means nothing (name, tensors, groups, a tensor's

@@ -101,6 +101,9 @@ TEST(PerLayerKTest, WhatCannotBeIsRefusedByName) {
   ModelSpec adaptive = Layers(1);
   adaptive.groups[0].adaptive_k = AdaptiveK{.min_k = 1, .max_k = 2};
   refused(adaptive, Depths(1, 1, 4), "has adaptive_k");
+  ModelSpec explicit_k = Layers(1);
+  explicit_k.groups[0].k = 4;
+  refused(explicit_k, Depths(1, 1, 4), "group \"all\" has k = 4");
   ModelSpec lost = Layers(1);
   lost.tensors[0].group = "none";
   refused(lost, Depths(1, 1, 4), "no group \"none\"");

@@ -3,11 +3,15 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <string>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_replace.h"
 #include "client/ctl/description_json.h"
 #include "client/ctl/failure.h"
 
@@ -99,6 +103,30 @@ TEST(SpecFileTest, JsonMeansTheSame) {
   EXPECT_EQ(file->seed, 7);
 }
 
+// With its per_layer_k, and without the k that this takes the place of.
+TEST(SpecFileTest, TheExamplesPerLayerKDoublesFromOutputToInput) {
+  std::string text = ExampleText();
+  const size_t begin = text.find("# per_layer_k:");
+  const size_t end = text.find("\n\n", begin);
+  ASSERT_NE(begin, std::string::npos);
+  text.replace(begin, end - begin,
+               absl::StrReplaceAll(text.substr(begin + 2, end - begin - 2),
+                                   {{"\n#", "\n"}}));
+  EXPECT_THAT(Message(ParseSpecFile(text, "example.yaml").status()),
+              HasSubstr("group \"weights\" has a k"));
+  absl::StrReplaceAll({{"\n    k: 4", "\n"}}, &text);
+  const auto file = ParseSpecFile(text, "example.yaml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  std::vector<std::pair<std::string, int64_t>> ks;
+  for (const client::GroupSpec& group : file->spec.groups) {
+    ks.emplace_back(group.name, group.k);
+  }
+  EXPECT_THAT(ks, testing::ElementsAre(testing::Pair("weights.k4", 4),
+                                       testing::Pair("biases.k4", 4),
+                                       testing::Pair("weights.k2", 2),
+                                       testing::Pair("biases.k2", 2)));
+}
+
 TEST(SpecFileTest, WhatDescribePrintsCanBeCreatedFrom) {
   const auto file = ParseSpecFile(ExampleText(), "example.yaml");
   ASSERT_TRUE(file.ok()) << file.status();
@@ -166,6 +194,10 @@ TEST(SpecFileTest, EveryComplaintNamesFileLineAndWhatWasExpected) {
       {"name: m\ngroups:\n  - name: all\n    hyperparameters:\n"
        "      learning_rate: 1\n      schedule: {total_updates: 5}\n",
        "line 6: a schedule needs \"kind\""},
+      {"name: m\ngroups: [{name: all,\n  k: 1,\n  hyperparameters:\n"
+       "    {learning_rate: 1}}]\ntensors: [{name: w, shape: [1]}]\n"
+       "per_layer_k: {k_min: 1, max_k: 2, depths: [{tensors: w, depth: 0}]}\n",
+       "line 3: group \"all\" has a k, and per_layer_k gives it others"},
   };
   for (const auto& c : cases) {
     const auto file = ParseSpecFile(c.text, "m.yaml");

@@ -137,6 +137,21 @@ TEST_F(NoiseTest, PlantedNoiseIsDescribedAndAdvisedOn) {
   EXPECT_EQ(Ctl({"advise", "none"}).exit_code, 1);
 }
 
+// 7.1's k for large batches is 1, which pushes of two micro-steps cannot have.
+TEST_F(NoiseTest, AdviceIsAMultipleOfTheMicroStepsInUse) {
+  Create(100, "k: 4");
+  std::vector<float> parameters(100);
+  ASSERT_TRUE(worker_->Pull(&parameters).ok());
+  ASSERT_TRUE(worker_->Push(parameters, {.micro_steps = 2})->accepted);
+  EXPECT_EQ(CtlJson({"describe", "m"})["micro_steps"], 2);
+  const Json advice = CtlJson({"advise", "m", "--batch_size=300"});
+  const Json& choice = advice["groups"][0]["choices"].back();
+  EXPECT_EQ(choice["k"], 2);
+  EXPECT_EQ(choice["rule_k"], 1);
+  EXPECT_THAT(Ctl({"advise", "m", "--batch_size=300"}).out,
+              HasSubstr("2 (rule: 1)"));
+}
+
 // From CV 2 to 8 and back: k too, and every change is told.
 TEST_F(NoiseTest, KFollowsARiseAndAFallOfTheNoise) {
   Create(10'000, "k: 2, adaptive_k: {min_k: 1, max_k: 32}");

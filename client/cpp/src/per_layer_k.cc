@@ -78,6 +78,10 @@ absl::StatusOr<ModelSpec> SplitByDepth(const ModelSpec& spec,
           group.adaptive_k.has_value() ? "adaptive_k" : "update_every",
           ", which says otherwise what k is");
     }
+    if (group.k != GroupSpec().k) {
+      return Invalid("group \"", group.name, "\" has k = ", group.k,
+                     ", which its tensors' depths would replace");
+    }
     groups[group.name] = &group;
   }
 

@@ -39,8 +39,8 @@ struct PerLayerK {
 // `spec` with each group split by the k of its tensors' depths: "all" becomes
 // "all.k4", "all.k2", in the order of its tensors, with its hyperparameters.
 // INVALID_ARGUMENT: a tensor without a depth, a depth without a tensor or given
-// twice, a number out of range, a group with update_every or adaptive_k, a
-// tensor of a group that is not there.
+// twice, a number out of range, a group with update_every, adaptive_k or a k
+// other than 1, a tensor of a group that is not there.
 absl::StatusOr<ModelSpec> SplitByDepth(const ModelSpec& spec,
                                        const PerLayerK& per_layer);
 
