@@ -78,9 +78,9 @@ PullCall::PullCall(const CallEnvironment& environment,
     : environment_(environment), context_(context) {}
 
 absl::StatusOr<PullCall::Wanted> PullCall::Check(const v1::PullRequest& request,
-                                                 const ModelStore& store) {
+                                                 std::shared_ptr<Model> model) {
   Wanted wanted;
-  ACCRUE_ASSIGN_OR_RETURN(wanted.model, store.Find(request.model()));
+  wanted.model = std::move(model);
   ACCRUE_ASSIGN_OR_RETURN(wanted.encoding,
                           ParameterEncoding(request.encoding()));
   ACCRUE_ASSIGN_OR_RETURN(wanted.tensors,
@@ -102,9 +102,11 @@ absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
       !parsed.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
     return absl::InvalidArgumentError("malformed request");
   }
-  ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, *environment_.store));
-  wanted_.model->CountTraffic(
+  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
+                          environment_.store->Find(parsed.model()));
+  model->CountTraffic(
       {.pull_request_bytes = static_cast<int64_t>(bytes.size())});
+  ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, std::move(model)));
   ACCRUE_RETURN_IF_ERROR(wanted_.model->CheckUsable());
   PublicationPtr newest = wanted_.model->newest();
   if (newest == nullptr) {

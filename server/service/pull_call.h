@@ -70,7 +70,7 @@ class PullCall final : public PullReactor,
     absl::Duration wait;
   };
   static absl::StatusOr<Wanted> Check(const v1::PullRequest& request,
-                                      const ModelStore& store);
+                                      std::shared_ptr<Model> model);
 
   absl::Status Answer(const grpc::ByteBuffer& request);
   void Wait(const Version& newest);

@@ -65,6 +65,7 @@ TEST_F(TrafficTest, TheDaemonAndItsWorkersCountTheSame) {
       ASSERT_TRUE(worker.Pull(&parameters).ok());
       ASSERT_TRUE(worker.PullNewer(&parameters, absl::ZeroDuration()).ok());
       ASSERT_TRUE(worker.Pull(&few, {.tensors = {"t1"}}).ok());
+      ASSERT_FALSE(worker.Pull(&few, {.tensors = {"absent"}}).ok());
       const auto pushed = worker.Push(gradient, {.loss = 1.5});
       ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
       // Of the newest version, so that it is refused for what it holds, and not

@@ -92,6 +92,32 @@ TEST_F(PullCallTest, SendsTheTensorsAskedForInTheSpecsOrder) {
                          "\"absent\""));
 }
 
+TEST_F(PullCallTest, CountsItsRequestHoweverItIsAnswered) {
+  CreateInitialized(PlainSpec("m", 3), {1, 2, 3});
+  v1::PullRequest absent = Request();
+  absent.add_tensors("absent");
+  v1::PullRequest encoding = Request();
+  encoding.set_encoding(v1::ENCODING_INT8);
+  v1::PullRequest wait = Request();
+  wait.mutable_wait()->set_seconds(-1);
+  v1::PullRequest stranger = Request();
+  stranger.set_model("nobody");
+  int64_t bytes = 0;
+  for (const v1::PullRequest& request :
+       {Request(), absent, encoding, wait, stranger}) {
+    Pull(request);
+    if (request.model() == "m") {
+      bytes += static_cast<int64_t>(request.ByteSizeLong());
+    }
+  }
+  grpc::ClientContext context;
+  v1::GetModelRequest request;
+  request.set_model("m");
+  v1::GetModelResponse response;
+  ASSERT_TRUE(models_->GetModel(&context, request, &response).ok());
+  EXPECT_EQ(response.model().traffic().pull_request_bytes(), bytes);
+}
+
 TEST_F(PullCallTest, SendsEveryEncoding) {
   CreateInitialized(PlainSpec("m", 3), {1, -2, 0.5});
   v1::PullRequest request = Request();

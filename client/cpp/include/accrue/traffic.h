@@ -3,8 +3,9 @@
 // add.
 //
 // A model's (ModelDescription) is that of all its workers and readers, a
-// worker's that of its own pushes and pulls. Where no call is cut off the two
-// sides count the same.
+// worker's that of its own pushes and pulls. The two sides count the same,
+// refused calls included, but where a call is cut off: by a broken connection,
+// or since it was refused before the daemon had read all that was sent.
 
 #ifndef ACCRUE_CLIENT_TRAFFIC_H_
 #define ACCRUE_CLIENT_TRAFFIC_H_

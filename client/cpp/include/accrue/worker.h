@@ -154,10 +154,10 @@ class Worker {
   // Errors.  INVALID_ARGUMENT (kWrongShape, ...); FAILED_PRECONDITION
   //          (kNotInitialized, kPoisoned; without a reason: this worker has
   //          never pulled the whole model and options.version is unset);
-  //          OUT_OF_RANGE
-  //          (kFuture); ABORTED (kSessionFenced); NOT_FOUND (kModelUnknown).
-  //          In all of these the push was not folded, unless in_doubt(): the
-  //          session was lost before its fate could be asked for.
+  //          OUT_OF_RANGE (kFuture); ABORTED (kSessionFenced); NOT_FOUND
+  //          (kModelUnknown). In all of these the push was not folded, unless
+  //          in_doubt(): the session was lost before its fate could be asked
+  //          for.
   //          DEADLINE_EXCEEDED, UNAVAILABLE, RESOURCE_EXHAUSTED: time is over;
   //          if in_doubt(), the push may have been folded: ask Settle() rather
   //          than push it again.
