@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Checks the rules of the house that need no compiler.
 
-Layers of includes, header guards, words and calls that must not appear, and the
-layout of the top level. Prints one line a violation; exits 1 if there is any.
+Layers of includes, header guards, words and calls that must not appear, the
+width of the API's lines, tests that pages name, and the layout of the top level.
+Prints one line a violation; exits 1 if there is any.
 
     source_rules.py [ROOT]
 """
@@ -83,6 +84,15 @@ SLEEPS = re.compile(r"\b(sleep_" r"for|sleep_" r"until|Sleep" r"For|u" r"sleep"
                     # Waiting for nothing but the timeout.
                     r"|\bp?poll\((nullptr|NULL|0)\s*," r"|\bselect\(0\s*,")
 SHELL_SLEEPS = re.compile(r"(^|[\s;&|({`])sl" r"eep\s+[\d$.\"]")
+
+# What clang-format keeps to in C++.
+MAX_PROTO_COLUMNS = 80
+
+# Tests as a page names them, and where they are defined.
+NAMED_FILE = re.compile(r"`(tests/[\w./-]+)`")
+NAMED_TEST = re.compile(r"`(\w+Test|\w+Conformance)\.(\w*)`")
+DEFINED_TEST = re.compile(r"^TEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\)",
+                          re.MULTILINE)
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CPP = {".h", ".cc", ".cu", ".cuh"}
@@ -199,6 +209,23 @@ def check_words(path, text):
                 yield f"{path}:{number}: tests wait on conditions, not on time"
 
 
+def check_width(path, text):
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > MAX_PROTO_COLUMNS:
+            yield (f"{path}:{number}: {len(line)} columns, want at most "
+                   f"{MAX_PROTO_COLUMNS}")
+
+
+def check_named_tests(path, text, paths, tests):
+    """Every test that a page names exists; `Suite.` names a whole suite."""
+    for name in NAMED_FILE.findall(text):
+        if not any(other.is_relative_to(name) for other in paths):
+            yield f"{path}: no {name}"
+    for suite, name in NAMED_TEST.findall(text):
+        if not any(suite == s and name in ("", n) for s, n in tests):
+            yield f"{path}: no test {suite}.{name}"
+
+
 def check_top_level(paths):
     names = {path.parts[0] for path in paths}
     for name in sorted(names - TOP_LEVEL):
@@ -211,11 +238,17 @@ def violations(root):
     root = pathlib.Path(root)
     paths = project_files(root)
     yield from check_top_level(paths)
-    for path in paths:
-        if path.suffix not in TEXT:
-            continue
-        text = (root / path).read_text(encoding="utf-8")
+    texts = {path: (root / path).read_text(encoding="utf-8")
+             for path in paths if path.suffix in TEXT}
+    tests = {test for path, text in texts.items()
+             if path.parts[0] == "tests" and path.suffix in CPP
+             for test in DEFINED_TEST.findall(text)}
+    for path, text in texts.items():
         yield from check_words(path, text)
+        if path.suffix == ".proto":
+            yield from check_width(path, text)
+        if path.suffix == ".md":
+            yield from check_named_tests(path, text, paths, tests)
         if path.suffix in CPP:
             yield from check_includes(path, text)
         if path.suffix in (".h", ".cuh"):

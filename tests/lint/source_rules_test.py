@@ -156,6 +156,26 @@ class SourceRulesTest(unittest.TestCase):
                 "tests/e2e/extra.cc": "poll(&descriptor, 1, milliseconds);\n",
                 "tests/client/extra.sh": "# no sl" "eep: it waits\n"}), [])
 
+    def test_long_lines_of_the_api_are_found(self):
+        self.assertEqual(
+            self.violations({"proto/accrue/v1/model.proto": "/" * 80}), [])
+        self.expect("proto/accrue/v1/model.proto", "\n" + "/" * 81,
+                    "81 columns, want at most 80")
+
+    def test_tests_that_pages_name_exist(self):
+        mutex_test = {"tests/base/mutex_test.cc":
+                      "TEST_F(MutexTest,\n       IsOneOfMany) {}\n"}
+        page = ("`tests/base`, `tests/base/mutex_test.cc`: `MutexTest.`, "
+                "`MutexTest.IsOneOfMany`, `mutex_test.cc`, `h.index`\n")
+        self.assertEqual(
+            self.violations({**mutex_test, "README.md": page}), [])
+        for name, why in {
+                "`tests/base/lock_test.cc`": "no tests/base/lock_test.cc",
+                "`MutexTest.IsNone`": "no test MutexTest.IsNone",
+                "`LockTest.`": "no test LockTest."}.items():
+            found = self.violations({**mutex_test, "README.md": name})
+            self.assertEqual(found, ["README.md: " + why])
+
     def test_the_top_level_is_exactly_as_laid_out(self):
         self.expect("notes.md", "", "not in the layout")
         self.expect("LICENSE", None, "missing")
