@@ -100,8 +100,10 @@ int64_t ChunkWalk::TileSize(const GroupPass& group, int64_t pushes,
                             int64_t offset, int64_t left) {
   int64_t size = std::min(kTileElems, left);
   for (int64_t p = 0; p < pushes; ++p) {
-    const int64_t run = readers_[PayloadIndex(group, p)].RunElems(offset);
-    size = std::min(size, std::max(run, kBridgeElems));
+    PayloadReader& reader = readers_[PayloadIndex(group, p)];
+    size = std::min(size, reader.decodes() ? kDecodedElems
+                                           : std::max(reader.RunElems(offset),
+                                                      kBridgeElems));
   }
   return size;
 }

@@ -2,14 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "server/kernels/convert.h"
 
 namespace accrue::kernels {
 
 int64_t PayloadReader::RunElems(int64_t offset) {
-  if (encoding_ != Encoding::kF32) return std::numeric_limits<int64_t>::max();
   const int64_t element_bytes = EncodedBytes(Encoding::kF32);
   return chain_.RunBytes(offset * element_bytes) / element_bytes;
 }

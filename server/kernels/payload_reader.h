@@ -24,8 +24,11 @@ class PayloadReader {
         encoding_(encoding),
         pairs_(payload.size_bytes() / kPairBytes) {}
 
-  // How many elements from `offset` on can be read in place; no bound where
-  // they are decoded in any case.
+  // Whether every element passes through scratch.
+  bool decodes() const { return encoding_ != Encoding::kF32; }
+
+  // How many elements from `offset` on can be read in place; not where they
+  // are decoded.
   int64_t RunElems(int64_t offset);
 
   // Elements [offset, offset + size), in the payload or in `scratch` [size].

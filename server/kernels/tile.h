@@ -1,5 +1,4 @@
-// Tile: a piece of a block small enough that all its arrays stay in a core's
-// first cache while a pass goes over it.
+// Tile: the piece of a block that one call's loop goes over.
 //
 // Equation.  rule/cycle.h, per element, in the order given there.
 // Symbols.   m, v: moments; a: a cycle's sum of gradients; theta: published,
