@@ -61,6 +61,7 @@ struct PushScalars {
   float keep2 = 1, gain2 = 0;
   float weight = 1;    // of a mean: n*w, damped; the mean's divisor is not
   bool first = false;  // i == 0; kGather: first in the order of the fold
+  bool operator==(const PushScalars&) const = default;
 };
 
 // sgd's look-ahead and L2 at the first push of a cycle (Nesterov), for
@@ -70,6 +71,7 @@ struct PushScalars {
 struct LookAhead {
   float ahead = 0;  // lr(u)*b
   float l2 = 0;     // weight_decay*(1 - d)
+  bool operator==(const LookAhead&) const = default;
 };
 
 // kClassic, kGather: the fold of the mean that ends a cycle: g = mean*a (then
@@ -79,6 +81,7 @@ struct BufferFold {
   float keep1 = 1, gain1 = 0;
   float keep2 = 1, gain2 = 0;
   float grad_l2 = 0;  // adam: weight_decay; else 0
+  bool operator==(const BufferFold&) const = default;
 };
 
 // Scalars of the update step that ends a cycle.
@@ -113,6 +116,7 @@ struct UpdateScalars {
   double rate = 0;                        // lamb: lr(u)
   double clip_norm = 0;                   // 0: none
   double norm_factor = 1;  // adam: 1/D1; without bias correction: 1
+  bool operator==(const UpdateScalars&) const = default;
 };
 
 // A group's state between pushes; part of every checkpoint.
@@ -144,6 +148,7 @@ struct ClosePlan {
   std::optional<LookAhead> look_ahead;
   std::optional<BufferFold> buffer_fold;
   UpdateScalars update;
+  bool operator==(const ClosePlan&) const = default;
 };
 
 // The held pushes of a cycle planned for one group.

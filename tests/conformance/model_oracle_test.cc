@@ -31,8 +31,9 @@ constexpr size_t kStride = 10;
 #else
 constexpr size_t kStride = 1;
 #endif
-// GATHER has CLASSIC's combinations, scalars and bits (tests/rule, AGathered-
-// CycleIsClassics): some of them will do. 7 divides no dimension's choices.
+// GATHER has CLASSIC's combinations, scalars and bits (tests/rule, ACycleIs-
+// ClassicsWherePushesComeInTheFoldsOrder): some of them will do. 7 divides no
+// dimension's choices.
 constexpr size_t kGatherStride = 7;
 
 // Two groups of odd sizes, three tensors, both under the same rule.
