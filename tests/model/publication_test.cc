@@ -1,10 +1,11 @@
 #include "server/model/publication.h"
 
-#include <atomic>
 #include <bit>
 #include <cstring>
 #include <future>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -12,38 +13,13 @@
 #include "server/base/error.h"
 #include "server/kernels/convert.h"
 #include "tests/model/harness.h"
+#include "tests/model/holding_reader.h"
 
 namespace accrue {
 namespace {
 
 using ::testing::ElementsAre;
-
-// Holds a publication until it is told to let go.
-class HoldingReader : public Reader {
- public:
-  static std::shared_ptr<HoldingReader> Of(
-      std::shared_ptr<const Publication> publication) {
-    auto reader = std::make_shared<HoldingReader>();
-    reader->registration_ = publication->Register(reader);
-    reader->publication_ = std::move(publication);
-    return reader;
-  }
-  void End(absl::Status why) override {
-    if (!ended_.exchange(true)) why_.set_value(std::move(why));
-  }
-  absl::Status Why() { return why_.get_future().get(); }
-  bool ended() const { return ended_; }
-  void LetGo() {
-    registration_ = Publication::Registration();
-    publication_.reset();
-  }
-
- private:
-  std::atomic<bool> ended_{false};
-  std::promise<absl::Status> why_;
-  Publication::Registration registration_;
-  std::shared_ptr<const Publication> publication_;
-};
+using ::testing::IsEmpty;
 
 TEST(PublicationTest, NotOneBitChangesBetweenUpdates) {
   Harness harness;
@@ -156,6 +132,51 @@ TEST(PublicationTest, EncodedCopiesAreMadeOnceAndAreOfThisVersion) {
     EXPECT_THAT(read({0, 2}, kernels::Encoding::kF16),
                 ElementsAre(exact[0], exact[1], exact[2], exact[5]));
   }
+}
+
+TEST(PublicationTest, KnowsWhichGroupsHaveChangedSince) {
+  Harness harness;
+  ModelSpec spec = SimpleSpec(1, 1);
+  spec.tensors = {{"a", {3}, "fast"}, {"b", {2}, "slow"}, {"c", {1}, "rest"}};
+  spec.groups[0].name = "fast";
+  for (const auto& [name, k] : {std::pair("slow", 2), std::pair("rest", 4)}) {
+    spec.groups.push_back(spec.groups[0]);
+    spec.groups.back().name = name;
+    spec.groups.back().k = spec.groups.back().update_every = k;
+  }
+  auto model = harness.Make(spec);
+  const std::string session = harness.Open(*model, "a")->id;
+  const Version first = *model->Describe().version;
+  const auto since = [&](int64_t number) {
+    return model->newest()->ChangedSince({first.lineage, number});
+  };
+  EXPECT_THAT(since(0), IsEmpty());
+  const auto push = [&](int64_t sequence) {
+    ASSERT_TRUE(
+        harness.PushNow(*model, session, sequence, std::vector<float>(6, 1))
+            .ok());
+  };
+  push(1);
+  EXPECT_THAT(since(0), ElementsAre(0));
+  EXPECT_THAT(since(1), IsEmpty());
+  push(2);
+  EXPECT_THAT(since(0), ElementsAre(0, 1));
+  EXPECT_THAT(since(1), ElementsAre(0, 1));
+  push(3);
+  EXPECT_THAT(since(1), ElementsAre(0, 1));
+  EXPECT_THAT(since(2), ElementsAre(0));
+  // A close changes what it closes.
+  ASSERT_TRUE(harness.EndCycle(*model).ok());
+  EXPECT_THAT(since(2), ElementsAre(0, 1, 2));
+  EXPECT_THAT(since(3), ElementsAre(1, 2));
+  // An older publication is asked about itself, not about the newest.
+  const auto old = model->newest();
+  push(4);
+  EXPECT_THAT(old->ChangedSince({first.lineage, 4}), IsEmpty());
+  // Of another history, or of none, all is news.
+  EXPECT_THAT(model->newest()->ChangedSince({"another", 5}),
+              ElementsAre(0, 1, 2));
+  EXPECT_THAT(model->newest()->ChangedSince({}), ElementsAre(0, 1, 2));
 }
 
 TEST(PublicationTest, InitializersDependOnSeedTensorAndIndexAlone) {
