@@ -9,13 +9,14 @@
 namespace accrue {
 namespace {
 
-// What is scanned and then hashed while it is in the nearest cache.
+// What is scanned, then hashed and copied, while it is in the nearest cache.
 constexpr int64_t kScanBytes = 16 << 10;
 
 }  // namespace
 
 PayloadAssembly::PayloadAssembly(Expected expected)
     : expected_(std::move(expected)),
+      copy_(expected_.payload_bytes),
       scan_(expected_.blocks, expected_.encoding) {}
 
 absl::Status PayloadAssembly::AddFirst(ByteChain chunk) {
@@ -25,19 +26,23 @@ absl::Status PayloadAssembly::AddFirst(ByteChain chunk) {
                   absl::StrCat("at least ", bytes, " bytes, want ",
                                expected_.payload_bytes));
   }
-  chain_.Append(std::move(chunk));
+  unread_.Append(std::move(chunk));
   return absl::OkStatus();
 }
 
 void PayloadAssembly::Scan() {
-  const absl::Span<const ByteChain::Span> spans = chain_.spans();
-  for (; scanned_spans_ < spans.size(); ++scanned_spans_) {
-    const ByteChain::Span& span = spans[scanned_spans_];
+  for (const ByteChain::Span& span : unread_.spans()) {
     for (int64_t i = 0; i < span.size; i += kScanBytes) {
       const int64_t size = std::min(kScanBytes, span.size - i);
       scan_.Update(span.data + i, size);
       hash_.Update(span.data + i, size);
+      if (expected_.copies) copy_.Append(span.data + i, size);
     }
+  }
+  if (expected_.copies) {
+    unread_.Clear();
+  } else {
+    read_.Append(std::move(unread_));
   }
 }
 

@@ -5,7 +5,8 @@
 //   read();                        // the next may come in the meantime
 //   assembly.Scan();
 //
-// Memory.    chunks are kept as they came, uncopied.
+// Memory.    chunks are kept as they came, uncopied; or (`copies`) copied when
+//            they are read, and let go of then.
 // Errors.    INVALID_ARGUMENT kWrongShape: more than expected, chunks too
 //            small, or bytes that the encoding does not allow; kPartial: less;
 //            kChecksum. Nothing more may be added.
@@ -13,7 +14,6 @@
 #ifndef ACCRUE_SERVER_INGEST_PAYLOAD_ASSEMBLY_H_
 #define ACCRUE_SERVER_INGEST_PAYLOAD_ASSEMBLY_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -28,6 +28,7 @@
 #include "server/kernels/block.h"
 #include "server/kernels/encoding.h"
 #include "server/kernels/payload_hash.h"
+#include "server/model/kept_copy.h"
 
 namespace accrue {
 
@@ -40,6 +41,7 @@ class PayloadAssembly {
     std::shared_ptr<const kernels::BlockMap> blocks;
     kernels::Encoding encoding = kernels::Encoding::kF32;
     std::optional<uint64_t> checksum;
+    bool copies = false;  // the payload is to stay for long
   };
 
   explicit PayloadAssembly(Expected expected);
@@ -53,21 +55,26 @@ class PayloadAssembly {
   // No more will come: is it complete and what the sender meant?
   absl::Status Finish();
 
-  int64_t received_bytes() const { return chain_.size_bytes(); }
+  int64_t received_bytes() const {
+    return read_.size_bytes() + copy_.size_bytes() + unread_.size_bytes();
+  }
   int64_t payload_bytes() const { return expected_.payload_bytes; }
   const std::string& what() const { return expected_.what; }
   uint64_t hash() const { return hash_.Digest(); }
   const kernels::ArrivalScan& scan() const { return scan_; }
-  ByteChain TakeChain() { return std::move(chain_); }
+  ByteChain TakeChain() {
+    return expected_.copies ? copy_.Take() : std::move(read_);
+  }
 
  private:
   absl::Status Refuse(Reason reason, absl::string_view problem) const;
 
   Expected expected_;
-  ByteChain chain_;
+  ByteChain unread_;
+  ByteChain read_;  // scanned and hashed, where nothing is copied
+  KeptCopy copy_;   // the same, of what is
   kernels::ArrivalScan scan_;
   kernels::PayloadHash hash_;
-  size_t scanned_spans_ = 0;
   bool last_seen_ = false;  // a chunk that only the last one may be
 };
 

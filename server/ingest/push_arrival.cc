@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/model/gathering.h"
 
 namespace accrue {
 namespace {
@@ -38,7 +39,8 @@ void PushArrival::Begin(PushHeader header, ByteChain chunk) {
   Receive({.noun = "gradient",
            .payload_bytes = header_.payload_bytes,
            .encoding = header_.encoding,
-           .checksum = header_.checksum},
+           .checksum = header_.checksum,
+           .stays = KeepsPayloads(model()->spec())},
           std::move(chunk));
 }
 

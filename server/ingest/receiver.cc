@@ -116,7 +116,8 @@ void Receiver::Receive(const Announced& announced, ByteChain first) {
       .payload_bytes = bytes,
       .blocks = model_->layout()->blocks(),
       .encoding = announced.encoding,
-      .checksum = announced.checksum});
+      .checksum = announced.checksum,
+      .copies = announced.stays});
   first_ = std::move(first);
   if (bytes == 0) return Admitted(nullptr);
   if (bytes > core_->options.ingest_memory_bytes) {

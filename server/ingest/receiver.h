@@ -73,6 +73,7 @@ class Receiver : public std::enable_shared_from_this<Receiver> {
     int64_t payload_bytes = 0;
     kernels::Encoding encoding = kernels::Encoding::kF32;
     std::optional<uint64_t> checksum = std::nullopt;
+    bool stays = false;  // after its stream has been answered
   };
 
   // The transport's events.

@@ -8,30 +8,6 @@
 namespace accrue {
 namespace {
 
-// Folds the cycles of the groups that the batch updates, from what was held.
-void FoldGathered(const std::vector<rule::RuleSpec>& rules, Batch& batch) {
-  Gathering::Cycle cycle = batch.gathering->CycleOf(batch.updated, batch.held);
-  for (size_t i = 0; i < batch.updated.size(); ++i) {
-    const auto g = static_cast<size_t>(batch.updated[i]);
-    std::vector<rule::PushFacts> facts;
-    facts.reserve(cycle.of_group[i].size());
-    for (const int32_t p : cycle.of_group[i]) {
-      facts.push_back(cycle.pushes[static_cast<size_t>(p)]->FactsOf(g));
-    }
-    rule::GatherPlan plan = rule::PlanGather(rules[g], facts, batch.cycles[g]);
-    kernels::GroupPass& group = batch.pass.groups[g];
-    group.pushes = std::move(plan.pushes);
-    group.payloads = std::move(cycle.of_group[i]);
-    group.look_ahead = plan.close.look_ahead;
-    group.buffer_fold = plan.close.buffer_fold;
-    group.update = plan.close.update;
-  }
-  for (const Held& held : cycle.pushes) {
-    batch.pass.payloads.push_back({&held->payload, held->encoding});
-  }
-  batch.folding = std::move(cycle.pushes);
-}
-
 bool Gathers(const rule::RuleSpec& rule) {
   return rule.buffering == rule::Buffering::kGather;
 }
@@ -109,7 +85,6 @@ void AddHeldPush(const std::vector<rule::RuleSpec>& rules,
     batch.missing.push_back(rules[g].update_every - came);
   }
   batch.held.push_back(std::move(held));
-  if (batch.publishes()) FoldGathered(rules, batch);
 
   Batch::Item item;
   item.outcome.folded_pushes = batch.folded_pushes;
@@ -147,7 +122,36 @@ void AddClose(const std::vector<rule::RuleSpec>& rules, bool all,
     group.buffer_fold = plan.buffer_fold;
     group.update = plan.update;
   }
-  if (batch.publishes() && Gathers(rules[0])) FoldGathered(rules, batch);
+}
+
+void PlanGathered(Batch& batch) {
+  const Batch::Gathered gathered = *std::exchange(batch.gathered, std::nullopt);
+  Gathering::Cycle cycle = Gathering::InFoldOrder(gathered.open);
+  for (size_t i = 0; i < batch.updated.size(); ++i) {
+    const auto g = static_cast<size_t>(batch.updated[i]);
+    std::vector<rule::PushFacts> facts;
+    facts.reserve(cycle.of_group[i].size());
+    for (const int32_t p : cycle.of_group[i]) {
+      facts.push_back(cycle.pushes[static_cast<size_t>(p)]->FactsOf(g));
+    }
+    const rule::RuleSpec& rule = gathered.rules[i];
+    rule::CycleState& state = batch.cycles[g];
+    rule::GatherPlan plan = rule::PlanGather(rule, facts, state);
+    kernels::GroupPass& group = batch.pass.groups[g];
+    group.pushes = std::move(plan.pushes);
+    group.payloads = std::move(cycle.of_group[i]);
+    group.look_ahead = plan.close.look_ahead;
+    group.buffer_fold = plan.close.buffer_fold;
+    group.update = plan.close.update;
+    if (batch.items.empty()) continue;
+    // Of the push that completed the cycle.
+    batch.items.back().outcome.groups[g] = {state.updates, state.position,
+                                            rule.k};
+  }
+  for (const Held& held : cycle.pushes) {
+    batch.pass.payloads.push_back({&held->payload, held->encoding});
+  }
+  batch.folding = std::move(cycle.pushes);
 }
 
 }  // namespace accrue

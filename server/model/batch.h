@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "server/kernels/shard.h"
@@ -36,10 +37,17 @@ struct Batch {
   std::vector<int64_t> missing;
   std::vector<rule::KChange> k_changes;  // made when it was committed
 
-  // Under GATHER: the model's, while the batch is planned; the items' payloads,
-  // to be held; and what the pass reads, kept until it has ended.
-  const Gathering* gathering = nullptr;
+  std::vector<bool> measured;  // parallel to updated: |m|^2 is
+
+  // Under GATHER: the items' payloads, to be held; what the updates are folded
+  // from, until that is planned, with their groups' rules; and what the pass
+  // reads, kept until it has ended.
+  struct Gathered {
+    Gathering::Open open;
+    std::vector<rule::RuleSpec> rules;  // parallel to updated
+  };
   std::vector<Held> held;
+  std::optional<Gathered> gathered;
   std::vector<Held> folding;
 
   bool publishes() const { return !updated.empty(); }
@@ -58,14 +66,20 @@ void AddPush(const std::vector<rule::RuleSpec>& rules,
              std::unique_ptr<Push> push, double weight, double gain_factor,
              Batch& batch);
 
-// The same under GATHER, of a push that was made into `held`.
+// The same under GATHER, of a push that was made into `held`. What it completes
+// is planned by PlanGathered.
 void AddHeldPush(const std::vector<rule::RuleSpec>& rules,
                  std::unique_ptr<Push> push, Held held, Batch& batch);
 
 // Closes cycles early, in an empty batch. All open ones to their end; or (not
 // `all`) only as many pushes as the next update of any group is away, so that
 // nested cycles stay nested.
+// Under GATHER PlanGathered must follow.
 void AddClose(const std::vector<rule::RuleSpec>& rules, bool all, Batch& batch);
+
+// GATHER: plans the updates from what was taken as `gathered`. For many pushes
+// and groups it takes long: not for callers with a lock.
+void PlanGathered(Batch& batch);
 
 }  // namespace accrue
 

@@ -68,6 +68,9 @@ void ModelImpl::Drive() {
       }
     }
     Reply(std::move(answers));
+    if (gathers_ && batch != nullptr) {
+      for (Batch::Item& item : batch->items) item.push->reservation.reset();
+    }
     if (batch == nullptr) {
       if (!step.run()) return;
     } else if (!batch->items.empty()) {
@@ -77,19 +80,21 @@ void ModelImpl::Drive() {
   environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
 }
 
-Batch ModelImpl::BeginBatch() const {
-  Batch batch = NewBatch(rules_, cycles_, folded_pushes_);
-  batch.gathering = &gathering_;
-  return batch;
+void ModelImpl::TakeGathered(Batch& batch) const {
+  if (!gathers_ || !batch.publishes()) return;
+  Batch::Gathered& gathered = batch.gathered.emplace();
+  gathered.open = gathering_.OpenCycles(batch.updated, batch.held);
+  for (const int32_t g : batch.updated) gathered.rules.push_back(rules_[g]);
 }
 
 Batch ModelImpl::TakeBatch(std::vector<Answer>& answers) {
-  Batch batch = BeginBatch();
+  Batch batch = NewBatch(rules_, cycles_, folded_pushes_);
   while (!queue_.empty() && queue_.front().push != nullptr &&
          !batch.publishes()) {
     if (!Take(queue_.front().push, batch, answers)) break;
     queue_.pop_front();
   }
+  TakeGathered(batch);
   return batch;
 }
 
@@ -105,7 +110,7 @@ bool ModelImpl::Take(std::unique_ptr<Push>& push, Batch& batch,
   };
   if (absl::Status usable = Usable(); !usable.ok()) return refuse(usable);
   const GateView view = View(batch.cycles);
-  absl::StatusOr<Passed> passed = JudgeHeader(push->header, view);
+  absl::StatusOr<Passed> passed = Judge(push->header, view);
   if (!passed.ok()) return refuse(passed.status());
   if (passed->repeats) {
     absl::Status same = JudgeRepeat(push->hash, *passed, view);
@@ -135,6 +140,7 @@ void ModelImpl::Reply(std::vector<Answer> answers) {
 }
 
 bool ModelImpl::StartBatch(std::shared_ptr<Batch> batch, Closed closed) {
+  if (batch->gathered.has_value()) PlanGathered(*batch);
   const bool needs_room = batch->publishes() || !batch->looking_ahead.empty();
   if (!needs_room || store_->HasRoom()) {
     return RunBatch(std::move(batch), std::move(closed));
@@ -202,10 +208,11 @@ absl::Status ModelImpl::GiveBuffers(Batch& batch) {
 
 void ModelImpl::AskForNoise(Batch& batch) const {
   for (int32_t g : batch.updated) {
-    batch.pass.groups[g].measure =
-        layout_->group_elems()[g] <= kMeasuredEveryTime ||
-        spec_.groups[g].adaptive_k.has_value() ||
-        batch.cycles[g].updates % kMeasuredUpdates == 0;
+    const bool measure = layout_->group_elems()[g] <= kMeasuredEveryTime ||
+                         spec_.groups[g].adaptive_k.has_value() ||
+                         batch.cycles[g].updates % kMeasuredUpdates == 0;
+    batch.pass.groups[g].measure = measure;
+    batch.measured.push_back(measure);
   }
 }
 

@@ -3,42 +3,31 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 #include <iterator>
+#include <numeric>
 #include <utility>
+
+#include "server/model/kept_copy.h"
 
 namespace accrue {
 namespace {
 
-// A payload of many chunks keeps little more than itself alive. A small one
-// would keep the whole buffer that the transport read it with: it is copied.
-constexpr int64_t kCopiedBytes = 64 << 10;
-
-// Of everything else about a push that is held.
-constexpr int64_t kRecordBytes = 1024;
-
-// Slices hold up to 1.07 times their payload.
-int64_t ChargeOf(int64_t payload_bytes) {
-  return payload_bytes + payload_bytes / 100 * 7 + 7 + kRecordBytes;
-}
-
-ByteChain Copy(const ByteChain& chain) {
-  const int64_t size = chain.size_bytes();
-  auto bytes = std::make_unique<std::byte[]>(static_cast<size_t>(size));
-  std::byte* to = bytes.get();
-  for (const ByteChain::Span& span : chain.spans()) {
-    std::memcpy(to, span.data, static_cast<size_t>(span.size));
-    to += span.size;
-  }
-  ByteChain copy;
-  std::byte* const owned = bytes.release();
-  copy.Append(
-      owned, size,
-      {[](void* arg) { delete[] static_cast<std::byte*>(arg); }, owned});
-  return copy;
-}
+// Of what is held beside payload and norms: HeldPush, its worker's name (of up
+// to 255 bytes), their places in the heap and in a queue.
+constexpr int64_t kRecordBytes = 768;
+// A piece's span and its release.
+constexpr int64_t kSpanBytes = 64;
 
 }  // namespace
+
+int64_t HeldBytes(int64_t payload_bytes, int64_t group_count) {
+  const int64_t pieces =
+      (payload_bytes + KeptCopy::kPieceBytes - 1) / KeptCopy::kPieceBytes;
+  const int64_t rounding = std::min<int64_t>(payload_bytes / 8 + 8, 32 << 10);
+  const int64_t norms = group_count * static_cast<int64_t>(sizeof(double));
+  return payload_bytes + rounding + pieces * kSpanBytes + norms + norms / 8 +
+         kRecordBytes;
+}
 
 rule::PushFacts HeldPush::FactsOf(size_t group) const {
   rule::PushFacts result = facts;
@@ -49,48 +38,46 @@ rule::PushFacts HeldPush::FactsOf(size_t group) const {
 Held HoldPush(Push& push, const Passed& passed, const MemoryLedger& ledger) {
   auto held = std::make_shared<HeldPush>();
   held->worker = passed.session->worker;
-  held->payload = push.payload.size_bytes() <= kCopiedBytes
-                      ? Copy(push.payload)
-                      : std::move(push.payload);
+  held->payload = std::move(push.payload);
   held->encoding = push.header.encoding;
   held->facts.micro_steps = push.header.micro_steps;
   held->facts.weight = passed.weight;
   held->facts.gain_factor = passed.gain_factor;
   held->facts.scale = push.header.scale;
   held->group_square_sums = std::move(push.group_square_sums);
-  held->charge =
-      ledger.Add(MemoryTag::kGathered, ChargeOf(held->payload.size_bytes()));
-  push.payload.Clear();
-  push.reservation.reset();
+  held->charge = ledger.Add(
+      MemoryTag::kGathered,
+      HeldBytes(held->payload.size_bytes(),
+                static_cast<int64_t>(held->group_square_sums.size())));
   return held;
 }
 
-Gathering::Cycle Gathering::CycleOf(const std::vector<int32_t>& groups,
-                                    const std::vector<Held>& newest) const {
+Gathering::Open Gathering::OpenCycles(const std::vector<int32_t>& groups,
+                                      const std::vector<Held>& newest) const {
   int64_t begin = end();
   for (const int32_t g : groups) begin = std::min(begin, begins_[g]);
-  struct Place {
-    const Held* held;
-    int64_t at;  // in the order of acceptance
-  };
-  std::vector<Place> places;
-  for (int64_t at = begin; at < end(); ++at) {
-    places.push_back({&held_[static_cast<size_t>(at - first_)], at});
+  Open open;
+  open.pushes.assign(held_.begin() + (begin - first_), held_.end());
+  open.pushes.insert(open.pushes.end(), newest.begin(), newest.end());
+  for (const int32_t g : groups) {
+    open.begins.push_back(static_cast<size_t>(begins_[g] - begin));
   }
-  for (const Held& held : newest) {
-    places.push_back({&held, begin + static_cast<int64_t>(places.size())});
-  }
+  return open;
+}
+
+Gathering::Cycle Gathering::InFoldOrder(const Open& open) {
+  std::vector<size_t> order(open.pushes.size());
+  std::iota(order.begin(), order.end(), size_t{0});
   // A worker's own pushes were accepted in their order.
-  std::stable_sort(places.begin(), places.end(),
-                   [](const Place& a, const Place& b) {
-                     return (*a.held)->worker < (*b.held)->worker;
-                   });
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return open.pushes[a]->worker < open.pushes[b]->worker;
+  });
   Cycle cycle;
-  cycle.of_group.resize(groups.size());
-  for (size_t i = 0; i < places.size(); ++i) {
-    cycle.pushes.push_back(*places[i].held);
-    for (size_t g = 0; g < groups.size(); ++g) {
-      if (places[i].at < begins_[groups[g]]) continue;
+  cycle.of_group.resize(open.begins.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    cycle.pushes.push_back(open.pushes[order[i]]);
+    for (size_t g = 0; g < open.begins.size(); ++g) {
+      if (order[i] < open.begins[g]) continue;
       cycle.of_group[g].push_back(static_cast<int32_t>(i));
     }
   }
@@ -121,7 +108,7 @@ std::vector<Held> Gathering::Clear() {
 }
 
 int64_t GatherBytes(const ModelSpec& spec) {
-  if (spec.optimizer.buffering != rule::Buffering::kGather) return 0;
+  if (!KeepsPayloads(spec)) return 0;
   int64_t elems = 0;
   for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
   int64_t pushes = 0;
@@ -130,7 +117,8 @@ int64_t GatherBytes(const ModelSpec& spec) {
                                                    : group.update_every;
     pushes = std::max(pushes, k);
   }
-  return pushes * ChargeOf(elems * static_cast<int64_t>(sizeof(float)));
+  return pushes * HeldBytes(elems * static_cast<int64_t>(sizeof(float)),
+                            static_cast<int64_t>(spec.groups.size()));
 }
 
 }  // namespace accrue

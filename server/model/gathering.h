@@ -7,7 +7,9 @@
 //            So no bit depends on who came first.
 // Memory.    the host's, apart from the ingest budget, whose reservation ends
 //            when a push is held; charged as MemoryTag::kGathered. GatherBytes
-//            bounds it.
+//            bounds it. Payloads were copied into memory of their own when they
+//            arrived: what a transport reads with may be far larger than what
+//            came in it, and shared with others.
 // Threading. compatible (the model's lock); what is held is immutable.
 #ifndef ACCRUE_SERVER_MODEL_GATHERING_H_
 #define ACCRUE_SERVER_MODEL_GATHERING_H_
@@ -42,7 +44,7 @@ struct HeldPush {
 
 using Held = std::shared_ptr<const HeldPush>;
 
-// Takes payload and reservation out of a push that was accepted.
+// Takes the payload out of a push that was accepted.
 Held HoldPush(Push& push, const Passed& passed, const MemoryLedger& ledger);
 
 class Gathering {
@@ -50,14 +52,21 @@ class Gathering {
   explicit Gathering(size_t group_count) : begins_(group_count, 0) {}
 
   // What `groups` fold: every push of the cycle of one of them, with `newest`,
-  // which are not held yet, in the order of the fold.
+  // which are not held yet, in the order of acceptance.
+  struct Open {
+    std::vector<Held> pushes;
+    // [groups given] index in `pushes` of the first of each one's own.
+    std::vector<size_t> begins;
+  };
+  Open OpenCycles(const std::vector<int32_t>& groups,
+                  const std::vector<Held>& newest) const;
+  // The same in the order of the fold. It sorts: not for callers with a lock.
   struct Cycle {
     std::vector<Held> pushes;
     // [groups given] indices in `pushes` of each one's own, ascending.
     std::vector<std::vector<int32_t>> of_group;
   };
-  Cycle CycleOf(const std::vector<int32_t>& groups,
-                const std::vector<Held>& newest) const;
+  static Cycle InFoldOrder(const Open& open);
 
   // Holds `newest` too, then ends the cycles of `folded`. Returns what nobody
   // needs any more, to be let go of without the lock.
@@ -77,6 +86,17 @@ class Gathering {
   // [groups] where in that order the pushes of its cycle begin.
   std::vector<int64_t> begins_;
 };
+
+// Whether pushes stay after they have been answered. Then their payloads must
+// come in memory of their own.
+inline bool KeepsPayloads(const ModelSpec& spec) {
+  return spec.optimizer.buffering == rule::Buffering::kGather;
+}
+
+// What holding a push takes: its payload, a KeptCopy whose last piece the
+// allocator may round up (by an eighth, or 32 KiB), and its record, with a norm
+// for each group.
+int64_t HeldBytes(int64_t payload_bytes, int64_t group_count);
 
 // The most that gathering holds at once under `spec`: k pushes in F32, of the
 // group with the longest cycle. 0 without GATHER.

@@ -94,6 +94,7 @@ struct EndedCycle {
 // What a group's gradients were found to be at one of its updates.
 struct NoiseReading {
   rule::NoiseEstimate estimate;
+  rule::Variation variation;
   int64_t updates = 0;  // u after that update
 };
 

@@ -18,18 +18,21 @@ void ModelImpl::AdaptK(Batch& batch) {
   };
   if (nested && std::any_of(cycles_.begin(), cycles_.end(), is_open)) return;
   rule::KFit fit;
-  fit.micro_steps = micro_steps_;
+  fit.micro_steps = recent_micro_steps_.LeastCommonMultiple(window_);
   for (const int32_t g : batch.updated) {
     const auto& policy = spec_.groups[g].adaptive_k;
     const auto& reading = noise_[g];
-    if (!policy.has_value() || !reading.has_value()) continue;
+    if (!policy.has_value() || !reading.has_value() ||
+        reading->updates != cycles_[g].updates) {
+      continue;
+    }
     if (nested && fit.nesting == 0) {
       fit.nesting = rule::SmallestK(rules_, AdaptivePolicies(spec_));
     }
     rule::KChange change;
     change.group = g;
     change.from = rules_[g].k;
-    change.variation = rule::CoefficientOfVariation(reading->estimate);
+    change.variation = reading->variation;
     change.to = rule::NextK(*policy, change.from, change.variation, fit);
     change.updates = cycles_[g].updates;
     if (change.to == change.from) continue;

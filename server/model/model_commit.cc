@@ -1,6 +1,8 @@
 // ModelImpl, once a pass has ended: what it has changed, and who hears of it.
 #include <algorithm>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -87,12 +89,20 @@ std::vector<Held> ModelImpl::Commit(Batch& batch,
       ++loss_count_;
     }
   }
-  for (int32_t g : batch.updated) CommitUpdate(g, result);
+  for (size_t i = 0; i < batch.updated.size(); ++i) {
+    const int32_t g = batch.updated[i];
+    std::optional<double> squares;
+    if (batch.measured[i]) squares = result.momentum_squares[g];
+    CommitUpdate(g, result.clip_norms[g], squares);
+  }
   AdaptK(batch);
   std::vector<Held> gone =
       gathering_.Advance(std::move(batch.held), batch.updated);
   // Deleted or poisoned meanwhile: nobody will fold them.
-  if (!Usable().ok()) gone = gathering_.Clear();
+  if (!Usable().ok()) {
+    std::vector<Held> rest = gathering_.Clear();
+    std::move(rest.begin(), rest.end(), std::back_inserter(gone));
+  }
   const Version old = *version_;
   if (batch.publishes()) Publish(batch);
   for (size_t i = 0; i < batch.items.size(); ++i) {
@@ -115,15 +125,20 @@ std::vector<Held> ModelImpl::Commit(Batch& batch,
   return gone;
 }
 
-void ModelImpl::CommitUpdate(int32_t group, const kernels::PassResult& result) {
+void ModelImpl::CommitUpdate(int32_t group, double clip_norm,
+                             std::optional<double> momentum_squares) {
   rule::CycleState& cycle = cycles_[group];
-  clip_norms_[group] = result.clip_norms[group];
-  rule::ApplyClip(rules_[group], clip_norms_[group], cycle);
-  const double squares = result.momentum_squares[group];
-  if (squares == 0) return;  // not measured, or nothing to see
-  const auto estimate = rule::EstimateNoise(cycle.noise.moment, squares);
+  clip_norms_[group] = clip_norm;
+  rule::ApplyClip(rules_[group], clip_norm, cycle);
+  if (!momentum_squares.has_value()) return;
   noise_[group].reset();
-  if (estimate.has_value()) noise_[group] = {*estimate, cycle.updates};
+  const auto estimate =
+      rule::EstimateNoise(cycle.noise.moment, *momentum_squares);
+  if (!estimate.has_value()) return;
+  noise_[group] = {
+      *estimate,
+      rule::CoefficientOfVariation(*estimate, layout_->group_elems()[group]),
+      cycle.updates};
 }
 
 void ModelImpl::Publish(const Batch& batch) {

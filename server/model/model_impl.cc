@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
+#include "server/base/logging.h"
 #include "server/base/status_macros.h"
 #include "server/rule/coefficients.h"
 #include "server/rule/schedule.h"
@@ -45,7 +46,7 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       ledger_(std::make_shared<MemoryLedger>(environment.ledger)),
       lane_(environment.pool->NewLane()),
       small_(layout_->elems() <= kernels::kBlockElems),
-      gathers_(spec.optimizer.buffering == rule::Buffering::kGather),
+      gathers_(KeepsPayloads(spec)),
       next_(spec.groups.size()),
       rules_(Rules(spec)),
       cycles_(spec.groups.size()),
@@ -125,12 +126,24 @@ GateView ModelImpl::View(const std::vector<rule::CycleState>& cycles) const {
   return view;
 }
 
+absl::StatusOr<Passed> ModelImpl::Judge(const PushHeader& header,
+                                        const GateView& view) {
+  absl::StatusOr<Passed> passed = JudgeHeader(header, view);
+  // Of another number than the open cycle's: it will be back for the next.
+  const bool waits = !passed.ok() && GetErrorInfo(passed.status()).reason ==
+                                         Reason::kMicroSteps;
+  if (waits || (passed.ok() && !passed->repeats)) {
+    recent_micro_steps_.Note(header.micro_steps, window_);
+  }
+  return passed;
+}
+
 absl::StatusOr<BegunPush> ModelImpl::Begin(const PushHeader& header,
                                            std::shared_ptr<Arrival> arrival) {
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(TakesPayloads());
   const GateView view = View(cycles_);
-  ACCRUE_ASSIGN_OR_RETURN(Passed passed, JudgeHeader(header, view));
+  ACCRUE_ASSIGN_OR_RETURN(Passed passed, Judge(header, view));
   passed.session->last_active = absl::Now();
   if (passed.repeats && header.checksum.has_value()) {
     ACCRUE_RETURN_IF_ERROR(JudgeRepeat(*header.checksum, passed, view));
@@ -299,7 +312,19 @@ void ModelImpl::Drain(std::function<void()> done) {
       return TakesPayloads();
     });
   }
-  Run([done = std::move(done)] {
+  Run([this, done = std::move(done)] {
+    int64_t held = 0;
+    {
+      MutexLock lock(&mu_);
+      held = gathering_.size();
+    }
+    if (held > 0) {
+      ACCRUE_LOG(
+          warn,
+          "model \"{}\": drained in the middle of a cycle: {} pushes are "
+          "held and will never be folded",
+          name(), held);
+    }
     done();
     return true;
   });

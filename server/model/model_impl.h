@@ -98,7 +98,12 @@ class ModelImpl final : public Model {
     Enqueue({nullptr, std::move(step)});
   }
   void Drive() ACCRUE_EXCLUDES(mu_);
-  Batch BeginBatch() const ACCRUE_REQUIRES(mu_);
+  // JudgeHeader's, and takes note of its micro_steps where they may come.
+  absl::StatusOr<Passed> Judge(const PushHeader& header, const GateView& view)
+      ACCRUE_REQUIRES(mu_);
+  // GATHER: takes what the batch's updates are folded from, to be planned
+  // without the lock.
+  void TakeGathered(Batch& batch) const ACCRUE_REQUIRES(mu_);
   Batch TakeBatch(std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
   bool Take(std::unique_ptr<Push>& push, Batch& batch,
             std::vector<Answer>& answers) ACCRUE_REQUIRES(mu_);
@@ -118,7 +123,9 @@ class ModelImpl final : public Model {
   // Returns what is not held any more, to be let go of without the lock.
   std::vector<Held> Commit(Batch& batch, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
-  void CommitUpdate(int32_t group, const kernels::PassResult& result)
+  // `momentum_squares`: if it was measured.
+  void CommitUpdate(int32_t group, double clip_norm,
+                    std::optional<double> momentum_squares)
       ACCRUE_REQUIRES(mu_);
   void AdaptK(Batch& batch) ACCRUE_REQUIRES(mu_);
   void LogKChanges(const Batch& batch) const;
@@ -193,6 +200,8 @@ class ModelImpl final : public Model {
   std::vector<double> clip_norms_ ACCRUE_GUARDED_BY(mu_);
   std::vector<std::optional<NoiseReading>> noise_ ACCRUE_GUARDED_BY(mu_);
   int64_t micro_steps_ ACCRUE_GUARDED_BY(mu_) = 1;  // of the last push
+  // By window_.
+  rule::RecentMicroSteps recent_micro_steps_ ACCRUE_GUARDED_BY(mu_);
   std::deque<rule::KChange> k_changes_ ACCRUE_GUARDED_BY(mu_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
   std::optional<Version> version_ ACCRUE_GUARDED_BY(mu_);

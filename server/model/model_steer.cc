@@ -94,8 +94,10 @@ bool ModelImpl::DoEndCycle(const std::optional<Version>& version,
     if (why.ok()) {
       nothing.version = *version_;
       if (!version.has_value() || *version == *version_) {
-        batch = std::make_shared<Batch>(BeginBatch());
+        batch =
+            std::make_shared<Batch>(NewBatch(rules_, cycles_, folded_pushes_));
         AddClose(rules_, /*all=*/true, *batch);
+        TakeGathered(*batch);
       }
     }
   }
@@ -144,8 +146,9 @@ bool ModelImpl::CloseWindow(int64_t window) {
       window_overdue_ = true;
       return true;
     }
-    batch = std::make_shared<Batch>(BeginBatch());
+    batch = std::make_shared<Batch>(NewBatch(rules_, cycles_, folded_pushes_));
     AddClose(rules_, /*all=*/false, *batch);
+    TakeGathered(*batch);
   }
   return StartBatch(std::move(batch), nullptr);
 }

@@ -54,7 +54,7 @@ using PushDone = std::function<void(absl::StatusOr<PushOutcome>)>;
 
 struct Push {
   PushHeader header;
-  ByteChain payload;
+  ByteChain payload;  // where KeepsPayloads(spec): a KeptCopy
   uint64_t hash = 0;  // XXH3-64 of the payload
   // What kernels::ArrivalScan saw.
   int64_t first_non_finite = -1;  // element; -1: all are finite

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <sstream>
 
 #include "server/rule/coefficients.h"
@@ -47,25 +48,32 @@ double Distance(double want, int64_t k) {
   return std::abs(std::log2(want / static_cast<double>(k)));
 }
 
-// The power of two times b that is nearest to `want`, as far as [min_k, max_k]
+// The power of two times b that is nearest to `want`, as far as [least, most]
 // and n let it be.
-int64_t NearestInChain(const AdaptiveK& adaptive, double want,
+int64_t NearestInChain(int64_t least, int64_t most, double want,
                        const KFit& fit) {
   const double doublings =
       std::round(std::log2(want / static_cast<double>(fit.nesting)));
   int64_t k = fit.nesting << static_cast<int64_t>(std::max(doublings, 0.0));
-  while (k > adaptive.max_k) k /= 2;
-  while (k < adaptive.min_k || (k % fit.micro_steps != 0 && k < kMaxK)) k *= 2;
+  while (k > most) k /= 2;
+  while (k < least || (k % fit.micro_steps != 0 && k < kMaxK)) k *= 2;
   return k;
 }
 
-int64_t NearestMultiple(const AdaptiveK& adaptive, double want,
+int64_t NearestMultiple(int64_t least, int64_t most, double want,
                         const KFit& fit) {
   const int64_t n = fit.micro_steps;
   const auto multiples =
       static_cast<int64_t>(std::round(want / static_cast<double>(n)));
-  const int64_t least = (adaptive.min_k + n - 1) / n;
-  return n * std::max(std::min(multiples, adaptive.max_k / n), least);
+  return n * std::max(std::min(multiples, most / n), (least + n - 1) / n);
+}
+
+// 0 if there is none.
+int64_t Nearest(int64_t least, int64_t most, double want, const KFit& fit) {
+  const int64_t k = fit.nesting > 0 ? NearestInChain(least, most, want, fit)
+                                    : NearestMultiple(least, most, want, fit);
+  const bool fits = k >= least && k <= most && k % fit.micro_steps == 0;
+  return fits ? k : 0;
 }
 
 }  // namespace
@@ -139,19 +147,37 @@ std::string ValidateAdaptiveGroups(
   return "";
 }
 
+void RecentMicroSteps::Note(int64_t micro_steps, int64_t version) {
+  last_[micro_steps] = version;
+}
+
+int64_t RecentMicroSteps::LeastCommonMultiple(int64_t version) {
+  int64_t multiple = 1;
+  for (auto it = last_.begin(); it != last_.end();) {
+    if (it->second <= version - kVersions) {
+      it = last_.erase(it);
+      continue;
+    }
+    // Neither is beyond kMaxK here: the product does not overflow.
+    if (multiple <= kMaxK) multiple = std::lcm(multiple, it->first);
+    ++it;
+  }
+  return multiple;
+}
+
 int64_t NextK(const AdaptiveK& adaptive, int64_t k, const Variation& variation,
               const KFit& fit) {
   const auto least = static_cast<double>(adaptive.min_k);
   const auto most = static_cast<double>(adaptive.max_k);
   const double want =
       variation.at_least ? most : std::clamp(variation.value, least, most);
-  const int64_t next = fit.nesting > 0 ? NearestInChain(adaptive, want, fit)
-                                       : NearestMultiple(adaptive, want, fit);
-  const bool fits = next >= adaptive.min_k && next <= adaptive.max_k &&
-                    next % fit.micro_steps == 0;
-  if (!fits) return k;  // no k of the range is a multiple of n
-  const double gained = Distance(want, k) - Distance(want, next);
-  return gained > adaptive.hysteresis ? next : k;
+  const int64_t fitting = Nearest(adaptive.min_k, adaptive.max_k, want, fit);
+  if (fitting == 0) return k;
+  const double gained = Distance(want, k) - Distance(want, fitting);
+  if (!(gained > adaptive.hysteresis)) return k;
+  if (fitting <= kMaxGrowth * k) return fitting;
+  const int64_t nearer = Nearest(adaptive.min_k, kMaxGrowth * k, want, fit);
+  return nearer == 0 ? k : nearer;
 }
 
 }  // namespace accrue::rule

@@ -4,9 +4,13 @@
 //            can come down again and does not feed on itself, 53]: of debiased
 //            estimates (noise.h), rounded, clamped to [min_k, max_k]; max_k
 //            where mu^2 is below what can be seen.
-// Symbols.   n: micro_steps in use; k is a multiple of it. b: where cycles
-//            nest, the smallest k that any group may have; k is then a power of
-//            two times b, so that every group's cycle is one of a chain.
+//            k rises at most kMaxGrowth-fold at a time: what is seen at one k
+//            (a mean too small to be seen, above all) is asked again at the
+//            next. It falls at once.
+// Symbols.   n: the least common multiple of the micro_steps in use, of which k
+//            is a multiple (RecentMicroSteps). b: where cycles nest, the
+//            smallest k that any group may have; k is then a power of two times
+//            b, so that every group's cycle is one of a chain.
 // Invariant. the new k fits CV better than the present one by more than
 //            `hysteresis`, both distances measured in log2: a CV that stands
 //            between two values does not make k go to and fro.
@@ -15,6 +19,7 @@
 #define ACCRUE_SERVER_RULE_ADAPTIVE_K_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,12 +49,33 @@ std::string ValidateAdaptiveGroups(
     const std::vector<RuleSpec>& groups,
     const std::vector<std::optional<AdaptiveK>>& adaptive, bool nested);
 
+inline constexpr int64_t kMaxGrowth = 4;
+
+// The micro_steps of the pushes toward the last kVersions publications, and of
+// those that must wait since the open cycle's have another number: as long as k
+// is a multiple of each of them, no worker that has pushed lately is locked
+// out. Each divides k when it comes, and k stays a multiple of those before: so
+// their least common multiple divides k.
+class RecentMicroSteps {
+ public:
+  static constexpr int64_t kVersions = 64;
+  // A push toward publication `version`; versions do not fall.
+  void Note(int64_t micro_steps, int64_t version);
+  // Of those of (version - kVersions, version]; what is older is forgotten. 1
+  // if there are none; where it is beyond kMaxK, something beyond kMaxK.
+  int64_t LeastCommonMultiple(int64_t version);
+
+ private:
+  std::map<int64_t, int64_t> last_;  // micro_steps -> version of its last push
+};
+
 struct KFit {
   int64_t micro_steps = 1;  // n, at least 1
   int64_t nesting = 0;      // b; 0: cycles need not nest
 };
 
-// The k of the next cycles, of a group that has `k` now.
+// The k of the next cycles, of a group that has `k` now: that one, where no k
+// of the range is a multiple of n.
 int64_t NextK(const AdaptiveK& adaptive, int64_t k, const Variation& variation,
               const KFit& fit);
 

@@ -10,6 +10,10 @@ namespace {
 // two small differences.
 constexpr double kLeastDistance = 1e-3;
 
+// What a mean must have of its standard errors to be seen: noise alone passes
+// for one once in a thousand times.
+constexpr double kSeenErrors = 3.0;
+
 }  // namespace
 
 void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
@@ -99,13 +103,14 @@ double PowerLeft(const NoiseEstimate& estimate, int64_t k) {
          (estimate.mean_squared + estimate.variance);
 }
 
-Variation CoefficientOfVariation(const NoiseEstimate& estimate) {
+Variation CoefficientOfVariation(const NoiseEstimate& estimate, int64_t elems) {
+  const double margin = kSeenErrors * estimate.noise_left * estimate.variance *
+                        std::sqrt(2.0 / static_cast<double>(elems));
   Variation variation;
-  variation.value = std::sqrt(estimate.variance / estimate.mean_squared);
-  variation.at_least = !std::isfinite(variation.value);
-  if (variation.at_least) {
-    variation.value = 1.0 / std::sqrt(estimate.noise_left);
-  }
+  variation.at_least = !(estimate.mean_squared > margin);
+  const double mean_squared =
+      estimate.mean_squared + (variation.at_least ? margin : 0.0);
+  variation.value = std::sqrt(estimate.variance / mean_squared);
   return variation;
 }
 

@@ -68,7 +68,7 @@ bool NoiseIsSeparable(const NoiseSums& sums);
 
 struct NoiseEstimate {
   double variance = 0;      // sigma^2
-  double mean_squared = 0;  // mu^2; 0 if it is below what can be seen
+  double mean_squared = 0;  // mu^2; 0 if noise alone leaves no less
   double noise_left = 0;    // rho
 
   bool operator==(const NoiseEstimate&) const = default;
@@ -82,13 +82,19 @@ std::optional<NoiseEstimate> EstimateNoise(const NoiseSums& sums,
 // C_k: E|mean of k|^2 / E|one|^2.
 double PowerLeft(const NoiseEstimate& estimate, int64_t k);
 
-// CV. Where mu^2 is below what can be seen: 1/sqrt(rho), at which all of |m/W|
-// would be noise, and `at_least` is set.
+// CV of a group of N = `elems` elements. mu^2 counts as seen only above three
+// standard errors of its estimate, which without a mean is
+//   rho*sigma^2*sqrt(2/N):
+// |m/W|^2 is then a sum of N squares of normal deviates, each of the variance
+// rho*sigma^2/N, and has the variance 2*(rho*sigma^2)^2/N; sigma^2's own error
+// adds a share of about rho to that. (Elements of different variances count as
+// fewer.) Below it `at_least` is set, and `value` is the CV of a mu^2 three
+// standard errors above the estimate: the least that it is likely to be.
 struct Variation {
   double value = 0;
   bool at_least = false;
 };
-Variation CoefficientOfVariation(const NoiseEstimate& estimate);
+Variation CoefficientOfVariation(const NoiseEstimate& estimate, int64_t elems);
 
 }  // namespace accrue::rule
 

@@ -59,11 +59,10 @@ absl::StatusOr<Initializer> InitializerFromApi(const v1::Initializer& api) {
 v1::Noise ToApi(const NoiseReading& reading, int64_t k) {
   v1::Noise api;
   const rule::NoiseEstimate& estimate = reading.estimate;
-  const rule::Variation variation = rule::CoefficientOfVariation(estimate);
   api.set_variance(estimate.variance);
   api.set_mean_squared(estimate.mean_squared);
-  api.set_variation(variation.value);
-  api.set_variation_at_least(variation.at_least);
+  api.set_variation(reading.variation.value);
+  api.set_variation_at_least(reading.variation.at_least);
   api.set_power_left(rule::PowerLeft(estimate, k));
   api.set_noise_left(estimate.noise_left);
   api.set_updates(reading.updates);

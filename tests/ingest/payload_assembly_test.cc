@@ -1,6 +1,9 @@
 #include "server/ingest/payload_assembly.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -28,14 +31,16 @@ class PayloadAssemblyTest : public testing::Test {
   }
   ~PayloadAssemblyTest() override { EXPECT_EQ(live_spans, 0); }
 
-  PayloadAssembly Make(std::optional<uint64_t> checksum = std::nullopt) {
+  PayloadAssembly Make(std::optional<uint64_t> checksum = std::nullopt,
+                       bool copies = false) {
     auto blocks = std::make_shared<kernels::BlockMap>(
         kernels::MakeBlockMap({30'000, 10'000}, {0, 1}, 2));
     return PayloadAssembly({.what = "gradient for model \"m\"",
                             .subject = "m",
                             .payload_bytes = kBytes,
                             .blocks = std::move(blocks),
-                            .checksum = checksum});
+                            .checksum = checksum,
+                            .copies = copies});
   }
   ByteChain Bytes(int64_t begin, int64_t end) {
     return TrackedChunk(reinterpret_cast<const char*>(values_.data()) + begin,
@@ -66,10 +71,15 @@ TEST_F(PayloadAssemblyTest, CutsAnywhereGiveTheSameBytesHashAndScan) {
   };
   double large = 0;
   std::vector<double> sums;
-  for (const std::vector<int64_t>& ends : cuts) {
-    PayloadAssembly payload = Make(Hash());
+  for (size_t cut = 0; cut < 2 * cuts.size(); ++cut) {
+    const std::vector<int64_t>& ends = cuts[cut / 2];
+    const bool copies = cut % 2 == 1;
+    PayloadAssembly payload = Make(Hash(), copies);
     ASSERT_TRUE(payload.AddFirst(Bytes(0, ends[0])).ok());
     for (size_t i = 1; i < ends.size(); ++i) {
+      payload.Scan();
+      // What was read with is let go of as it is copied.
+      EXPECT_EQ(live_spans == 0, copies || payload.received_bytes() == 0);
       ASSERT_TRUE(payload.Add(Bytes(ends[i - 1], ends[i])).ok()) << ends[i];
     }
     EXPECT_EQ(payload.received_bytes(), kBytes);
@@ -84,12 +94,39 @@ TEST_F(PayloadAssemblyTest, CutsAnywhereGiveTheSameBytesHashAndScan) {
     EXPECT_EQ(payload.scan().max_abs(), large);
     EXPECT_EQ(payload.scan().group_square_sums(), sums);
     const ByteChain chain = payload.TakeChain();
+    EXPECT_EQ(live_spans == 0, copies);
     std::vector<float> seen(kElems);
     for (const ByteChain::Span& span : chain.spans()) {
       std::memcpy(reinterpret_cast<char*>(seen.data()) + span.start, span.data,
                   static_cast<size_t>(span.size));
     }
     EXPECT_EQ(seen, values_);
+  }
+}
+
+TEST(KeptCopyTest, IsOfPiecesAndOfThatSizeHoweverTheBytesCame) {
+  constexpr int64_t kPiece = KeptCopy::kPieceBytes;
+  std::vector<std::byte> bytes(2 * kPiece + 7);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(i % 251);
+  }
+  for (const int64_t size : {int64_t{0}, int64_t{1}, kPiece - 1, kPiece,
+                             kPiece + 1, 2 * kPiece + 7}) {
+    for (const int64_t step : {int64_t{300'007}, 2 * kPiece + 7}) {
+      KeptCopy copy(size);
+      for (int64_t at = 0; at < size; at += step) {
+        copy.Append(bytes.data() + at, std::min(step, size - at));
+        EXPECT_EQ(copy.size_bytes(), std::min(at + step, size));
+      }
+      const ByteChain chain = copy.Take();
+      EXPECT_EQ(chain.size_bytes(), size);
+      EXPECT_EQ(chain.span_count(), (size + kPiece - 1) / kPiece);
+      for (const ByteChain::Span& span : chain.spans()) {
+        EXPECT_EQ(std::memcmp(span.data, bytes.data() + span.start,
+                              static_cast<size_t>(span.size)),
+                  0);
+      }
+    }
   }
 }
 

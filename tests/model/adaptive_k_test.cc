@@ -1,6 +1,7 @@
 // A model whose k follows the noise of its gradients.
 #include "server/rule/adaptive_k.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <iostream>
@@ -8,11 +9,14 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "server/model/gathering.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
@@ -44,27 +48,38 @@ void AddGroup(ModelSpec& spec, int64_t k,
 // A worker whose gradients have the mean 1 and, group by group, a deviation.
 class NoisyWorker {
  public:
-  NoisyWorker(Harness& harness, std::shared_ptr<Model> model)
+  NoisyWorker(Harness& harness, std::shared_ptr<Model> model,
+              const std::string& name = "worker")
       : harness_(harness),
         model_(std::move(model)),
-        session_(harness.Open(*model_, "worker")->id),
-        random_(kSeed) {
+        session_(harness.Open(*model_, name)->id),
+        random_(kSeed + name.size()) {
     std::cout << "seed " << kSeed << "\n";
   }
 
   PushOutcome Push(const std::vector<float>& deviations,
                    int64_t micro_steps = 1) {
+    const auto pushed = TryPush(deviations, micro_steps);
+    EXPECT_TRUE(pushed.ok()) << pushed.status();
+    return pushed.value_or(PushOutcome());
+  }
+
+  absl::StatusOr<PushOutcome> TryPush(const std::vector<float>& deviations,
+                                      int64_t micro_steps) {
     std::vector<float> gradient;
     for (const float deviation : deviations) {
       std::normal_distribution<float> normal(
           1, deviation / std::sqrt(static_cast<float>(micro_steps)));
       for (int64_t e = 0; e < kElems; ++e) gradient.push_back(normal(random_));
     }
-    auto push = harness_.NewPush(*model_, session_, ++sequence_, gradient);
-    push->header.micro_steps = micro_steps;
-    const auto pushed = harness_.PushNow(*model_, std::move(push));
-    EXPECT_TRUE(pushed.ok()) << pushed.status();
-    return pushed.value_or(PushOutcome());
+    while (true) {
+      auto push = harness_.NewPush(*model_, session_, sequence_ + 1, gradient);
+      push->header.micro_steps = micro_steps;
+      auto pushed = harness_.PushNow(*model_, std::move(push));
+      if (pushed.ok()) ++sequence_;
+      // A timeout may have published in between.
+      if (GetErrorInfo(pushed.status()).reason != Reason::kStale) return pushed;
+    }
   }
 
   // Pushes until group 0 has been updated so often.
@@ -88,29 +103,76 @@ int64_t KOf(const Model& model, size_t group = 0) {
 // CV is the deviation itself here. After 30 updates 0.9^30 = 4 % of the noise
 // before are left in the sums, of 64 against 1 for the way down: k is the
 // rounded CV, one more or less.
-TEST(ModelAdaptiveKTest, FollowsARiseAndAFallOfTheNoise) {
+void ExpectARiseAndAFall(const ModelSpec& spec) {
   Harness harness;
-  auto model = harness.Make(Adaptive({.min_k = 1, .max_k = 32}, 2));
+  auto model = harness.Make(spec);
   NoisyWorker worker(harness, model);
   worker.PushUpdates(30, {2});
   EXPECT_EQ(KOf(*model), 2);
   worker.PushUpdates(30, {8});
+  EXPECT_NEAR(KOf(*model), 8, 1);
+  // Changes take effect with the next cycle; the policy goes on.
+  const auto faster = [](rule::Hyperparameters& hyper) {
+    hyper.learning_rate = 2e-3;
+  };
+  ASSERT_TRUE(harness.Update(*model, {{"", faster}}).ok());
   EXPECT_NEAR(KOf(*model), 8, 1);
   worker.PushUpdates(60, {2});
   EXPECT_EQ(KOf(*model), 2);
 
   const ModelDescription description = model->Describe();
   EXPECT_EQ(description.spec.groups[0].k, 2);
+  EXPECT_EQ(description.spec.groups[0].hyper.learning_rate, 2e-3);
+  EXPECT_EQ(description.groups[0].learning_rate, 2e-3);
   EXPECT_EQ(description.groups[0].update_every, description.groups[0].k);
   ASSERT_GE(description.k_changes.size(), 2);
   int64_t k = 2, updates = 0;
   for (const rule::KChange& change : description.k_changes) {
     EXPECT_EQ(change.from, k);
+    EXPECT_LE(change.to, rule::kMaxGrowth * change.from);
     EXPECT_GT(change.updates, updates);
     k = change.to;
     updates = change.updates;
   }
   EXPECT_EQ(k, 2);
+}
+
+TEST(ModelAdaptiveKTest, FollowsARiseAndAFallOfTheNoise) {
+  ExpectARiseAndAFall(Adaptive({.min_k = 1, .max_k = 32}, 2));
+}
+
+TEST(ModelAdaptiveKTest, AlsoWhereCyclesAreBufferedOrGathered) {
+  for (const auto buffering :
+       {rule::Buffering::kClassic, rule::Buffering::kGather}) {
+    ModelSpec spec = Adaptive({.min_k = 1, .max_k = 32}, 2);
+    spec.optimizer.buffering = buffering;
+    ExpectARiseAndAFall(spec);
+  }
+}
+
+// m decays by (1 - 0.1/k)^k a cycle, hardly more slowly than by 0.9.
+TEST(ModelAdaptiveKTest, AlsoUnderDecaysThatSlide) {
+  for (const auto decay : {rule::Decay::kSliding, rule::Decay::kSlidingExact}) {
+    ModelSpec spec = Adaptive({.min_k = 1, .max_k = 32}, 2);
+    spec.optimizer.decay = decay;
+    ExpectARiseAndAFall(spec);
+  }
+}
+
+// However k grows, no more is held than was reserved: max_k pushes.
+TEST(ModelAdaptiveKTest, UnderGatherHoldsNoMoreThanWasReserved) {
+  Harness harness;
+  ModelSpec spec = Adaptive({.min_k = 2, .max_k = 12}, 2);
+  spec.optimizer.buffering = rule::Buffering::kGather;
+  auto model = harness.Make(spec);
+  NoisyWorker worker(harness, model);
+  worker.PushUpdates(12, {30});
+  EXPECT_EQ(KOf(*model), 12);
+  for (const MemoryLedger::Row& row : model->Describe().memory) {
+    if (row.tag != MemoryTag::kGathered) continue;
+    EXPECT_EQ(row.live_bytes, 0);
+    EXPECT_EQ(row.peak_bytes, GatherBytes(model->spec()));
+  }
 }
 
 // And the push that ended the cycle is the first to hear of it.
@@ -134,6 +196,134 @@ TEST(ModelAdaptiveKTest, StaysAMultipleOfTheMicroStepsInUse) {
   NoisyWorker worker(harness, model);
   for (int push = 0; push < 60; ++push) worker.Push({6}, /*micro_steps=*/3);
   EXPECT_EQ(KOf(*model), 6);
+}
+
+// Workers that push different numbers of micro-steps: k is a multiple of all of
+// them, as long as they do push, or try to while a cycle of another number is
+// open. CV = 4 would be 4 for the one with 2.
+TEST(ModelAdaptiveKTest, LocksNobodyOutWhoHasPushedLately) {
+  Harness harness;
+  auto model = harness.Make(Adaptive({.min_k = 1, .max_k = 64}, 6));
+  NoisyWorker twos(harness, model, "twos"), threes(harness, model, "threes");
+  twos.Push({4}, 2);
+  EXPECT_EQ(GetErrorInfo(threes.TryPush({4}, 3).status()).reason,
+            Reason::kMicroSteps);
+  for (int cycle = 0; cycle < 20; ++cycle) {
+    const bool even = cycle % 2 == 0;
+    const int64_t micro_steps = even ? 2 : 3;
+    bool published = false;
+    while (!published) {
+      published = (even ? twos : threes).Push({4}, micro_steps).published;
+      ASSERT_FALSE(HasFailure()) << "cycle " << cycle;
+    }
+    EXPECT_EQ(KOf(*model) % 6, 0);
+  }
+  // Nobody has pushed 3 for long: then 2 is what counts.
+  for (int push = 0; push < 4 * rule::RecentMicroSteps::kVersions; ++push) {
+    twos.Push({4}, 2);
+  }
+  EXPECT_EQ(KOf(*model), 4);
+}
+
+// Each cycle of EndCycle's: fewer pushes than k, but k follows all the same.
+TEST(ModelAdaptiveKTest, FollowsTheNoiseOfShortCycles) {
+  for (const auto buffering :
+       {rule::Buffering::kEmbedded, rule::Buffering::kGather}) {
+    Harness harness;
+    ModelSpec spec = Adaptive({.min_k = 2, .max_k = 32}, 2);
+    spec.optimizer.buffering = buffering;
+    auto model = harness.Make(spec);
+    NoisyWorker worker(harness, model);
+    for (int cycle = 0; cycle < 40; ++cycle) {
+      if (worker.Push({8}).published) continue;
+      ASSERT_TRUE(harness.EndCycle(*model).ok());
+      EXPECT_EQ(model->Describe().groups[0].position, 0);
+    }
+    EXPECT_NEAR(KOf(*model), 8, 1);
+    EXPECT_GE(model->Describe().short_cycles, 39);
+  }
+}
+
+// A close that comes from elsewhere: group "one" ends its cycle early, "two"
+// stays open and k waits until both are at their beginnings.
+TEST(ModelAdaptiveKTest, CyclesThatTimeOutStayNested) {
+  Harness harness;
+  ModelSpec spec = Adaptive({.min_k = 2, .max_k = 16}, 2);
+  AddGroup(spec, 4, rule::AdaptiveK{.min_k = 2, .max_k = 16});
+  spec.cycle_timeout = absl::Milliseconds(2);
+  auto model = harness.Make(spec);
+  NoisyWorker worker(harness, model);
+  int64_t changes = 0;
+  for (int push = 0; push < 120; ++push) {
+    const int64_t before = model->Describe().version->number;
+    if (!worker.Push({1, 12}).published && push % 3 == 0) {
+      while (model->Describe().version->number == before) {
+        std::this_thread::yield();
+      }
+    }
+    const ModelDescription now = model->Describe();
+    const int64_t one = now.groups[0].k, two = now.groups[1].k;
+    ASSERT_EQ(std::max(one, two) % std::min(one, two), 0);
+    // Cycles end together: the longer one's place is one of the shorter's.
+    const auto& shorter = now.groups[one <= two ? 0 : 1];
+    const auto& longer = now.groups[one <= two ? 1 : 0];
+    ASSERT_EQ(longer.position % shorter.k, shorter.position);
+    changes = static_cast<int64_t>(now.k_changes.size());
+  }
+  EXPECT_GE(changes, 1);
+  EXPECT_GT(model->Describe().short_cycles, 0);
+  EXPECT_EQ(KOf(*model, 0), 2);
+  EXPECT_GE(KOf(*model, 1), 8);
+}
+
+// Without a bound of staleness cycles need not nest: each group goes its way,
+// from the end of its own cycle on.
+TEST(ModelAdaptiveKTest, GroupsOfAnAsynchronousModelGoTheirOwnWays) {
+  Harness harness;
+  ModelSpec spec = Adaptive({.min_k = 2, .max_k = 32}, 3);
+  AddGroup(spec, 4, rule::AdaptiveK{.min_k = 1, .max_k = 32});
+  spec.max_staleness = -1;
+  auto model = harness.Make(spec);
+  NoisyWorker worker(harness, model);
+  int64_t alone = 0;
+  for (int push = 0; push < 350; ++push) {
+    const size_t before = model->Describe().k_changes.size();
+    worker.Push({3, 7});
+    const ModelDescription now = model->Describe();
+    if (now.k_changes.size() == before) continue;
+    const auto& changed =
+        now.groups[static_cast<size_t>(now.k_changes.back().group)];
+    EXPECT_EQ(changed.position, 0);
+    EXPECT_EQ(changed.updates, now.k_changes.back().updates);
+    if (now.groups[0].position + now.groups[1].position > 0) ++alone;
+  }
+  EXPECT_GT(alone, 0);
+  EXPECT_NEAR(KOf(*model, 0), 3, 1);
+  EXPECT_NEAR(KOf(*model, 1), 7, 1);
+}
+
+// m that is zero is a measurement: pushes of g and -g leave no mean.
+TEST(ModelAdaptiveKTest, AMomentOfZerosIsMeasuredToo) {
+  Harness harness;
+  ModelSpec spec = Adaptive({.min_k = 2, .max_k = 8}, 2);
+  spec.groups[0].hyper.beta1 = spec.groups[0].hyper.dampening = 0;
+  auto model = harness.Make(spec);
+  const std::string session = harness.Open(*model, "worker")->id;
+  const std::vector<float> up(kElems, 1.0f), down(kElems, -1.0f);
+  ASSERT_TRUE(harness.PushNow(*model, session, 1, up).ok());
+  ASSERT_TRUE(harness.PushNow(*model, session, 2, down)->published);
+  const auto reading = model->Describe().groups[0].noise;
+  ASSERT_TRUE(reading.has_value());
+  EXPECT_EQ(reading->estimate.mean_squared, 0);
+  EXPECT_TRUE(reading->variation.at_least);
+  EXPECT_EQ(KOf(*model), 8);
+  // Zeros alone tell nothing, and what was known is no news.
+  const std::vector<float> zeros(kElems);
+  for (int64_t push = 3; push <= 10; ++push) {
+    ASSERT_TRUE(harness.PushNow(*model, session, push, zeros).ok());
+  }
+  EXPECT_FALSE(model->Describe().groups[0].noise.has_value());
+  EXPECT_EQ(KOf(*model), 8);
 }
 
 // Groups at their own noise, in cycles that nest: 2 and 16 from 4 and 4.

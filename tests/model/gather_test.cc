@@ -216,7 +216,7 @@ TEST_F(GatherTest, APushIsAnsweredWhenItIsHeldAndOneWorkerFillsACycle) {
 }
 
 TEST_F(GatherTest, WhatIsHeldIsCountedAndIngestMemoryIsFreeAgain) {
-  const int64_t elems = 100'000;  // more than what is copied
+  const int64_t elems = 100'000;
   const int64_t payload = elems * 4;
   auto model = harness_.Make(GatherSpec(elems, 4));
   const std::vector<float> gradient(static_cast<size_t>(elems), 1.0f);
@@ -231,7 +231,7 @@ TEST_F(GatherTest, WhatIsHeldIsCountedAndIngestMemoryIsFreeAgain) {
     const int64_t held = push % 4;
     const int64_t counted = model->Describe().accumulation_buffer_bytes;
     EXPECT_GE(counted, held * payload);
-    EXPECT_LE(counted, held * (payload + payload / 10));
+    EXPECT_LE(counted, held * (payload + payload / 8 + 1024));
     EXPECT_EQ(held_bytes(), counted);
   }
   for (const MemoryLedger::Row& row : model->Describe().memory) {
@@ -383,7 +383,7 @@ TEST_F(GatherTest, ACyclesPushesAreReservedFromTheStateMemory) {
   const ModelSpec spec = GatherSpec(1000, 4);
   // sgd: momentum and four publications.
   const int64_t state = 5 * 4000;
-  EXPECT_GE(GatherBytes(spec), 4 * 4280);  // 1.07 payloads each
+  EXPECT_GE(GatherBytes(spec), 4 * 4000);
   ModelStore::Options options;
   options.environment = harness_.environment();
   options.state_memory_bytes = state + GatherBytes(spec);

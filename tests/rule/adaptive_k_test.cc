@@ -18,6 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
+constexpr int64_t kElems = 10'000;
 constexpr AdaptiveK kOneTo32 = {.min_k = 1, .max_k = 32};
 
 int64_t Next(int64_t k, double variation, const KFit& fit = {},
@@ -26,8 +27,8 @@ int64_t Next(int64_t k, double variation, const KFit& fit = {},
 }
 
 TEST(AdaptiveKTest, IsTheRoundedVariationWithinItsBounds) {
-  EXPECT_EQ(Next(1, 7.4), 7);
-  EXPECT_EQ(Next(1, 7.6), 8);
+  EXPECT_EQ(Next(2, 7.4), 7);
+  EXPECT_EQ(Next(2, 7.6), 8);
   EXPECT_EQ(Next(20, 7.6), 8);
   EXPECT_EQ(Next(8, 0.01), 1);
   EXPECT_EQ(Next(8, 1e300), 32);
@@ -38,7 +39,22 @@ TEST(AdaptiveKTest, IsTheRoundedVariationWithinItsBounds) {
 }
 
 TEST(AdaptiveKTest, AMeanThatCannotBeSeenTakesTheMost) {
-  EXPECT_EQ(NextK(kOneTo32, 2, {.value = 3, .at_least = true}, {}), 32);
+  EXPECT_EQ(NextK(kOneTo32, 8, {.value = 3, .at_least = true}, {}), 32);
+}
+
+TEST(AdaptiveKTest, RisesFourfoldAtMostAndFallsAtOnce) {
+  EXPECT_EQ(Next(1, 30), 4);
+  EXPECT_EQ(Next(4, 30), 16);
+  EXPECT_EQ(Next(16, 30), 30);
+  EXPECT_EQ(Next(30, 1), 1);
+  EXPECT_EQ(NextK(kOneTo32, 2, {.value = 3, .at_least = true}, {}), 8);
+  // To multiples and within chains too.
+  EXPECT_EQ(Next(3, 30, {.micro_steps = 3}), 12);
+  EXPECT_EQ(Next(3, 48, {.nesting = 3}, {.min_k = 3, .max_k = 48}), 12);
+  // Hysteresis looks at where it is going, not at how far it comes.
+  const AdaptiveK stiff = {.min_k = 1, .max_k = 64, .hysteresis = 3};
+  EXPECT_EQ(Next(1, 16, {}, stiff), 4);
+  EXPECT_EQ(Next(1, 7, {}, stiff), 1);
 }
 
 // Errata, eq. 53: ceil(k0*(1 + x)) >= k0 for every x >= 0: it can never return.
@@ -53,9 +69,9 @@ TEST(AdaptiveKTest, ComesDownAgain) {
 // Errata, eq. 53: with an uncorrected norm of m its k feeds on itself: under
 // pure noise |m| falls as 1/sqrt(k), so that from k0 = 4 the k that it calls
 // for settles at 312 (b = 0.9; the root of k = 4*(1 + sqrt(k*1.9/0.1))).
-// Debiased, the same m has no mean that can be seen, or one so small that k is
-// the bound, whatever k was.
-TEST(AdaptiveKTest, DoesNotFeedOnItselfUnderPureNoise) {
+// Debiased, the same m tells the CV of the gradients whatever k it was made at,
+// so that k stays where it is right; with the bias left in it would not.
+TEST(AdaptiveKTest, DoesNotFeedOnItself) {
   double k53 = 4;
   for (int step = 0; step < 100; ++step) {
     const double m_over_sigma = std::sqrt(0.1 / 1.9 / k53);
@@ -63,24 +79,54 @@ TEST(AdaptiveKTest, DoesNotFeedOnItselfUnderPureNoise) {
   }
   EXPECT_NEAR(k53, 312, 1);
 
-  // |m/W|^2 = rho*sigma^2, as pure noise of many elements has it.
-  constexpr double kKeep = 0.9;
-  for (const int64_t k : {4, 16}) {
+  // mu^2 = 1, sigma^2 = 25: |m/W|^2 = mu^2 + rho*sigma^2, as many elements have
+  // it.
+  constexpr double kVariance = 25;
+  const AdaptiveK adaptive = {.min_k = 1, .max_k = 64, .hysteresis = 0};
+  int misled = 0;
+  for (const int64_t k : {2, 3, 5, 8, 16, 64}) {
     NoiseSums sums;
     for (int cycle = 0; cycle < 200; ++cycle) {
       for (int64_t i = 0; i < k; ++i) {
-        FoldNoise(i == 0 ? static_cast<float>(kKeep) : 1.0f,
-                  static_cast<float>(0.1 / static_cast<double>(k)), 1, 1.0,
-                  sums);
+        FoldNoise(i == 0 ? 0.9f : 1.0f,
+                  static_cast<float>(0.1 / static_cast<double>(k)), 1,
+                  std::sqrt(1 + kVariance), sums);
       }
     }
-    const auto estimate =
-        EstimateNoise(sums, NoiseLeft(sums) * sums.mass * sums.mass);
+    const double power = 1 + NoiseLeft(sums) * kVariance;
+    const auto estimate = EstimateNoise(sums, power * sums.mass * sums.mass);
     ASSERT_TRUE(estimate.has_value());
-    EXPECT_EQ(NextK({.min_k = 1, .max_k = 16}, k,
-                    CoefficientOfVariation(*estimate), {}),
-              16);
+    EXPECT_EQ(NextK(adaptive, k, CoefficientOfVariation(*estimate, kElems), {}),
+              5);
+    NoiseEstimate biased = *estimate;
+    biased.mean_squared = power;
+    const Variation variation = CoefficientOfVariation(biased, kElems);
+    if (NextK(adaptive, k, variation, {}) != 5) ++misled;
   }
+  EXPECT_GE(misled, 3) << "the bias would not have been seen";
+}
+
+// Nor under pure noise, where |m/W|^2 = rho*sigma^2*(1 + z*sqrt(2/N)): up to
+// three standard errors z are no mean, and k goes up until it is the bound.
+TEST(AdaptiveKTest, NoiseAloneIsNotTakenForAMean) {
+  NoiseSums sums;
+  for (int push = 0; push < 200; ++push) FoldNoise(0.9f, 0.1f, 1, 1.0, sums);
+  const auto variation = [&](double z) {
+    const double left = NoiseLeft(sums) * (1 + z * std::sqrt(2.0 / kElems));
+    return CoefficientOfVariation(
+        *EstimateNoise(sums, left * sums.mass * sums.mass), kElems);
+  };
+  for (const double z : {-100.0, -1.0, 0.0, 1.0, 2.5}) {
+    EXPECT_TRUE(variation(z).at_least) << z;
+    int64_t k = 1;
+    for (int change = 0; change < 3; ++change) {
+      k = NextK(kOneTo32, k, variation(z), {});
+    }
+    EXPECT_EQ(k, 32);
+  }
+  // The least CV that it may have.
+  EXPECT_GT(variation(0).value, 1 / std::sqrt(NoiseLeft(sums)));
+  EXPECT_FALSE(variation(10).at_least);
 }
 
 // Between two values of k there is a band in which either stays.
@@ -101,7 +147,7 @@ TEST(AdaptiveKTest, AVariationBetweenTwoValuesKeepsEither) {
 TEST(AdaptiveKTest, IsAMultipleOfTheMicroStepsInUse) {
   for (const int64_t n : {2, 3, 5}) {
     for (const double variation : {0.1, 1.0, 4.0, 7.0, 31.0, 100.0}) {
-      const int64_t k = Next(n, variation, {.micro_steps = n});
+      const int64_t k = Next(2 * n, variation, {.micro_steps = n});
       EXPECT_EQ(k % n, 0);
       EXPECT_GE(k, 1);
       EXPECT_LE(k, 32);
@@ -113,10 +159,31 @@ TEST(AdaptiveKTest, IsAMultipleOfTheMicroStepsInUse) {
   EXPECT_EQ(Next(5, 7, {.micro_steps = 4}, narrow), 5);
 }
 
+TEST(AdaptiveKTest, TheMicroStepsOfTheLastVersionsAreRemembered) {
+  RecentMicroSteps recent;
+  EXPECT_EQ(recent.LeastCommonMultiple(0), 1);
+  recent.Note(4, 0);
+  recent.Note(6, 0);
+  EXPECT_EQ(recent.LeastCommonMultiple(0), 12);
+  recent.Note(6, 10);
+  const int64_t last = RecentMicroSteps::kVersions - 1;
+  EXPECT_EQ(recent.LeastCommonMultiple(last), 12);
+  EXPECT_EQ(recent.LeastCommonMultiple(last + 1), 6);
+  EXPECT_EQ(recent.LeastCommonMultiple(last + 10), 6);
+  EXPECT_EQ(recent.LeastCommonMultiple(last + 11), 1);
+  // Beyond any k: it stays what it is.
+  for (const int64_t n : {1 << 20, 1'048'573, 1'048'571, 1'048'569}) {
+    recent.Note(n, 100);
+  }
+  EXPECT_GT(recent.LeastCommonMultiple(100), kMaxK);
+  const KFit fit = {.micro_steps = recent.LeastCommonMultiple(100)};
+  EXPECT_EQ(Next(4, 20, fit), 4);
+}
+
 TEST(AdaptiveKTest, IsAPowerOfTwoTimesTheSmallestWhereCyclesNest) {
   const AdaptiveK adaptive = {.min_k = 6, .max_k = 48};
   const KFit fit = {.nesting = 3};
-  EXPECT_EQ(Next(6, 100, fit, adaptive), 48);
+  EXPECT_EQ(Next(12, 100, fit, adaptive), 48);
   EXPECT_EQ(Next(48, 1, fit, adaptive), 6);
   EXPECT_EQ(Next(6, 20, fit, adaptive), 24);
   // 2 does not divide 3, but all others of the chain.

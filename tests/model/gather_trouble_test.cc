@@ -1,0 +1,222 @@
+// GATHER when something is in the way of a cycle's fold: a deletion, readers,
+// memory that cannot be had.
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/model/gathering.h"
+#include "tests/model/harness.h"
+#include "tests/model/holding_reader.h"
+
+namespace accrue {
+namespace {
+
+using ::testing::ElementsAre;
+
+ModelSpec GatherSpec(int64_t k) {
+  ModelSpec spec = SimpleSpec(1, k);
+  spec.optimizer.buffering = rule::Buffering::kGather;
+  return spec;
+}
+
+// Stops its pass at its beginning until it is told to go on.
+class PausedShard final : public kernels::Shard {
+ public:
+  struct Pause {
+    std::promise<std::function<void()>> go_on;  // of the first pass
+  };
+
+  PausedShard(std::unique_ptr<kernels::Shard> shard, Pause* pause)
+      : shard_(std::move(shard)), pause_(pause) {}
+
+  void Run(
+      kernels::Pass pass,
+      std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
+    auto kept = std::make_shared<kernels::Pass>(std::move(pass));
+    pause_->go_on.set_value([this, kept, done = std::move(done)] {
+      shard_->Run(std::move(*kept), done);
+    });
+  }
+  absl::Status Read(Array array, int64_t offset,
+                    absl::Span<float> out) const override {
+    return shard_->Read(array, offset, out);
+  }
+  absl::Status Write(Array array, int64_t offset,
+                     absl::Span<const float> in) override {
+    return shard_->Write(array, offset, in);
+  }
+
+ private:
+  const std::unique_ptr<kernels::Shard> shard_;
+  Pause* const pause_;
+};
+
+// A CPU whose host memory can be used up.
+class FullDevice final : public Device {
+ public:
+  std::string name() const override { return device_->name(); }
+  absl::StatusOr<Buffer> Allocate(int64_t size_bytes, MemoryTag tag,
+                                  MemoryLedger* ledger) override {
+    return device_->Allocate(size_bytes, tag, ledger);
+  }
+  absl::StatusOr<Buffer> AllocateHost(int64_t size_bytes, MemoryTag tag,
+                                      MemoryLedger* ledger) override {
+    if (full) return absl::ResourceExhaustedError("no host memory");
+    return device_->AllocateHost(size_bytes, tag, ledger);
+  }
+
+  std::atomic<bool> full{false};
+
+ private:
+  const std::unique_ptr<Device> device_ = MakeCpuDevice();
+};
+
+class GatherTroubleTest : public ::testing::Test {
+ protected:
+  int64_t held_bytes() {
+    return harness_.environment().ledger->live_bytes(MemoryTag::kGathered);
+  }
+
+  FullDevice device_;  // outlives the harness's models
+  Harness harness_;
+};
+
+// The pass reads what was held to its end; then nobody holds it any more.
+TEST_F(GatherTroubleTest, ADeletionDuringThePassFreesWhatItReadAfterIt) {
+  PausedShard::Pause pause;
+  harness_.environment().make_shard =
+      [&pause](const kernels::ShardOptions& options, Device* device,
+               WorkPool* pool, WorkPool::Lane lane)
+      -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
+    ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<kernels::Shard> shard,
+                            kernels::MakeCpuShard(options, device, pool, lane));
+    return std::make_unique<PausedShard>(std::move(shard), &pause);
+  };
+  auto model = harness_.Make(GatherSpec(2));
+  const std::string a = harness_.Open(*model, "a")->id;
+  const std::string b = harness_.Open(*model, "b")->id;
+  ASSERT_TRUE(harness_.PushNow(*model, a, 1, {1}).ok());
+  auto last = harness_.Send(*model, harness_.NewPush(*model, a, 2, {3}));
+  const std::function<void()> go_on = pause.go_on.get_future().get();
+  auto waiting = harness_.Send(*model, harness_.NewPush(*model, b, 1, {3}));
+  model->Delete();
+  EXPECT_EQ(held_bytes(), GatherBytes(model->spec()));
+  go_on();
+  EXPECT_TRUE(last.get().ok()) << "it was folded";
+  EXPECT_EQ(waiting.get().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(held_bytes(), 0);
+}
+
+class ParkedGatherTest : public GatherTroubleTest {
+ protected:
+  // A cycle of two whose last push waits for a reader of an old version.
+  void Park() {
+    ModelSpec spec = GatherSpec(2);
+    spec.max_publications = 2;
+    model_ = harness_.Make(spec);
+    a_ = harness_.Open(*model_, "a")->id;
+    reader_ = HoldingReader::Of(model_->newest());
+    for (int64_t push = 1; push <= 3; ++push) {
+      ASSERT_TRUE(harness_.PushNow(*model_, a_, push, {1}).ok());
+    }
+    auto push = harness_.NewPush(*model_, a_, 4, {5});
+    push->reservation = std::make_shared<int>(0);
+    const std::weak_ptr<void> reservation = push->reservation;
+    parked_ = harness_.Send(*model_, std::move(push));
+    EXPECT_FALSE(reader_->Why().ok());
+    EXPECT_EQ(held_bytes(), GatherBytes(model_->spec()));
+    EXPECT_TRUE(reservation.expired()) << "ingest memory waits for no reader";
+    EXPECT_EQ(model_->Describe().version->number, 1);
+  }
+
+  std::shared_ptr<Model> model_;
+  std::string a_;
+  std::shared_ptr<HoldingReader> reader_;
+  std::future<absl::StatusOr<PushOutcome>> parked_;
+};
+
+TEST_F(ParkedGatherTest, FoldsWhenAReaderHasLetGo) {
+  ASSERT_NO_FATAL_FAILURE(Park());
+  reader_->LetGo();
+  const auto pushed = parked_.get();
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  EXPECT_TRUE(pushed->published);
+  EXPECT_EQ(pushed->groups[0].updates, 2);
+  EXPECT_EQ(pushed->groups[0].position, 0);
+  EXPECT_THAT(harness_.Parameters(*model_), ElementsAre(-4));
+  EXPECT_EQ(held_bytes(), 0);
+}
+
+TEST_F(ParkedGatherTest, EndsWithItsModel) {
+  ASSERT_NO_FATAL_FAILURE(Park());
+  model_->Delete();
+  EXPECT_EQ(parked_.get().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(held_bytes(), 0);
+  reader_->LetGo();
+}
+
+// Nothing is folded and nothing lost: the next EndCycle folds it.
+TEST_F(GatherTroubleTest, AnEndCycleWithoutMemoryLeavesWhatIsHeld) {
+  harness_.environment().device = &device_;
+  auto model = harness_.Make(GatherSpec(3));
+  const std::string a = harness_.Open(*model, "a")->id;
+  ASSERT_TRUE(harness_.PushNow(*model, a, 1, {1}).ok());
+  ASSERT_TRUE(harness_.PushNow(*model, a, 2, {3}).ok());
+  device_.full = true;
+  const StateImage before = harness_.Image(*model);
+  const absl::Status refused = harness_.EndCycle(*model).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+  EXPECT_EQ(harness_.Image(*model), before);
+  // Nor is the push that would have completed the cycle.
+  const absl::Status push = harness_.PushNow(*model, a, 3, {5}).status();
+  EXPECT_EQ(push.code(), absl::StatusCode::kResourceExhausted) << push;
+  EXPECT_EQ(harness_.Image(*model), before);
+
+  device_.full = false;
+  const auto ended = harness_.EndCycle(*model);
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_THAT(ended->missing_pushes, ElementsAre(1));
+  EXPECT_THAT(harness_.Parameters(*model), ElementsAre(-2));
+  EXPECT_EQ(held_bytes(), 0);
+  EXPECT_TRUE(harness_.PushNow(*model, a, 3, {5}).ok());
+}
+
+// What it is charged for is what it takes: with many groups, a norm of each.
+TEST_F(GatherTroubleTest, APushOfManyGroupsIsChargedForItsNorms) {
+  constexpr int64_t kGroups = 1000;
+  ModelSpec spec = GatherSpec(2);
+  spec.tensors.clear();
+  const GroupSpec group = spec.groups[0];
+  spec.groups.clear();
+  for (int64_t g = 0; g < kGroups; ++g) {
+    spec.groups.push_back(group);
+    spec.groups.back().name = "g" + std::to_string(g);
+    spec.tensors.push_back(
+        {"t" + std::to_string(g), {1}, "g" + std::to_string(g)});
+  }
+  auto model = harness_.Make(spec);
+  const std::string a = harness_.Open(*model, "a")->id;
+  const std::vector<float> gradient(kGroups, 1.0f);
+  ASSERT_TRUE(harness_.PushNow(*model, a, 1, gradient).ok());
+  EXPECT_GE(held_bytes(), kGroups * 4 + kGroups * 8);
+  EXPECT_EQ(2 * held_bytes(), GatherBytes(model->spec()));
+  const auto pushed = harness_.PushNow(*model, a, 2, gradient);
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  for (const GroupProgress& progress : pushed->groups) {
+    EXPECT_EQ(progress.updates, 1);
+    EXPECT_EQ(progress.position, 0);
+  }
+  EXPECT_EQ(held_bytes(), 0);
+}
+
+}  // namespace
+}  // namespace accrue
