@@ -16,8 +16,9 @@
 #                                  nothing
 #
 # Communication is measured over a link of 1 Gbit/s between two network
-# namespaces, which takes root; without, bytes are those of payloads and the
-# claims about time are 'not measured'.
+# namespaces, which takes root, or else user namespaces; where neither is to be
+# had, it says why, bytes are those of payloads and the claims about time are
+# 'not measured'. A link that carries more than it is shaped to is an error.
 #
 # However it ends, nothing that it started is left running, and no namespace is
 # left; if it is killed outright, then only where there is setpriv (util-linux),
@@ -118,12 +119,41 @@ run() {
   echo "$name: $((SECONDS - start)) s"
 }
 
+rate_bytes=125000000 burst_bytes=262144  # 1 Gbit/s, and so much at once
+
+# What runs a command as the owner of the link's networks: nothing for root, who
+# owns all; else entering a user namespace in which we are root.
+within=()
+
+# own PID KIND: waits until that process has a namespace of its own, or has
+# failed.
+own() {
+  while [ "$(readlink "/proc/$1/ns/$2")" = "$(readlink "/proc/self/ns/$2")" ]
+  do
+    sleep 0.1
+  done
+}
+
+# Sets `within`; where that cannot be, `why`.
+become_owner() {
+  [ "$(id -u)" -ne 0 ] || return 0
+  "${tied[@]}" unshare --user --map-root-user tail -f /dev/null \
+    2>>"$scratch/link" &
+  running+=($!)
+  own "${running[-1]}" user
+  [ -n "$(readlink "/proc/${running[-1]}/ns/user")" ] || {
+    why="not root, and no user namespace: $(head -n 1 "$scratch/link")"
+    return 1
+  }
+  within=(nsenter --user --preserve-credentials --target "${running[-1]}")
+}
+
 # set_up_end PID HOST: an end of the link, in the network of that process.
 set_up_end() {
-  local inside=(nsenter --net="/proc/$1/ns/net")
+  local inside=("${within[@]}" nsenter --net="/proc/$1/ns/net")
   "${inside[@]}" ip address add "192.0.2.$2/24" dev link0 &&
     "${inside[@]}" tc qdisc add dev link0 root \
-      tbf rate 1gbit burst 256kb latency 50ms &&
+      tbf rate "${rate_bytes}bps" burst "$burst_bytes" latency 50ms &&
     "${inside[@]}" ip link set link0 up
 }
 
@@ -132,28 +162,20 @@ set_up_end() {
 # cannot be, `why`.
 make_link() {
   local tool pid
-  if [ "$(id -u)" -ne 0 ]; then
-    why='not root'
-    return 1
-  fi
   for tool in ip tc unshare nsenter; do
     command -v "$tool" >/dev/null || { why="no program $tool"; return 1; }
   done
   : >"$scratch/link"
+  become_owner || return 1
   for _ in near far; do
-    "${tied[@]}" unshare --net tail -f /dev/null 2>>"$scratch/link" &
+    "${tied[@]}" "${within[@]}" unshare --net tail -f /dev/null 2>>"$scratch/link" &
     running+=($!)
   done
   near=${running[-2]} far=${running[-1]}
-  # Until each has a network of its own, or has failed.
-  for pid in "$near" "$far"; do
-    while [ "$(readlink "/proc/$pid/ns/net")" = \
-            "$(readlink /proc/self/ns/net)" ]; do
-      sleep 0.1
-    done
-  done
+  for pid in "$near" "$far"; do own "$pid" net; done
   {
-    ip link add link0 netns "$near" type veth peer name link0 netns "$far" &&
+    "${within[@]}" nsenter --net="/proc/$near/ns/net" \
+      ip link add link0 type veth peer name link0 netns "$far" &&
       set_up_end "$near" 1 && set_up_end "$far" 2
   } 2>>"$scratch/link" || {
     why=$(head -n 1 "$scratch/link")
@@ -175,24 +197,33 @@ mkdir -p "$out"
 # Nothing of an earlier run shall pass for this one's; what else the user keeps
 # in that folder stays.
 rm -f "$out/index.html"
-for table in rule quadratic images images_loss link claims comparisons; do
+for table in rule batch quadratic images images_loss images_noise link \
+  loopback claims comparisons; do
   rm -f "$out/$table.csv"
 done
 scratch=$(mktemp -d)
 start_daemon 127.0.0.1:0 --
-for experiment in rule quadratic images; do run "$experiment" --; done
+for experiment in batch quadratic; do run "$experiment" --; done
 end_all
 
 why=''
 if make_link; then
-  start_daemon 192.0.2.1:0 --insecure -- nsenter --net="/proc/$near/ns/net"
-  run link --interface=link0 -- nsenter --net="/proc/$far/ns/net"
+  start_daemon 192.0.2.1:0 --insecure -- \
+    "${within[@]}" nsenter --net="/proc/$near/ns/net"
+  echo 'link: 1 Gbit/s between two networks'
+  run link --interface=link0 --interface_rate="$rate_bytes" \
+    --interface_burst="$burst_bytes" -- \
+    "${within[@]}" nsenter --net="/proc/$far/ns/net"
 else
   echo "no link of 1 Gbit/s ($why): time is not measured, bytes are payloads"
   end_all
   start_daemon 127.0.0.1:0 --
   run link --
 fi
+end_all
+
+start_daemon 127.0.0.1:0 --
+for experiment in loopback rule images; do run "$experiment" --; done
 end_all
 
 "$python" -B "$report" "$out"

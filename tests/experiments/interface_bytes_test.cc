@@ -26,5 +26,28 @@ TEST(InterfaceBytesTest, OneThatIsNotThereIsNotFound) {
   }
 }
 
+// 0.1 s at 125 MB/s, and a burst of 256 KiB: 12,762,144 bytes at most.
+TEST(CheckShapedTest, MoreThanRateAndBurstLetThroughIsAnError) {
+  constexpr int64_t kMost = 12'500'000 + 262'144;
+  const Shape shape = {.bytes_per_second = 125'000'000, .burst_bytes = 262'144};
+  const absl::Duration elapsed = absl::Milliseconds(100);
+  EXPECT_TRUE(CheckShaped({.in = kMost, .out = kMost}, elapsed, shape).ok());
+  for (const InterfaceBytes& carried :
+       {InterfaceBytes{.in = kMost + 1, .out = 0},
+        InterfaceBytes{.in = 0, .out = kMost + 1}}) {
+    const absl::Status status = CheckShaped(carried, elapsed, shape);
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_NE(status.message().find("the link is not shaped"),
+              absl::string_view::npos);
+    EXPECT_NE(status.message().find("125.0 MB/s"), absl::string_view::npos);
+  }
+}
+
+TEST(CheckShapedTest, WhatIsNotShapedCarriesWhatItCan) {
+  EXPECT_TRUE(CheckShaped({.in = int64_t{1} << 40, .out = 0},
+                          absl::Milliseconds(1), Shape{})
+                  .ok());
+}
+
 }  // namespace
 }  // namespace accrue::experiments

@@ -1,6 +1,9 @@
 #include "client/examples/experiments/method.h"
 
+#include <map>
 #include <set>
+#include <string>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,6 +59,54 @@ TEST(MethodTest, OnlyBeta1Slides) {
                     .optimizer = client::Optimizer::kAdamW})
                 .optimizer.slide_beta2,
             false);
+}
+
+client::ModelSpec ImageSpecOf(const std::string& name) {
+  for (const ImageSetting& setting : ImageSettings(false)) {
+    if (setting.name != name) continue;
+    auto spec = MakeImageSpec(setting, MakeNetwork(setting.hidden), "m");
+    EXPECT_TRUE(spec.ok()) << spec.status();
+    return *std::move(spec);
+  }
+  ADD_FAILURE() << name;
+  return {};
+}
+
+// Eq. 54 of 4 layers: 2^(3/2), 2^(2/2), 2^(1/2) and 1 times k_min, exponents
+// rounded down.
+TEST(ImageSettingsTest, KByLayerIsTheFormulas) {
+  const client::ModelSpec spec = ImageSpecOf("sgd/deep/own_k");
+  std::map<std::string, int64_t> k_of_group;
+  for (const auto& group : spec.groups) k_of_group[group.name] = group.k;
+  const int64_t wanted[] = {4, 4, 2, 2};
+  ASSERT_EQ(spec.tensors.size(), 8);
+  for (size_t i = 0; i < spec.tensors.size(); ++i) {
+    EXPECT_EQ(k_of_group.at(spec.tensors[i].group), wanted[i / 2])
+        << spec.tensors[i].name;
+  }
+}
+
+TEST(ImageSettingsTest, LayersApartAreOneGroupEachOfTheSameK) {
+  const client::ModelSpec spec = ImageSpecOf("sgd/deep/k4");
+  ASSERT_EQ(spec.groups.size(), 4);
+  for (size_t i = 0; i < spec.tensors.size(); ++i) {
+    EXPECT_EQ(spec.tensors[i].group, spec.groups[i / 2].name);
+    EXPECT_EQ(spec.groups[i / 2].k, 4);
+  }
+}
+
+TEST(ImageSettingsTest, AScheduleIsAsLongAsThereAreUpdates) {
+  const auto updates_of = [](const std::string& name) {
+    return ImageSpecOf(name).groups[0].hyperparameters.schedule->total_updates;
+  };
+  EXPECT_EQ(updates_of("sgd/cosine/updates"), ImagePushes(false) / 4);
+  EXPECT_EQ(updates_of("sgd/cosine/pushes"), ImagePushes(false));
+}
+
+TEST(ImageSettingsTest, WhereKChangesAWorkersShareIsNotBounded) {
+  const client::ModelSpec spec = ImageSpecOf("sgd/adaptive");
+  EXPECT_TRUE(spec.groups[0].adaptive_k.has_value());
+  EXPECT_EQ(spec.max_pushes_per_worker, 0);
 }
 
 TEST(ImageSettingsTest, NamesAreUniqueAndTheQuickOnesAmongAll) {

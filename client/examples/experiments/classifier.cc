@@ -7,18 +7,43 @@
 
 namespace accrue::experiments {
 
+namespace {
+
+// Moves the last `count` examples, of which there are more, out of `all`.
+fashion_mnist::Examples SplitLast(int64_t count, fashion_mnist::Examples* all) {
+  const int64_t kept = all->count() - count;
+  const auto image = all->images.begin() + kept * fashion_mnist::kPixels;
+  const auto label = all->labels.begin() + kept;
+  fashion_mnist::Examples last;
+  last.images.assign(image, all->images.end());
+  last.labels.assign(label, all->labels.end());
+  all->images.erase(image, all->images.end());
+  all->labels.erase(label, all->labels.end());
+  return last;
+}
+
+}  // namespace
+
 absl::StatusOr<Images> LoadImages(const std::string& folder) {
   Images images;
   ACCRUE_ASSIGN_OR_RETURN(
       images.train,
       fashion_mnist::LoadExamples(folder, fashion_mnist::Part::kTrain));
+  images.held_out = SplitLast(kHeldOut, &images.train);
   ACCRUE_ASSIGN_OR_RETURN(images.test, fashion_mnist::LoadExamples(
                                            folder, fashion_mnist::Part::kTest));
   return images;
 }
 
-Network MakeNetwork(int64_t hidden) {
-  return Network({fashion_mnist::kPixels, hidden, fashion_mnist::kClasses});
+std::vector<int64_t> NetworkWidths(const std::vector<int64_t>& hidden) {
+  std::vector<int64_t> widths = {fashion_mnist::kPixels};
+  widths.insert(widths.end(), hidden.begin(), hidden.end());
+  widths.push_back(fashion_mnist::kClasses);
+  return widths;
+}
+
+Network MakeNetwork(const std::vector<int64_t>& hidden) {
+  return Network(NetworkWidths(hidden));
 }
 
 std::vector<client::TensorSpec> TensorsOf(const Network& network) {

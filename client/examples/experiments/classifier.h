@@ -16,16 +16,20 @@
 namespace accrue::experiments {
 
 struct Images {
-  fashion_mnist::Examples train;
+  fashion_mnist::Examples train;     // all but the last kHeldOut
+  fashion_mnist::Examples held_out;  // to choose by
   fashion_mnist::Examples test;
 };
+
+inline constexpr int64_t kHeldOut = 5000;
 
 absl::StatusOr<Images> LoadImages(const std::string& folder);
 
 using Network = fashion_mnist::Mlp<float>;
 
-// With one hidden layer of this width.
-Network MakeNetwork(int64_t hidden);
+// With hidden layers of these widths.
+std::vector<int64_t> NetworkWidths(const std::vector<int64_t>& hidden);
+Network MakeNetwork(const std::vector<int64_t>& hidden);
 
 std::vector<client::TensorSpec> TensorsOf(const Network& network);
 

@@ -2,10 +2,12 @@
 
 #include <fstream>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
@@ -38,6 +40,25 @@ absl::StatusOr<InterfaceBytes> ReadInterfaceBytes(absl::string_view interface) {
   std::stringstream text;
   text << file.rdbuf();
   return ParseInterfaceBytes(text.str(), interface);
+}
+
+absl::Status CheckShaped(const InterfaceBytes& carried, absl::Duration elapsed,
+                         const Shape& shape) {
+  if (shape.bytes_per_second == 0) return absl::OkStatus();
+  const double seconds = absl::ToDoubleSeconds(elapsed);
+  const double most = static_cast<double>(shape.bytes_per_second) * seconds +
+                      static_cast<double>(shape.burst_bytes);
+  for (const auto& [direction, bytes] :
+       {std::pair{"out", carried.out}, std::pair{"in", carried.in}}) {
+    if (static_cast<double>(bytes) <= most) continue;
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "the link is not shaped: %d bytes went %s in %.3f s, %.1f MB/s; at "
+        "%.1f MB/s and bursts of %d bytes it would be %.0f at most",
+        bytes, direction, seconds, static_cast<double>(bytes) / seconds / 1e6,
+        static_cast<double>(shape.bytes_per_second) / 1e6, shape.burst_bytes,
+        most));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace accrue::experiments

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace accrue::experiments {
 
@@ -22,6 +24,17 @@ absl::StatusOr<InterfaceBytes> ParseInterfaceBytes(absl::string_view text,
                                                    absl::string_view interface);
 
 absl::StatusOr<InterfaceBytes> ReadInterfaceBytes(absl::string_view interface);
+
+// A token bucket, such as tbf: in any time t no more than burst + rate*t comes
+// through.
+struct Shape {
+  int64_t bytes_per_second = 0;  // 0: whatever comes
+  int64_t burst_bytes = 0;
+};
+
+// FAILED_PRECONDITION: either way more came through in `elapsed` than could.
+absl::Status CheckShaped(const InterfaceBytes& carried, absl::Duration elapsed,
+                         const Shape& shape);
 
 }  // namespace accrue::experiments
 

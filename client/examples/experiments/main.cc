@@ -7,6 +7,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
+#include "client/examples/experiments/effective_batch.h"
 #include "client/examples/experiments/images.h"
 #include "client/examples/experiments/link.h"
 #include "client/examples/experiments/quadratic.h"
@@ -26,8 +27,11 @@ constexpr Experiment kExperiments[] = {
      RuleExperiment},
     {"quadratic", "6.1: the quadratic diag(10, 1), all methods",
      QuadraticExperiment},
+    {"batch", "5.3: k pushes of B images and one of k*B",
+     EffectiveBatchExperiment},
     {"images", "5.1 and 6.2: classification, several seeds", ImagesExperiment},
     {"link", "6.3 and 8.3: bytes and time over a link", LinkExperiment},
+    {"loopback", "the time of 6.3 without a link", LoopbackExperiment},
 };
 
 int Main(int argc, char** argv) {
@@ -55,6 +59,13 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--interface", options.interface,
                  "the link's network interface, to count its bytes");
+  app.add_option("--interface_rate", options.shape.bytes_per_second,
+                 "bytes a second that it is shaped to: more is an error; 0: "
+                 "it is not shaped")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  app.add_option("--interface_burst", options.shape.burst_bytes,
+                 "bytes that it may carry at once")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   app.add_flag("--quick", options.quick, "fewer seeds, pushes and settings");
   app.require_subcommand(1);
   app.fallthrough();

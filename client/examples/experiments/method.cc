@@ -52,13 +52,17 @@ client::ModelSpec MakeSpec(const Setting& setting, const std::string& name,
   if (setting.optimizer == client::Optimizer::kSgd) {
     hyperparameters.dampening = setting.dampening.value_or(setting.beta);
   }
+  hyperparameters.clip_norm = setting.clip_norm;
+  hyperparameters.clip_push_norm = setting.clip_push_norm;
+  hyperparameters.schedule = setting.schedule;
   client::ModelSpec spec;
   spec.name = name;
   spec.tensors = std::move(tensors);
   spec.groups = {{.name = "all",
                   .k = k * setting.workers,
                   .update_every = PushesPerUpdate(setting) * setting.workers,
-                  .hyperparameters = hyperparameters}};
+                  .hyperparameters = hyperparameters,
+                  .adaptive_k = setting.adaptive_k}};
   spec.optimizer.optimizer = setting.optimizer;
   spec.optimizer.decay = DecayOf(setting.method);
   spec.optimizer.learning_rate_scaling = setting.scaling;
@@ -68,7 +72,10 @@ client::ModelSpec MakeSpec(const Setting& setting, const std::string& name,
     spec.optimizer.slide_beta2 = false;
   }
   spec.max_staleness = 0;
-  spec.max_pushes_per_worker = PushesPerUpdate(setting);
+  // Where k changes, so does a worker's share: then it has none.
+  if (!setting.adaptive_k.has_value()) {
+    spec.max_pushes_per_worker = PushesPerUpdate(setting);
+  }
   return spec;
 }
 

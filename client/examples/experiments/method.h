@@ -43,6 +43,13 @@ struct Setting {
       client::LearningRateScaling::kConservative;
   // k and the updates are of this many workers' pushes each.
   int64_t workers = 1;
+  // Of the accumulated gradient, and of every push; unset: none.
+  std::optional<double> clip_norm = {};
+  std::optional<double> clip_push_norm = {};
+  // Unset: constant.
+  std::optional<client::Schedule> schedule = {};
+  // From k on; unset: k stays.
+  std::optional<client::AdaptiveK> adaptive_k = {};
 };
 
 // Pushes of one worker between two updates.

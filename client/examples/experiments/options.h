@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "client/examples/experiments/interface_bytes.h"
 #include "client/examples/fashion_mnist/dataset.h"
 
 namespace accrue::experiments {
@@ -25,6 +26,8 @@ struct Options {
   int64_t threads = 2;
   // What the link's bytes are counted at; empty: they are not.
   std::string interface = {};
+  // What it is shaped to; more than that coming through is an error.
+  Shape shape = {};
 };
 
 }  // namespace accrue::experiments

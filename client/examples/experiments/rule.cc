@@ -125,6 +125,12 @@ absl::Status RuleExperiment(const Options& options) {
   ACCRUE_RETURN_IF_ERROR(MeasureSteps(client, options.quick, &table));
   ACCRUE_RETURN_IF_ERROR(MeasureSecondMoment(client, &table));
   ACCRUE_RETURN_IF_ERROR(MeasureRest(client, options.quick, &table));
+  ACCRUE_RETURN_IF_ERROR(MeasureWeights(client, &table));
+  ACCRUE_RETURN_IF_ERROR(MeasureStillness(client, &table));
+  ACCRUE_RETURN_IF_ERROR(MeasureRateInNoise(client, &table));
+  ACCRUE_RETURN_IF_ERROR(MeasurePushTimes(client, options.quick, &table));
+  ACCRUE_RETURN_IF_ERROR(MeasureOptimizers(client, &table));
+  ACCRUE_RETURN_IF_ERROR(MeasureAdaptiveK(client, &table));
   return table.WriteTo(absl::StrCat(options.out, "/rule.csv"));
 }
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -10,77 +9,11 @@
 #include "client/examples/experiments/moments.h"
 #include "client/examples/experiments/quadratic.h"
 #include "client/examples/experiments/rule.h"
-#include "client/examples/experiments/run.h"
+#include "client/examples/experiments/steps.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::experiments {
 namespace {
-
-// Gradients of the same normal numbers for whoever asks with the same seed.
-class NoisySource {
- public:
-  NoisySource(int64_t size, double mean, double deviation)
-      : noise_(mean, deviation), gradient_(static_cast<size_t>(size)) {}
-
-  const std::vector<float>& Next() {
-    for (float& element : gradient_) {
-      element = static_cast<float>(noise_(random_));
-    }
-    return gradient_;
-  }
-
- private:
-  std::mt19937_64 random_{7};
-  std::normal_distribution<double> noise_;
-  std::vector<float> gradient_;
-};
-
-using Steps = std::vector<std::vector<double>>;
-
-// What the parameters go at each update but the first `skip`, under gradients
-// that do not depend on them.
-absl::StatusOr<Steps> CollectSteps(const client::Client& client,
-                                   client::ModelSpec spec, NoisySource source,
-                                   int64_t skip, int64_t updates) {
-  const int64_t size = client::ElementCount(spec);
-  spec.name = UniqueModelName("noise");
-  ACCRUE_ASSIGN_OR_RETURN(
-      Run run, Run::Start(client, spec, std::vector<float>(size, 0.0F)));
-  Steps steps;
-  std::vector<float> before = run.parameters();
-  for (int64_t update = 0; update < updates;) {
-    ACCRUE_ASSIGN_OR_RETURN(const Pushed pushed, run.Push(source.Next()));
-    if (pushed != Pushed::kUpdated) continue;
-    if (++update > skip) {
-      std::vector<double>& step = steps.emplace_back(size);
-      for (int64_t i = 0; i < size; ++i) {
-        step[i] = double{run.parameters()[i]} - before[i];
-      }
-    }
-    before = run.parameters();
-  }
-  ACCRUE_RETURN_IF_ERROR(run.Finish().status());
-  return steps;
-}
-
-double SquaredNorm(const Steps& steps) {
-  double sum = 0;
-  for (const auto& step : steps) {
-    for (const double element : step) sum += element * element;
-  }
-  return sum;
-}
-
-double RelativeDifference(const Steps& steps, const Steps& reference) {
-  double sum = 0;
-  for (size_t u = 0; u < steps.size(); ++u) {
-    for (size_t i = 0; i < steps[u].size(); ++i) {
-      const double difference = steps[u][i] - reference[u][i];
-      sum += difference * difference;
-    }
-  }
-  return std::sqrt(sum / SquaredNorm(reference));
-}
 
 client::ModelSpec FlatSpec(const Setting& setting, int64_t size) {
   return MakeSpec(setting, "", {{.name = "theta", .shape = {size}}});

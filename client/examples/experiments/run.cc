@@ -30,10 +30,12 @@ Run::Run(client::Client client, client::Model model, client::Worker worker,
 
 absl::StatusOr<Run> Run::Start(const client::Client& client,
                                const client::ModelSpec& spec,
-                               std::vector<float> initial) {
+                               std::vector<float> initial,
+                               const client::Compression& compression) {
   ACCRUE_ASSIGN_OR_RETURN(client::Model model, client.CreateModel(spec));
   ACCRUE_RETURN_IF_ERROR(model.InitializeValues(initial).status());
-  ACCRUE_ASSIGN_OR_RETURN(client::Worker worker, model.OpenWorker());
+  ACCRUE_ASSIGN_OR_RETURN(client::Worker worker,
+                          model.OpenWorker({.compression = compression}));
   ACCRUE_RETURN_IF_ERROR(worker.Pull(&initial).status());
   return Run(client, std::move(model), std::move(worker), std::move(initial));
 }
@@ -50,6 +52,12 @@ absl::StatusOr<Pushed> Run::Push(absl::Span<const float> gradient) {
   if (!pushed.published) return Pushed::kFolded;
   ACCRUE_RETURN_IF_ERROR(worker_.PullNewer(&parameters_, kWait).status());
   return Pushed::kUpdated;
+}
+
+absl::Status Run::ReadAgain() { return worker_.Pull(&parameters_).status(); }
+
+absl::StatusOr<client::ModelDescription> Run::Describe() const {
+  return model_.Describe();
 }
 
 absl::StatusOr<client::ModelDescription> Run::Finish() {

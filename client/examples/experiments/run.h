@@ -34,12 +34,18 @@ class Run {
   // Creates the model and gives it its first parameters.
   static absl::StatusOr<Run> Start(const client::Client& client,
                                    const client::ModelSpec& spec,
-                                   std::vector<float> initial);
+                                   std::vector<float> initial,
+                                   const client::Compression& compression = {});
 
-  // The newest published.
+  // The newest published, as of the last push or ReadAgain().
   const std::vector<float>& parameters() const { return parameters_; }
 
   absl::StatusOr<Pushed> Push(absl::Span<const float> gradient);
+
+  // Pulls the parameters anew, whatever this run has of them.
+  absl::Status ReadAgain();
+
+  absl::StatusOr<client::ModelDescription> Describe() const;
 
   // Deletes the model and says what it was like.
   absl::StatusOr<client::ModelDescription> Finish();

@@ -3,20 +3,24 @@
 
     main.py FOLDER
 
-reads rule.csv, quadratic.csv, images.csv, images_loss.csv and link.csv there
-and adds claims.csv, comparisons.csv, the plots and index.html.
+reads the experiments' tables there (tables.py) and adds claims.csv,
+comparisons.csv, the plots and index.html.
 """
 
 import pathlib
 import sys
 
+import flatness_claims
 import image_claims
 import image_runs
 import link_claims
+import noise_claims
 import page
 import plots
+import proposal_claims
 import quadratic_claims
 import rule_claims
+import summary_claims
 import tables as csv_tables
 
 CLAIM_COLUMNS = ("claim", "article", "ours", "verdict")
@@ -24,9 +28,14 @@ CLAIM_COLUMNS = ("claim", "article", "ours", "verdict")
 
 def all_claims(tables):
     return [claim
-            for module in (rule_claims, quadratic_claims, image_claims,
-                           link_claims)
+            for module in (rule_claims, noise_claims, flatness_claims,
+                           quadratic_claims, image_claims, link_claims,
+                           proposal_claims, summary_claims)
             for claim in module.claims(tables)]
+
+
+def ends(found):
+    return (found.value, found.low, found.high) if found else ("", "", "")
 
 
 def write_comparisons(folder, compared):
@@ -34,9 +43,10 @@ def write_comparisons(folder, compared):
         folder, "comparisons",
         ("optimizer", "comparison", "ours", "baseline", "accuracy_gain",
          "accuracy_gain_low", "accuracy_gain_high", "loss_change",
-         "loss_change_low", "loss_change_high"),
-        [(optimizer, what, ours, baseline, gain.value, gain.low, gain.high,
-          change.value, change.low, change.high)
+         "loss_change_low", "loss_change_high", "ours_diverged",
+         "baseline_diverged"),
+        [(optimizer, what, ours, baseline, *ends(gain.found),
+          *ends(change.found), gain.ours_diverged, gain.baseline_diverged)
          for optimizer, what, ours, baseline, gain, change in compared])
 
 
@@ -56,7 +66,8 @@ def main():
                        claim.ours, claim.verdict) for claim in claims])
     compared = list(image_runs.comparisons(image_runs.ImageRuns(tables)))
     write_comparisons(folder, compared)
-    page.write(folder, claims, compared, plots.draw_all(folder, tables))
+    page.write(folder, claims, compared, tables,
+               plots.draw_all(folder, tables))
     return 0
 
 

@@ -9,9 +9,10 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 from estimates import estimate  # noqa: E402
-from image_runs import ImageRuns  # noqa: E402
+from image_runs import ImageRuns, mean_and_spread  # noqa: E402
 from link_claims import (bytes_of, pushed_bytes_of, runs_of,  # noqa: E402
                          was_shaped)
+from proposal_claims import variation  # noqa: E402
 from tables import select  # noqa: E402
 
 METHODS = {"standard": "tab:blue", "beta_only": "tab:orange",
@@ -84,10 +85,8 @@ def draw_losses(tables, figure):
               "adamw/sparse_only/k4/conservative",
               "adamw/full/k4/conservative"))):
         for setting in settings:
-            curves = np.array([runs.windows(setting, run["seed"])
-                               for run in runs.runs(setting)])
-            mean = curves.mean(axis=0)
-            spread = curves.std(axis=0)
+            mean, spread = map(np.array, mean_and_spread(
+                [runs.windows(setting, seed) for seed in runs.seeds(setting)]))
             pushes = 100 * np.arange(1, len(mean) + 1)
             line, = axis.plot(pushes, mean, label=setting)
             axis.fill_between(pushes, mean - spread, mean + spread,
@@ -101,7 +100,7 @@ def draw_accuracies(tables, figure):
     runs = ImageRuns(tables)
     for axis, optimizer in zip(figure.subplots(1, 2), ("sgd", "adamw")):
         names = [name for name in runs.settings(optimizer + "/")
-                 if not name.endswith("undamped")]
+                 if name.split("/")[1] in METHODS]
         for row, name in enumerate(reversed(names)):
             found = estimate(runs.accuracy(name).values())
             method = name.split("/")[1]
@@ -116,6 +115,53 @@ def draw_accuracies(tables, figure):
         axis.grid(axis="x", alpha=0.3)
         axis.set(xlabel="test accuracy, %", title=f"5.1, 7.1: {optimizer}, "
                  "95 % intervals")
+
+
+def draw_flatness(tables, figure):
+    runs = ImageRuns(tables)
+    settings = [name for name in runs.settings("sgd/")
+                if any(runs.of_runs(name, "largest_eigenvalue").values())]
+    for axis, label, of in zip(
+            figure.subplots(1, 3),
+            ("largest eigenvalue of the Hessian", "rise of the loss",
+             "training less test accuracy, points"),
+            (lambda name: runs.of_runs(name, "largest_eigenvalue"),
+             lambda name: runs.of_runs(name, "loss_rise"), runs.gap)):
+        for row, name in enumerate(reversed(settings)):
+            found = estimate(of(name).values())
+            axis.errorbar(found.value, row, xerr=found.half_width, fmt="o",
+                          capsize=3, color=METHODS[name.split("/")[1]])
+        shown = [name.split("/", 1)[1] for name in reversed(settings)]
+        axis.set_yticks(range(len(settings)), shown, fontsize=7)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set(xlabel=label)
+    figure.suptitle("5.2, theorem 1: flatness, 95 % intervals")
+
+
+def draw_noise(tables, figure):
+    layers, ks = figure.subplots(1, 2)
+    rows = select(tables["images_noise"], setting="sgd/deep/k4")
+    for layer in sorted({row["group"] for row in rows}):
+        draw_by_push(layers, [row for row in rows if row["group"] == layer],
+                     variation, layer)
+    layers.set(xlabel="push", ylabel="sigma/mu", yscale="log",
+               title="8.3: noise by layer, k = 4")
+    layers.legend(fontsize=8)
+    rows = select(tables["images_noise"], setting="sgd/adaptive")
+    for seed in sorted({row["seed"] for row in rows}):
+        draw_by_push(ks, [row for row in rows if row["seed"] == seed],
+                     lambda at: at[0]["k"], f"seed {seed:.0f}")
+    ks.set(xlabel="push", ylabel="k", title="8.3: adaptive k")
+
+
+def draw_by_push(axis, rows, of, label, window=250):
+    """Over a window of pushes at a time."""
+    by_window = {}
+    for row in rows:
+        by_window.setdefault(row["push"] // window, []).append(row)
+    axis.plot([window * (place + 0.5) for place in sorted(by_window)],
+              [of(by_window[place]) for place in sorted(by_window)],
+              label=label)
 
 
 def draw_link(tables, figure):
@@ -152,6 +198,7 @@ def draw_link(tables, figure):
 
 PLOTS = (("decays", draw_decays, 4.2), ("quadratic", draw_quadratic, 4.6),
          ("losses", draw_losses, 4.6), ("accuracies", draw_accuracies, 5.2),
+         ("flatness", draw_flatness, 3.6), ("noise", draw_noise, 4.2),
          ("link", draw_link, 4.2))
 
 

@@ -24,7 +24,8 @@ def read(folder, name):
 def read_all(folder):
     """All tables of a folder, by name."""
     return {name: read(folder, name)
-            for name in ("rule", "quadratic", "images", "images_loss", "link")}
+            for name in ("rule", "batch", "quadratic", "images", "images_loss",
+                         "images_noise", "link", "loopback")}
 
 
 def select(rows, **wanted):
