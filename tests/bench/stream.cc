@@ -2,6 +2,8 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdlib>
+#include <iostream>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/bench/stream.cc"
@@ -31,7 +33,7 @@ void StreamExactly(const StreamArrays& arrays, int64_t begin, int64_t end) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t i = begin; i < end; i += lanes) {
     auto sum = hn::LoadU(d, reads[0] + i);
-    HWY_UNROLL(8)
+    HWY_UNROLL(16)
     for (size_t a = 1; a < kReads; ++a) {
       sum = hn::Add(sum, hn::LoadU(d, reads[a] + i));
     }
@@ -63,8 +65,15 @@ void StreamAll(const StreamArrays& arrays, int64_t begin, int64_t end) {
       return StreamReads<2>(arrays, begin, end);
     case 4:
       return StreamReads<4>(arrays, begin, end);
-    default:
+    case 5:
+      return StreamReads<5>(arrays, begin, end);
+    case 8:
       return StreamReads<8>(arrays, begin, end);
+    case 9:
+      return StreamReads<9>(arrays, begin, end);
+    default:
+      std::cerr << "stream: " << arrays.reads.size() << " arrays to read\n";
+      std::abort();
   }
 }
 

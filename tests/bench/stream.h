@@ -12,7 +12,7 @@
 namespace accrue::bench {
 
 struct StreamArrays {
-  std::vector<const float*> reads;  // 1, 2, 4 or 8
+  std::vector<const float*> reads;  // 1, 2, 4, 5, 8 or 9
   std::vector<float*> updates;      // read and written; 1 or 2
   std::vector<float*> writes;       // 0 or 1
 };
