@@ -208,9 +208,9 @@ TEST_F(GatherTest, IngestMemoryOfOnePayloadTakesAWholeCycle) {
   }
 }
 
-// Small ones and such as one message holds: what they are charged for is what the
-// process grows by. (That they let go of what they were read with, touched or
-// not, tests/ingest shows.)
+// Small ones and such as one message holds: what they are charged for is what
+// the process grows by. (That they let go of what they were read with, touched
+// or not, tests/ingest shows.)
 TEST_F(GatherTest, PushesHoldLittleMoreThanThemselves) {
   struct Case {
     int64_t elems, pushes;
