@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "server/base/status_macros.h"
 #include "server/kernels/chunk_walk.h"
 #include "server/kernels/shard.h"
+#include "server/kernels/trust_rate.h"
 
 namespace accrue::kernels {
 namespace {
@@ -62,23 +62,6 @@ bool IsMeasured(const GroupPass& group) {
 
 bool IsClipped(const GroupPass& group) {
   return group.update.has_value() && group.update->clip_norm > 0;
-}
-
-bool IsTrusted(const GroupPass& group) {
-  return group.update.has_value() && group.optimizer == rule::Optimizer::kLamb;
-}
-
-// lr*|theta|/|r| of one tensor, from their squares; lr where a norm is 0, or
-// has left the range of floats. What would itself leave it is cut off: r is
-// then so small that no step becomes infinite.
-float TrustRate(double lr, const ChunkWalk::TrustSquares& squares) {
-  const double theta = std::sqrt(squares.theta);
-  const double direction = std::sqrt(squares.direction);
-  if (theta == 0 || direction == 0 || std::isinf(direction)) {
-    return static_cast<float>(lr);
-  }
-  constexpr double kLargest = std::numeric_limits<float>::max();
-  return static_cast<float>(std::min(lr * (theta / direction), kLargest));
 }
 
 bool IsGathered(const GroupPass& group) {
@@ -133,7 +116,6 @@ class CpuShard : public Shard {
                 double momentum) const;
   void FindClips(PassRun& run) const;
   void Finish(PassRun& run) const;
-  void FindRates(PassRun& run) const;
   void RunUpdate(const std::shared_ptr<PassRun>& run) const;
   void RunStep(const std::shared_ptr<PassRun>& run) const;
   absl::StatusOr<float*> Elements(Array array, int64_t offset,
@@ -182,7 +164,7 @@ void CpuShard::RunUpdate(const std::shared_ptr<PassRun>& run) const {
 // And lamb's norms between its direction and the step.
 void CpuShard::RunStep(const std::shared_ptr<PassRun>& run) const {
   if (run->block_trust.empty()) return Finish(*run);
-  FindRates(*run);
+  run->rates = TrustRates(*blocks_, run->pass, run->block_trust);
   RunChunks(run, &CpuShard::StepChunk, [this, run] { Finish(*run); });
 }
 
@@ -296,24 +278,6 @@ void CpuShard::StepChunk(PassRun& run, const Chunk& chunk) const {
     RunLambStep(run.rates[static_cast<size_t>(block.tensor)],
                 group.theta + block.group_offset,
                 group.next + block.group_offset, block.size);
-  }
-}
-
-void CpuShard::FindRates(PassRun& run) const {
-  const auto tensors = static_cast<size_t>(blocks_->tensor_count);
-  std::vector<ChunkWalk::TrustSquares> sums(tensors);
-  std::vector<double> rates(tensors);
-  for (size_t b = 0; b < blocks_->blocks.size(); ++b) {
-    const Block& block = blocks_->blocks[b];
-    const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
-    if (!IsTrusted(group)) continue;
-    const auto tensor = static_cast<size_t>(block.tensor);
-    sums[tensor].theta += run.block_trust[b].theta;
-    sums[tensor].direction += run.block_trust[b].direction;
-    rates[tensor] = group.update->rate;
-  }
-  for (size_t t = 0; t < tensors; ++t) {
-    run.rates.push_back(TrustRate(rates[t], sums[t]));
   }
 }
 
