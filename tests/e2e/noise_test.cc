@@ -38,11 +38,12 @@ class NoiseTest : public testing::Test {
   }
 
   // `elems` parameters, zeros, under momentum 0.9, and one worker.
-  void Create(int64_t elems, const std::string& group_fields) {
+  void Create(int64_t elems, const std::string& group_fields,
+              const std::string& optimizer_fields = "") {
     elems_ = elems;
     const std::string spec =
-        "name: m\noptimizer: {optimizer: adam}\ngroups:\n  - {name: all, " +
-        group_fields +
+        "name: m\noptimizer: {optimizer: adam" + optimizer_fields +
+        "}\ngroups:\n  - {name: all, " + group_fields +
         ", hyperparameters: {learning_rate: 1e-4}}\n"
         "tensors: [{name: w, shape: [" +
         std::to_string(elems) + "]}]\ninitializers: [{tensor: w, constant: 0}]";
@@ -57,17 +58,23 @@ class NoiseTest : public testing::Test {
   }
 
   // Gradients of mean 1 and this deviation, an element.
-  void Push(int pushes, float deviation) {
+  void Push(int pushes, float deviation,
+            const client::PushOptions& options = {}) {
     std::normal_distribution<float> normal(1, deviation);
     std::vector<float> parameters(static_cast<size_t>(elems_));
     std::vector<float> gradient(parameters.size());
     for (int push = 0; push < pushes; ++push) {
       for (float& g : gradient) g = normal(random_);
       ASSERT_TRUE(worker_->Pull(&parameters).ok());
-      const auto pushed = worker_->Push(gradient);
+      const auto pushed = worker_->Push(gradient, options);
       ASSERT_TRUE(pushed.ok()) << pushed.status();
       ASSERT_TRUE(pushed->accepted) << pushed->message;
     }
+  }
+
+  void Delete() {
+    worker_.reset();
+    ASSERT_TRUE(client_->DeleteModel("m").ok());
   }
 
   int64_t K() {
@@ -150,6 +157,40 @@ TEST_F(NoiseTest, AdviceIsAMultipleOfTheMicroStepsInUse) {
   EXPECT_EQ(choice["rule_k"], 1);
   EXPECT_THAT(Ctl({"advise", "m", "--batch_size=300"}).out,
               HasSubstr("2 (rule: 1)"));
+}
+
+// The same of every decay and buffering, in cycles of four pushes and of two
+// that are means over two micro-batches, with weights. PER_PUSH averages the
+// fewest: rho is 1/19, times 1.3 for the weights, and mu^2 has a deviation of
+// sqrt((2*rho^2 + 4*rho*0.1)/1e5)/0.1 = 0.6 %. 5 % are eight of them.
+TEST_F(NoiseTest, EveryDecayTellsSignalAndNoiseApart) {
+  constexpr int64_t kElems = 100'000;
+  constexpr double kWeights[] = {0.5, 1, 2};
+  for (const char* fields :
+       {"decay: per_cycle", "decay: per_push", "decay: sliding",
+        "decay: sliding_exact", "buffering: classic", "buffering: gather"}) {
+    SCOPED_TRACE(fields);
+    Create(kElems, "k: 4", std::string(", ") + fields);
+    int push = 0;
+    for (int update = 0; update < 16; ++update) {
+      const int micro_steps = 1 + update % 2;
+      const float deviation =
+          std::sqrt(10.0f / static_cast<float>(micro_steps));
+      for (int i = 0; i < 4 / micro_steps; ++i) {
+        Push(1, deviation,
+             {.micro_steps = micro_steps, .weight = kWeights[push++ % 3]});
+      }
+    }
+    const auto description = model_->Describe();
+    ASSERT_TRUE(description.ok()) << description.status();
+    const auto& noise = description->groups[0].noise;
+    ASSERT_TRUE(noise.has_value());
+    EXPECT_NEAR(noise->mean_squared / kElems, 1, 0.05);
+    EXPECT_NEAR(noise->variance / kElems, 10, 0.5);
+    EXPECT_NEAR(noise->power_left, (1 + 10.0 / 4) / 11, 0.05 * 0.318);
+    EXPECT_EQ(noise->updates, 16);
+    Delete();
+  }
 }
 
 // From CV 2 to 8 and back: k too, and every change is told.
