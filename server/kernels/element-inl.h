@@ -73,11 +73,14 @@ ACCRUE_ELEMENT N StepSign(const rule::UpdateScalars& update, N theta, N c) {
 template <class N>
 ACCRUE_ELEMENT N VarianceHat(const rule::UpdateScalars& update, N m, N v) {
   const N v_hat = v * N(update.inv_mass2);
-  if (update.signal_gain == 0) return v_hat;
-  const N mean = m * N(update.inv_weight);
-  const N raw = N(update.signal_gain) * (mean * mean);
-  const N signal = Clamp(raw - N(update.noise_gain) * v_hat, v_hat);
-  return signal + (v_hat - signal) * N(update.noise_share);
+  const rule::Correction& correction = update.correction;
+  if (correction.noise_share == 1) return v_hat;
+  const N mean = m * N(correction.inv_weight);
+  // Cut off first, so that no square that overflows can become a NaN.
+  const N square = Clamp(mean * mean, v_hat);
+  const N signal =
+      Clamp(square + N(correction.noise_gain) * (square - v_hat), v_hat);
+  return signal + (v_hat - signal) * N(correction.noise_share);
 }
 
 // adam, adamw, lamb: m / (sqrt(v_hat) + eps).

@@ -1,9 +1,8 @@
 // Tile: the piece of a block that one call's loop goes over.
 //
 // Equation.  rule/cycle.h, per element, in the order given there.
-// Symbols.   m, v: moments; a: a cycle's sum of gradients; theta: published,
-// next: new
-//            parameters; x: a push's payload as floats.
+// Symbols.   m, v: moments; a: a cycle's sum of gradients; theta, next: the
+//            published and the new parameters; x: a push's payload as floats.
 // Shapes.    every array: [size], contiguous; any alignment.
 // Memory.    host; the arrays do not overlap.
 // Numerics.  bit_exact_cpu_gpu: the same expressions for every element, at a

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/rule/coefficients.h"
+#include "server/rule/correction.h"
 #include "server/rule/noise.h"
 #include "server/rule/schedule.h"
 
@@ -11,6 +12,16 @@ namespace {
 
 bool IsAdaptive(const RuleSpec& spec) {
   return HasSecondMoment(spec.optimizer);
+}
+
+// Where there is a choice of it: at k = 1 it may be any, and means nothing.
+bool SecondMomentIs(SecondMoment chosen, const RuleSpec& spec) {
+  return spec.second_moment == chosen && IsAdaptive(spec) &&
+         EffectiveDecay(spec) == Decay::kPerCycle && !FoldsMean(spec);
+}
+
+bool IsCorrected(const RuleSpec& spec) {
+  return SecondMomentIs(SecondMoment::kCorrected, spec);
 }
 
 // 1/scale, and the per-push clip's min(1, bound/norm).
@@ -31,10 +42,7 @@ double FoldedNorm(const Hyperparameters& hyper, const PushFacts& facts) {
 // The article's gain of g^2, times what the convention makes of it.
 double SecondMomentGain(const RuleSpec& spec, double article_gain,
                         int64_t micro_steps) {
-  const bool adama = spec.second_moment == SecondMoment::kAdama &&
-                     EffectiveDecay(spec) == Decay::kPerCycle &&
-                     !FoldsMean(spec);
-  if (!adama) return article_gain;
+  if (!SecondMomentIs(SecondMoment::kAdama, spec)) return article_gain;
   return article_gain * static_cast<double>(micro_steps) /
          static_cast<double>(spec.k);
 }
@@ -64,6 +72,9 @@ void FoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state,
       static_cast<float>(SecondMomentGain(spec, v.gain, n) * facts.weight);
   FoldMass(m.keep, m.gain * facts.weight, state.mass1);
   FoldMass(v.keep, v.gain * facts.weight, state.mass2);
+  if (IsCorrected(spec)) {
+    FoldPushShare(push.keep2, push.gain2, n, state.correction);
+  }
 }
 
 void BufferPush(const PushFacts& facts, CycleState& state, PushScalars& push) {
@@ -115,21 +126,6 @@ LookAhead PlanLookAhead(const RuleSpec& spec, const CycleState& state) {
   return look_ahead;
 }
 
-// kCorrected, where there is anything to correct: a cycle of one push has no
-// noise to average.
-void PlanCorrection(const RuleSpec& spec, const NoiseState& noise,
-                    UpdateScalars& update) {
-  const bool one_push = spec.k == 1 && spec.update_every == 1;
-  if (spec.second_moment != SecondMoment::kCorrected || one_push) return;
-  const double q = MeanStepShare(noise.moment);
-  const double rho = NoiseLeft(noise.moment);
-  const bool separable = NoiseIsSeparable(noise.moment);
-  update.inv_weight = static_cast<float>(1.0 / noise.moment.mass);
-  update.signal_gain = separable ? static_cast<float>(q / (q - rho)) : 1.0f;
-  update.noise_gain = separable ? static_cast<float>(rho / (q - rho)) : 0.0f;
-  update.noise_share = static_cast<float>(NoiseLeft(noise.cycle) / q);
-}
-
 UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
   const Hyperparameters& hyper = state.active;
   const double lr = LearningRate(spec, hyper, state.updates);
@@ -154,7 +150,10 @@ UpdateScalars PlanUpdate(const RuleSpec& spec, const CycleState& state) {
     update.lr = static_cast<float>(lr / state.mass1);
   }
   update.inv_mass2 = static_cast<float>(1.0 / state.mass2);
-  PlanCorrection(spec, state.noise, update);
+  if (IsCorrected(spec)) {
+    update.correction =
+        MakeCorrection(state.correction, state.noise.moment, state.mass2);
+  }
   update.epsilon = static_cast<float>(hyper.epsilon);
   if (spec.optimizer == Optimizer::kAdamW) {
     update.decay = static_cast<float>(1.0 - lr * hyper.weight_decay);
@@ -182,6 +181,11 @@ ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
   if (FoldsMean(spec)) {
     if (spec.nesterov) plan.look_ahead = PlanLookAhead(spec, state);
     plan.buffer_fold = PlanBufferFold(spec, state);
+  }
+  if (IsCorrected(spec)) {
+    const Coefficients v =
+        PushCoefficients(SecondMomentRule(spec, state.active), true, 1);
+    FoldCycleShare(v.keep, NoiseLeft(state.noise.cycle), state.correction);
   }
   plan.update = PlanUpdate(spec, state);
   if (plan.buffer_fold) PlanMix(spec, state, 1.0, plan.update);

@@ -15,13 +15,6 @@
 //            first, so that gain = 1 - keep holds in float where it should
 //            (coefficients.h). A mass is the double sum of the narrowed keeps
 //            and gains, damping apart: what the moment really holds.
-// Correction. vh averages mu^2 + q*sigma^2, where the mean gradient of a cycle
-//            has mu^2 + p*sigma^2 (p: 1/k, for k equal pushes), which is what
-//            Adam on mean gradients divides by. Of (m/W)^2 it is known to be
-//            mu^2 + rho*sigma^2 (noise.h, here of one element): hence
-//              s = (q*(m/W)^2 - rho*vh)/(q - rho), an estimate of mu^2, and
-//              s + (vh - s)*p/q.
-//            Where q - rho is too small to divide by, s = (m/W)^2.
 // Threading. compatible (lock outside). No clock, no lock, no I/O.
 #ifndef ACCRUE_SERVER_RULE_CYCLE_H_
 #define ACCRUE_SERVER_RULE_CYCLE_H_
@@ -30,6 +23,7 @@
 #include <optional>
 #include <vector>
 
+#include "server/rule/correction.h"
 #include "server/rule/noise.h"
 #include "server/rule/rule_spec.h"
 
@@ -91,16 +85,17 @@ struct BufferFold {
 //                 but where mix_gain > 0 (lion), c = mix_keep*m + mix_gain*g of
 //                 the m before, and the g of, the fold that ends the cycle
 //   adam(w):      vh = v*inv_mass2
-//                 where signal_gain > 0 (kCorrected), with m before the clip,
-//                   s = signal_gain*(m*inv_weight)^2 - noise_gain*vh, but at
-//                       least 0 and at most vh
+//                 where noise_share is not 1 (kCorrected: correction.h), with
+//                 m before the clip,
+//                   x = (m*inv_weight)^2, but at most vh
+//                   s = x + noise_gain*(x - vh), but at least 0, at most vh
 //                   vh = s + (vh - s)*noise_share
 //                 den = eps outside ? sqrt(vh) + eps : sqrt(vh + eps)
 //                 next = theta*decay - lr*(m/den), lr already over D1
 //   lamb:         r = inv_mass1*(m/den) + weight_decay*theta, den as adam's
 //                 next = theta - (rate*ratio)*r, with rate*ratio narrowed once
 //                 and ratio = |theta|/|r| over the element's tensor; 1 where
-//                 either is 0, or |r| beyond a float
+//                 either is 0, infinite or no number
 // With clip: first m = clip*m where clip = 1 if norm <= clip_norm, else
 // clip_norm/norm, and norm = |m|*norm_factor (embedded), |mean*a| (else: it
 // scales the mean gradient instead of m).
@@ -110,7 +105,7 @@ struct UpdateScalars {
   float decay = 1;                   // adamw, signum, lion: 1 - lr*weight_decay
   float mix_keep = 0, mix_gain = 0;  // lion with beta1 other than beta2
   float inv_mass2 = 1;
-  float inv_weight = 1, signal_gain = 0, noise_gain = 0, noise_share = 1;
+  Correction correction = {};
   float epsilon = 0;
   float inv_mass1 = 1, weight_decay = 0;  // lamb
   double rate = 0;                        // lamb: lr(u)
@@ -129,6 +124,7 @@ struct CycleState {
   double weight_sum = 0;        // kClassic; kGather: summed when it ends
   // As if an update's clip had not bitten, until ApplyClip says that it did.
   NoiseState noise;
+  CorrectionState correction;
   // In force since this cycle's first push; changes wait for the next one.
   Hyperparameters active;
   bool operator==(const CycleState&) const = default;

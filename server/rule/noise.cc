@@ -73,19 +73,21 @@ double MeanStepShare(const NoiseSums& sums) {
   return sums.step_share / sums.mass;
 }
 
-bool NoiseIsSeparable(const NoiseSums& sums) {
-  const double q = MeanStepShare(sums);
-  return q - NoiseLeft(sums) > kLeastDistance * q;
+bool NoiseIsSeparable(double noise_left, double step_share) {
+  return step_share - noise_left > kLeastDistance * step_share;
 }
 
 std::optional<NoiseEstimate> EstimateNoise(const NoiseSums& sums,
                                            double momentum_squares) {
-  if (!NoiseIsSeparable(sums) || !(sums.power > 0)) return std::nullopt;
   NoiseEstimate estimate;
   estimate.noise_left = NoiseLeft(sums);
+  const double step_share = MeanStepShare(sums);
+  if (!NoiseIsSeparable(estimate.noise_left, step_share) || !(sums.power > 0)) {
+    return std::nullopt;
+  }
   const double power = sums.power / sums.mass;
   const double left = momentum_squares / sums.mass / sums.mass;
-  const double distance = MeanStepShare(sums) - estimate.noise_left;
+  const double distance = step_share - estimate.noise_left;
   estimate.variance = std::max((power - left) / distance, 0.0);
   estimate.mean_squared =
       std::max(left - estimate.noise_left * estimate.variance, 0.0);

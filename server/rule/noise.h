@@ -17,10 +17,11 @@
 //            summed over the group's elements. rho: the share of it that is
 //            left in m/W. k: micro-batches averaged.
 // Numerics.  double. The sums are exact for what m holds: a cycle that was
-//            short, clipped, damped or weighted is in them as it is in m. sgd
-//            with coupled L2 has weight_decay*theta in m too, which no push
-//            sent: then mu^2 is that of the regularised gradient, and sigma^2
-//            is off by (|mean|^2 - |mean + weight_decay*theta|^2)/(q - rho).
+//            short, clipped, damped or weighted is in them as it is in m.
+//            Coupled L2 (sgd; adam where a cycle folds its mean) puts
+//            weight_decay*theta into m too, which no push sent: then mu^2 is
+//            that of the regularised gradient, and sigma^2 is off by
+//            (|mean|^2 - |mean + weight_decay*theta|^2)/(q - rho).
 // Threading. safe.
 #ifndef ACCRUE_SERVER_RULE_NOISE_H_
 #define ACCRUE_SERVER_RULE_NOISE_H_
@@ -63,8 +64,8 @@ void ClipNoise(double factor, bool of_cycle, NoiseState& state);
 double NoiseLeft(const NoiseSums& sums);
 double MeanStepShare(const NoiseSums& sums);
 
-// Whether q and rho are far enough apart to tell signal from noise by them.
-bool NoiseIsSeparable(const NoiseSums& sums);
+// Whether q is far enough above rho to tell signal from noise by them.
+bool NoiseIsSeparable(double noise_left, double step_share);
 
 struct NoiseEstimate {
   double variance = 0;      // sigma^2

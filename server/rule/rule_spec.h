@@ -1,8 +1,7 @@
 // RuleSpec: what a user chooses about the optimizer of one group.
 //
-// Symbols.   b: beta1 (sgd, signum: momentum) or beta2; d: dampening; k:
-// accumulation
-//            count, pushes; u: the group's updates so far.
+// Symbols.   b: beta1 (sgd, signum: momentum) or beta2; d: dampening; u: the
+//            group's updates so far. k: accumulation count, pushes.
 // Units.     k, update_every: pushes. Schedule lengths: updates.
 // Invariant. ValidateRule(spec) is empty for every spec that reaches a plan.
 // Threading. immutable once validated.

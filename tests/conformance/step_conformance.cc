@@ -140,8 +140,9 @@ TEST_P(ShardConformance, ASignIsOneWhateverTheSizeAndZeroOfZeros) {
   EXPECT_TRUE(SameBits(pair.parameters().next[0], want));
 }
 
-// s of an estimate above v, below 0, between, and of one that overflows into
-// no number: v_hat = s + (v - s)/4 of v = 4, where the gradient is 2.
+// The gradient is 2 and v is 4, of which v_hat = s + (v - s)/4: with a square
+// of the mean as large as v, one that overflows, one of 1 and nothing to take
+// off it, with less than it, with more.
 TEST_P(ShardConformance, ACorrectionStaysBetweenNothingAndAllOfIt) {
   const uint64_t seed = 6700;
   TrainingRun run(
@@ -149,10 +150,11 @@ TEST_P(ShardConformance, ACorrectionStaysBetweenNothingAndAllOfIt) {
           5, {.optimizer = rule::Optimizer::kAdam, .corrects = true, .k = 1}),
       seed);
   struct Case {
-    float signal_gain, noise_gain, variance;
+    float inv_weight, noise_gain, variance;
   };
-  for (const Case& c : {Case{4, 0, 4}, Case{1, 8, 1}, Case{1, 0.5f, 2.5f},
-                        Case{0x1p127f, 0x1p127f, 1}}) {
+  for (const Case& c :
+       {Case{1, 8, 4}, Case{0x1p127f, 0, 4}, Case{0x1p127f, 0x1p127f, 4},
+        Case{0.5f, 0, 1.75f}, Case{0.5f, 0.25f, 1.1875f}, Case{0.5f, 8, 1}}) {
     Pair pair(*maker_, run);
     PassPlan plan = run.NextPass(1);
     const std::vector<float> gradient = {2, -2, 2, -2, 0};
@@ -161,9 +163,9 @@ TEST_P(ShardConformance, ACorrectionStaysBetweenNothingAndAllOfIt) {
     plan.encodings = {Encoding::kF32};
     plan.groups[0].pushes = {{.keep1 = 0, .gain1 = 1, .keep2 = 0, .gain2 = 1}};
     plan.groups[0].update = {.lr = 1,
-                             .signal_gain = c.signal_gain,
-                             .noise_gain = c.noise_gain,
-                             .noise_share = 0.25f,
+                             .correction = {.inv_weight = c.inv_weight,
+                                            .noise_gain = c.noise_gain,
+                                            .noise_share = 0.25f},
                              .epsilon = 1e-3f};
     pair.parameters().theta[0] = std::vector<float>(5);
     RunAndWait(pair.shard(), pair.parameters().Bind(plan));

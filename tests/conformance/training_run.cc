@@ -289,10 +289,9 @@ GroupPass TrainingRun::NextGroupPass(const GroupTraits& traits,
     group.update->rate = static_cast<double>(Pick({0.125f}, 0, 0.1f));
   }
   if (traits.corrects) {
-    group.update->inv_weight = Pick({1}, 1, 10);
-    group.update->signal_gain = Pick({1}, 1, 2);
-    group.update->noise_gain = Pick({0}, 0, 1);
-    group.update->noise_share = Pick({0.25f}, 0, 1);
+    group.update->correction = {.inv_weight = Pick({1}, 1, 10),
+                                .noise_gain = Pick({0}, 0, 1),
+                                .noise_share = Pick({0.25f, 1}, 0, 2)};
   }
   if (traits.mixes && (classic || pushes > 0)) {
     group.update->mix_keep = Pick({0, 1}, 0, 1);

@@ -122,16 +122,17 @@ double MomentumSquares(const BlockMap& blocks, int32_t index,
 // v/D2, corrected where that is asked for.
 float VarianceHat(const rule::UpdateScalars& update, float m, float v) {
   const float v_hat = v * update.inv_mass2;
-  if (update.signal_gain == 0) return v_hat;
-  const float mean = m * update.inv_weight;
-  const float square = mean * mean;
-  const float raised = update.signal_gain * square;
-  const float noise = update.noise_gain * v_hat;
-  float signal = raised - noise;
+  const rule::Correction& correction = update.correction;
+  if (correction.noise_share == 1) return v_hat;
+  const float mean = m * correction.inv_weight;
+  float square = mean * mean;
+  if (!(square < v_hat)) square = v_hat;
+  const float above = square - v_hat;
+  const float noise = correction.noise_gain * above;
+  float signal = square + noise;
   if (!(signal > 0)) signal = 0;
-  if (!(signal < v_hat) && signal > 0) signal = v_hat;
   const float rest = v_hat - signal;
-  const float left = rest * update.noise_share;
+  const float left = rest * correction.noise_share;
   return signal + left;
 }
 
@@ -220,7 +221,9 @@ void StepByTrust(const BlockMap& blocks, const Pass& pass, int32_t index) {
     if (block.group != index) continue;
     const double theta = std::sqrt(thetas[static_cast<size_t>(block.tensor)]);
     const double r = std::sqrt(directions[static_cast<size_t>(block.tensor)]);
-    const double ratio = theta == 0 || r == 0 || std::isinf(r) ? 1 : theta / r;
+    const bool known =
+        std::isfinite(theta) && std::isfinite(r) && theta != 0 && r != 0;
+    const double ratio = known ? theta / r : 1;
     const double largest = std::numeric_limits<float>::max();
     const auto rate =
         static_cast<float>(std::min(group.update->rate * ratio, largest));

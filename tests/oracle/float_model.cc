@@ -1,5 +1,6 @@
 #include "tests/oracle/float_model.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace accrue::oracle {
@@ -163,11 +164,11 @@ void FloatModel::End(const rule::ClosePlan& plan) {
       continue;
     }
     float v_hat = v[e] * u.inv_mass2;
-    if (u.signal_gain != 0) {
-      const float mean = unclipped[e] * u.inv_weight;
-      const float raw = u.signal_gain * (mean * mean) - u.noise_gain * v_hat;
-      const float s = raw > 0 ? (raw < v_hat ? raw : v_hat) : 0;
-      v_hat = s + (v_hat - s) * u.noise_share;
+    if (u.correction.noise_share != 1) {
+      const float mean = unclipped[e] * u.correction.inv_weight;
+      const float x = std::min(mean * mean, v_hat);
+      const float s = std::max(x + u.correction.noise_gain * (x - v_hat), 0.0f);
+      v_hat = s + (v_hat - s) * u.correction.noise_share;
     }
     const float den = spec.epsilon_place == rule::EpsilonPlace::kInside
                           ? std::sqrt(v_hat + u.epsilon)

@@ -319,13 +319,14 @@ void Oracle::Update(const rule::ClosePlan& plan, const Bounded& clip,
 }
 
 // A float backend's noise sums differ from ours by what its clip factors do:
-// W by `slack` of itself, R and Q by no more than twice as much. Hence
-// rho = R/W^2 by 4 of them, q = Q/W by 3, and, their difference being the
-// divisor, c1 = q/(q - rho) and c2 = rho/(q - rho) by 7*c1 of them.
+// W by `slack` of itself, R by no more than twice as much. Hence rho = R/W^2 by
+// 4 of them and, since dc/c = drho/rho * q/(q - rho), noise_gain
+// c = rho/(q - rho) by 4*(1 + c) of them. No clip touches p and q.
 Bounded Oracle::VarianceHat(const rule::UpdateScalars& u, const Bounded& m,
                             const Bounded& v, double slack) {
   const Bounded v_hat = v * Number(u.inv_mass2);
-  if (u.signal_gain == 0) return v_hat;
+  const rule::Correction& correction = u.correction;
+  if (correction.noise_share == 1) return v_hat;
   const auto slackened = [slack](float x, double times) {
     Bounded result = Number(x);
     // Narrowed anew, it may be the next float.
@@ -334,12 +335,13 @@ Bounded Oracle::VarianceHat(const rule::UpdateScalars& u, const Bounded& m,
     }
     return result;
   };
-  const double spread = 7 * static_cast<double>(u.signal_gain);
-  const Bounded mean = m * slackened(u.inv_weight, 1);
-  const Bounded raw = slackened(u.signal_gain, spread) * (mean * mean) -
-                      slackened(u.noise_gain, spread) * v_hat;
-  const Bounded signal = Clamp(raw, v_hat);
-  return signal + (v_hat - signal) * slackened(u.noise_share, 3);
+  const double spread = 4 * (1 + static_cast<double>(correction.noise_gain));
+  const Bounded mean = m * slackened(correction.inv_weight, 1);
+  const Bounded square = Clamp(mean * mean, v_hat);
+  const Bounded signal = Clamp(
+      square + slackened(correction.noise_gain, spread) * (square - v_hat),
+      v_hat);
+  return signal + (v_hat - signal) * Number(correction.noise_share);
 }
 
 void Oracle::StepByTrust(double rate, State& state) {

@@ -175,41 +175,22 @@ void Textbook::FoldCycle() {
   }
   mass1_ = b1 * mass1_ + one_minus_d * weights / divisor;
   mass2_ = b2 * mass2_ + (1 - b2) * weights / divisor;
-  if (spec_.second_moment == rule::SecondMoment::kCorrected) WeighCycle();
-  cycle_.clear();
-}
-
-// The weights with which the cycle's gradients stand in m.
-void Textbook::WeighCycle() {
-  const double b = hyper_.beta1;
-  weights_ *= b;
-  weight_squares_ *= b * b;
-  weight_shares_ *= b;
-  double sum = 0, squares = 0;
-  for (const Received& push : cycle_) {
-    const double w =
-        (1 - b) * push.weight * push.gain_factor / static_cast<double>(spec_.k);
-    sum += w;
-    squares += w * w / push.micro_steps;
-    weight_shares_ += w / push.micro_steps;
+  if (spec_.second_moment == rule::SecondMoment::kCorrected) {
+    std::vector<History::Push> pushes;
+    for (const Received& push : cycle_) {
+      pushes.push_back({.in_v = push.weight / divisor,
+                        .in_m = push.weight * push.gain_factor / divisor,
+                        .micro_steps = push.micro_steps});
+    }
+    history_.Add(b1, b2, pushes);
   }
-  weights_ += sum;
-  weight_squares_ += squares;
-  cycle_noise_ = squares / (sum * sum);
+  cycle_.clear();
 }
 
 double Textbook::VarianceHat(size_t element) const {
   const double v_hat = v_[element] / mass2_;
-  if (spec_.second_moment != rule::SecondMoment::kCorrected || spec_.k == 1) {
-    return v_hat;
-  }
-  const double mean = m_[element] / weights_;
-  const double rho = weight_squares_ / (weights_ * weights_);
-  const double q = weight_shares_ / weights_;
-  double s = mean * mean;
-  if (q - rho > 1e-3 * q) s = (q * s - rho * v_hat) / (q - rho);
-  s = std::clamp(s, 0.0, v_hat);
-  return s + (v_hat - s) * cycle_noise_ / q;
+  if (spec_.second_moment != rule::SecondMoment::kCorrected) return v_hat;
+  return history_.OfMeans(m_[element], v_hat);
 }
 
 void Textbook::Close() {
@@ -232,10 +213,7 @@ void Textbook::Step() {
                                spec_.optimizer == Optimizer::kLamb;
     const double mass = corrects_bias ? mass1_ : 1;
     Clip(hyper_.clip_norm, before / mass, m_);
-    const double left = before > 0 ? Norm(m_) / before : 1;
-    weights_ *= left;
-    weight_squares_ *= left * left;
-    weight_shares_ *= left;
+    if (before > 0) history_.Clip(Norm(m_) / before);
   }
   std::vector<double> direction(theta_.size());
   for (size_t e = 0; e < theta_.size(); ++e) {

@@ -3,11 +3,9 @@
 // It knows no keeps, gains or masses of server/rule; it shares only the types.
 //
 // Equation.  kPerCycle, kClassic and kGather keep a cycle's gradients in a list
-// and, at
-//            its end, take one step of
-//              sgd    buf <- b*buf + (1-d)*g';  theta <- theta - lr*buf, or
-//              with
-//                     Nesterov lr*((1-d)*g' + b*buf);  g' = g + wd*theta
+//            and take one step at its end, of
+//              sgd    buf <- b*buf + (1-d)*g';  theta <- theta - lr*buf;
+//                     with Nesterov lr*((1-d)*g' + b*buf);  g' = g + wd*theta
 //              adam   m <- b1*m + (1-b1)*g;  v <- b2*v + (1-b2)*h;
 //                     theta <- theta - lr*(m/D1)/(sqrt(v/D2) + eps)
 //              adamw  the same, from theta*(1 - lr*wd)
@@ -19,11 +17,8 @@
 //                     is 0; the group is one tensor
 //            on the mean gradient g; h is g^2 under kClassic and kGather, the
 //            mean of the pushes' squares under kPerCycle (over k more: ADAMA).
-//            CORRECTED steps by s + (v/D2 - s)*p/q for v/D2, with s between 0
-//            and v/D2,
-//              s = (q*(m/W)^2 - rho*v/D2)/(q - rho)
-//            W = sum of m's weights, rho = sum of their squares/n over W^2, q
-//            = sum of them/n over W, p as rho but of the cycle.
+//            CORRECTED takes for v/D2 what it would be of mean gradients, by
+//            the weights of every push there ever was (history.h).
 //            The other decays fold every micro-step by itself, as written.
 // Symbols.   D1, D2: what m and v would be had every gradient been 1, which
 //            is what m and v are divided by to be averages.
@@ -39,6 +34,7 @@
 
 #include "server/rule/cycle.h"
 #include "server/rule/rule_spec.h"
+#include "tests/oracle/history.h"
 
 namespace accrue::oracle {
 
@@ -81,7 +77,6 @@ class Textbook {
                      const rule::PushFacts& facts);
   void FoldCycle();
   void Step();
-  void WeighCycle();
   double VarianceHat(size_t element) const;
   void StepLamb(const std::vector<double>& adam_direction);
   double LearningRate() const;
@@ -94,8 +89,7 @@ class Textbook {
   std::vector<double> last_mean_;  // (1-d)*g of the step at hand
   std::vector<double> looked_at_;  // whose sign signum and lion step by
   std::vector<double> largest_signed_, least_sign_share_;
-  double weights_ = 0, weight_squares_ = 0, weight_shares_ = 0;  // in m
-  double cycle_noise_ = 0;                                       // p
+  History history_;  // CORRECTED
   double mass1_ = 0, mass2_ = 0;
   std::vector<Received> cycle_;
   int64_t position_ = 0, updates_ = 0;
