@@ -12,8 +12,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
-#include "server/base/status_macros.h"
 #include "server/model/gathering.h"
+#include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
 #include "tests/model/holding_reader.h"
 
@@ -29,34 +29,25 @@ ModelSpec GatherSpec(int64_t k) {
 }
 
 // Stops its pass at its beginning until it is told to go on.
-class PausedShard final : public kernels::Shard {
+class PausedShard final : public ForwardingShard {
  public:
   struct Pause {
     std::promise<std::function<void()>> go_on;  // of the first pass
   };
 
   PausedShard(std::unique_ptr<kernels::Shard> shard, Pause* pause)
-      : shard_(std::move(shard)), pause_(pause) {}
+      : ForwardingShard(std::move(shard)), pause_(pause) {}
 
   void Run(
       kernels::Pass pass,
       std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
     auto kept = std::make_shared<kernels::Pass>(std::move(pass));
     pause_->go_on.set_value([this, kept, done = std::move(done)] {
-      shard_->Run(std::move(*kept), done);
+      ForwardingShard::Run(std::move(*kept), done);
     });
-  }
-  absl::Status Read(Array array, int64_t offset,
-                    absl::Span<float> out) const override {
-    return shard_->Read(array, offset, out);
-  }
-  absl::Status Write(Array array, int64_t offset,
-                     absl::Span<const float> in) override {
-    return shard_->Write(array, offset, in);
   }
 
  private:
-  const std::unique_ptr<kernels::Shard> shard_;
   Pause* const pause_;
 };
 
@@ -94,13 +85,9 @@ class GatherTroubleTest : public ::testing::Test {
 TEST_F(GatherTroubleTest, ADeletionDuringThePassFreesWhatItReadAfterIt) {
   PausedShard::Pause pause;
   harness_.environment().make_shard =
-      [&pause](const kernels::ShardOptions& options, Device* device,
-               WorkPool* pool, WorkPool::Lane lane)
-      -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
-    ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<kernels::Shard> shard,
-                            kernels::MakeCpuShard(options, device, pool, lane));
-    return std::make_unique<PausedShard>(std::move(shard), &pause);
-  };
+      WrappedShards([&pause](std::unique_ptr<kernels::Shard> shard, int64_t) {
+        return std::make_unique<PausedShard>(std::move(shard), &pause);
+      });
   auto model = harness_.Make(GatherSpec(2));
   const std::string a = harness_.Open(*model, "a")->id;
   const std::string b = harness_.Open(*model, "b")->id;

@@ -1,0 +1,57 @@
+// ForwardingShard: another shard, for tests that interfere with some of what it
+// does.
+#ifndef ACCRUE_TESTS_MODEL_FORWARDING_SHARD_H_
+#define ACCRUE_TESTS_MODEL_FORWARDING_SHARD_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/base/status_macros.h"
+#include "server/kernels/shard.h"
+#include "server/model/model.h"
+
+namespace accrue {
+
+class ForwardingShard : public kernels::Shard {
+ public:
+  explicit ForwardingShard(std::unique_ptr<kernels::Shard> shard)
+      : shard_(std::move(shard)) {}
+
+  void Run(
+      kernels::Pass pass,
+      std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
+    shard_->Run(std::move(pass), std::move(done));
+  }
+  absl::Status Read(Array array, int64_t offset,
+                    absl::Span<float> out) const override {
+    return shard_->Read(array, offset, out);
+  }
+  absl::Status Write(Array array, int64_t offset,
+                     absl::Span<const float> in) override {
+    return shard_->Write(array, offset, in);
+  }
+
+ private:
+  const std::unique_ptr<kernels::Shard> shard_;
+};
+
+// A CPU shard for every model, inside what wrap(shard, elems of the model)
+// makes of it.
+template <class Wrap>
+ShardFactory WrappedShards(Wrap wrap) {
+  return [wrap](const kernels::ShardOptions& options, Device* device,
+                WorkPool* pool, WorkPool::Lane lane)
+             -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
+    ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<kernels::Shard> shard,
+                            kernels::MakeCpuShard(options, device, pool, lane));
+    return wrap(std::move(shard), options.blocks->elems);
+  };
+}
+
+}  // namespace accrue
+
+#endif  // ACCRUE_TESTS_MODEL_FORWARDING_SHARD_H_
