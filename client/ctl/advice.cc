@@ -59,9 +59,9 @@ int64_t CeilK(double value) {
       std::ceil(std::clamp(value, 1.0, static_cast<double>(kMaxK))));
 }
 
-double PowerLeft(const Noise& noise, int64_t k) {
-  return (noise.mean_squared + noise.variance / static_cast<double>(k)) /
-         (noise.mean_squared + noise.variance);
+// C_k of gradients with this CV^2. The larger that is, the smaller.
+double PowerLeft(double noise_scale, int64_t k) {
+  return (1 + noise_scale / static_cast<double>(k)) / (1 + noise_scale);
 }
 
 std::vector<int64_t> ByBatchSize(int64_t batch_size) {
@@ -84,7 +84,7 @@ void EstimateEffects(const ModelDescription& model, size_t g, KChoice& choice) {
        SteadyNoiseLeft(optimizer, beta, group.k));
   if (!CyclesAverage(optimizer)) return;
   choice.noise_to_signal = NoiseScale(noise) / static_cast<double>(choice.k);
-  choice.power_left = PowerLeft(noise, choice.k);
+  choice.power_left = PowerLeft(NoiseScale(noise), choice.k);
   if (StepsBySquaresMean(optimizer)) {
     choice.step_factor = std::sqrt(*choice.power_left);
   }

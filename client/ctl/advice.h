@@ -38,8 +38,8 @@ struct KChoice {
   int64_t k = 1;
   int64_t rule_k = 1;  // what the rule alone says
   bool nests = true;   // false: with the other groups' no k does
-  // CV is only the least that it can be, and so are the effects and, by CV and
-  // CV^2, k.
+  // CV is only the least that it can be, and so are noise over signal and, by
+  // CV and CV^2, k; C_k and its root are then the most that they can be.
   bool at_least = false;
   std::optional<double> noise_to_signal = {};           // CV^2/k
   std::optional<double> momentum_noise_to_signal = {};  // CV^2*rho

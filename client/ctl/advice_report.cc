@@ -19,6 +19,11 @@ std::string RealText(const std::optional<double>& value, bool at_least) {
   return absl::StrCat(at_least ? "at least " : "", HumanReal(*value));
 }
 
+// "0.318", "at most 0.318": of what falls as CV rises.
+std::string FallingText(double value, bool at_most) {
+  return absl::StrCat(at_most ? "at most " : "", HumanReal(value));
+}
+
 // "4", "at least 49", "8 (rule: 5)".
 std::string KText(const KChoice& choice) {
   const bool least =
@@ -36,7 +41,7 @@ std::string KText(const KChoice& choice) {
 std::string PowerText(const KChoice& choice) {
   if (!choice.power_left.has_value()) return "-";
   return absl::StrCat("C_", choice.k, " = ",
-                      RealText(choice.power_left, choice.at_least));
+                      FallingText(*choice.power_left, choice.at_least));
 }
 
 std::string MeasurementsText(const ModelAdvice& advice) {
@@ -78,7 +83,7 @@ std::string ChoicesText(const ModelAdvice& advice) {
            RealText(choice.noise_to_signal, least),
            RealText(choice.momentum_noise_to_signal, least), PowerText(choice),
            choice.step_factor.has_value()
-               ? absl::StrCat("x ", RealText(choice.step_factor, least))
+               ? absl::StrCat("x ", FallingText(*choice.step_factor, least))
                : "-"});
     }
   }

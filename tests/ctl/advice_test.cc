@@ -189,6 +189,10 @@ TEST(AdviceTest, AMeanThatWasNotSeenGivesALeastK) {
   EXPECT_THAT(text, HasSubstr("at least 49"));
   // At least as much noise as signal in the momentum, hence not seen.
   EXPECT_NEAR(*advice.groups[0].choices[0].momentum_noise_to_signal, 1, 1e-12);
+  // C_4 falls as CV rises: at 7, (1 + 49/4)/50 is the most that it can be.
+  EXPECT_NEAR(*advice.groups[0].choices[0].power_left, 0.265, 1e-12);
+  EXPECT_THAT(text, HasSubstr("C_4 = at most 0.265"));
+  EXPECT_THAT(text, HasSubstr("x at most 0.514782"));
   const auto json = AdviceJson(advice, "");
   EXPECT_THAT(json.dump(), Not(HasSubstr("null")));
   for (const auto& choice : json["groups"][0]["choices"]) {

@@ -91,6 +91,23 @@ class CtlTest : public testing::Test {
   std::unique_ptr<Daemon> daemon_;
 };
 
+TEST_F(CtlTest, SaysWhyLionCannotAccumulateEmbedded) {
+  const std::string spec =
+      "name: lion\noptimizer: {optimizer: lion}\n"
+      "groups: [{name: all, k: 4, hyperparameters: {learning_rate: 1}}]\n"
+      "tensors: [{name: w, shape: [2]}]\n";
+  const Finished refused = Run({"create", "-"}, spec);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("needs beta1 = beta2"));
+  EXPECT_THAT(refused.err, HasSubstr("use CLASSIC or GATHER"));
+  EXPECT_EQ(Run({"describe", "lion"}).exit_code, 1);
+  const std::string optimizer = "optimizer: lion";
+  std::string classic = spec;
+  classic.insert(classic.find(optimizer) + optimizer.size(),
+                 ", buffering: classic");
+  EXPECT_EQ(Run({"create", "-"}, classic).exit_code, 0);
+}
+
 TEST_F(CtlTest, CreateSaysWhatItCreatedAndAgainIsNoError) {
   const Finished created = Run({"create", "-"}, kSpec);
   EXPECT_EQ(created.exit_code, 0) << created.err;

@@ -21,7 +21,8 @@
 //            that was refused, failed, or is in doubt leaves it alone; if
 //            Settle() or the next push finds that it was folded, it changes
 //            then. A gradient with a NaN or an infinity is sent as such, and
-//            refused.
+//            refused. Under Buffering::kGather folded means held, for the fold
+//            at the cycle's end.
 // Errors.    A push whose fate nobody can tell any more (UNKNOWN) counts as not
 //            folded. If it was, what it sent of the residual is sent once more,
 //            and what it left out of its gradient is lost. If it was not, its

@@ -120,9 +120,7 @@ def quadratic_text(rows):
             f"{expected_loss('accumulation', noise=0):.4f} are left of the "
             "start at (5, 5) and the rest is noise; a mean of 400 seeds "
             f"scatters around it, this one {found.text(4, sign='')} with its "
-            "95 % interval. A figure of 0.620, which has been given for it, is "
-            "wrong: it is six standard errors of such a mean away, and would "
-            "take noise of 1.3 instead of 0.5.")
+            "95 % interval.")
 
 
 def definitions():
