@@ -33,6 +33,8 @@ void ModelImpl::AdaptK(Batch& batch) {
     change.group = g;
     change.from = rules_[g].k;
     change.variation = reading->variation;
+    fit.seen_from =
+        rule::SeenFrom(rules_[g], reading->estimate, layout_->group_elems()[g]);
     change.to = rule::NextK(*policy, change.from, change.variation, fit);
     change.updates = cycles_[g].updates;
     if (change.to == change.from) continue;

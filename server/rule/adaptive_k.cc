@@ -17,6 +17,9 @@ std::string Sentence(const Parts&... parts) {
   return out.str();
 }
 
+// Of LeastSeen.
+constexpr double kSeenForSure = 3;
+
 // Doublings of k from one end of its range to the other, and more.
 constexpr double kMaxHysteresis = 20;
 
@@ -27,6 +30,30 @@ std::string ValidateEnd(int64_t k, const char* name, RuleSpec spec) {
   const std::string why = ValidateRule(spec);
   return why.empty() ? ""
                      : Sentence("adaptive_k: at ", name, " = ", k, ": ", why);
+}
+
+// rho in the long run, of full cycles of micro-batches that weigh the same.
+double SettledNoiseLeft(const RuleSpec& spec) {
+  const MomentRule rule = FirstMomentRule(spec, spec.hyper);
+  const double keep = KeepPerPush(rule);
+  const double left = (1 - keep) / (1 + keep);
+  return rule.decay == Decay::kPerCycle ? left / static_cast<double>(spec.k)
+                                        : left;
+}
+
+// At min_k m averages fewest gradients: where it is little more than the last
+// one, nothing tells signal and noise apart.
+std::string ValidateSight(const AdaptiveK& adaptive, RuleSpec spec) {
+  spec.k = spec.update_every = adaptive.min_k;
+  if (NoiseIsSeparable(SettledNoiseLeft(spec), 1)) return "";
+  const bool at_every_k = spec.decay == Decay::kPerPush;
+  return Sentence("adaptive_k: min_k = ", adaptive.min_k,
+                  " with a momentum of ",
+                  FirstMomentRule(spec, spec.hyper).beta, ", want ",
+                  at_every_k ? "" : "a larger min_k or ", "more momentum: at ",
+                  at_every_k ? "any k" : "that k",
+                  " nothing would tell signal and noise apart, and k would "
+                  "stay as it is");
 }
 
 bool IsPowerOfTwoTimes(int64_t k, int64_t base) {
@@ -98,14 +125,9 @@ std::string ValidateAdaptiveK(const AdaptiveK& adaptive, const RuleSpec& spec) {
     return Sentence("adaptive_k: update_every = ", spec.update_every,
                     ", want k = ", spec.k, ": both change together");
   }
-  // Then m is the last push alone, which says nothing of noise.
-  if (adaptive.min_k == 1 && FirstMomentRule(spec, spec.hyper).beta == 0) {
-    return "adaptive_k: min_k = 1 without momentum, want min_k of 2 or a beta "
-           "above 0: at k = 1 nothing would tell signal and noise apart, and k "
-           "would stay there";
-  }
   std::string why = ValidateEnd(adaptive.min_k, "min_k", spec);
   if (why.empty()) why = ValidateEnd(adaptive.max_k, "max_k", spec);
+  if (why.empty()) why = ValidateSight(adaptive, spec);
   return why;
 }
 
@@ -165,13 +187,28 @@ int64_t RecentMicroSteps::LeastCommonMultiple(int64_t version) {
   return multiple;
 }
 
+double SeenFrom(const RuleSpec& spec, const NoiseEstimate& estimate,
+                int64_t elems) {
+  if (spec.decay == Decay::kPerPush) return 0;
+  NoiseEstimate settled = estimate;
+  settled.noise_left = SettledNoiseLeft(spec);
+  return kSeenForSure * static_cast<double>(spec.k) *
+         LeastSeen(settled, elems) / estimate.mean_squared;
+}
+
 int64_t NextK(const AdaptiveK& adaptive, int64_t k, const Variation& variation,
               const KFit& fit) {
   const auto least = static_cast<double>(adaptive.min_k);
   const auto most = static_cast<double>(adaptive.max_k);
   const double want =
       variation.at_least ? most : std::clamp(variation.value, least, most);
-  const int64_t fitting = Nearest(adaptive.min_k, adaptive.max_k, want, fit);
+  int64_t lowest = adaptive.min_k;
+  if (!variation.at_least) {
+    const double seen = std::ceil(fit.seen_from);
+    lowest = static_cast<int64_t>(
+        std::max(least, std::min(seen, static_cast<double>(k))));
+  }
+  const int64_t fitting = Nearest(lowest, adaptive.max_k, want, fit);
   if (fitting == 0) return k;
   const double gained = Distance(want, k) - Distance(want, fitting);
   if (!(gained > adaptive.hysteresis)) return k;

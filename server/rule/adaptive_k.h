@@ -6,14 +6,21 @@
 //            where mu^2 is below what can be seen.
 //            k rises at most kMaxGrowth-fold at a time: what is seen at one k
 //            (a mean too small to be seen, above all) is asked again at the
-//            next. It falls at once.
+//            next. It falls at once, but no further than to where the mean
+//            that calls for it would still be seen: SeenFrom. Where that is
+//            above CV (few elements, little momentum, a large CV), k stays
+//            above CV.
 // Symbols.   n: the least common multiple of the micro_steps in use, of which k
 //            is a multiple (RecentMicroSteps). b: where cycles nest, the
 //            smallest k that any group may have; k is then a power of two times
 //            b, so that every group's cycle is one of a chain.
-// Invariant. the new k fits CV better than the present one by more than
-//            `hysteresis`, both distances measured in log2: a CV that stands
-//            between two values does not make k go to and fro.
+// Invariant. k changes only where the one that it is on its way to fits better
+//            than the present one by more than `hysteresis`, both distances
+//            measured in log2: a CV that stands between two values does not
+//            make k go to and fro. On its way up k may stop short of what fits,
+//            by `hysteresis` at most.
+//            Under a steady noise k settles: it does not fall to where the mean
+//            is hidden, which would make it rise again.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_RULE_ADAPTIVE_K_H_
 #define ACCRUE_SERVER_RULE_ADAPTIVE_K_H_
@@ -69,9 +76,18 @@ class RecentMicroSteps {
   std::map<int64_t, int64_t> last_;  // micro_steps -> version of its last push
 };
 
+// The k from which on a mean as large as `estimate` has it is seen (LeastSeen),
+// once m holds cycles of that k alone, and by three times what that takes: of
+// nine standard errors three may be the estimate's own, by which k is chosen,
+// and three a later one's. 0 where rho is the same at every k (kPerPush); the
+// sliding decays' rho is taken to go as 1/k too. `spec`: with the present k.
+double SeenFrom(const RuleSpec& spec, const NoiseEstimate& estimate,
+                int64_t elems);
+
 struct KFit {
   int64_t micro_steps = 1;  // n, at least 1
   int64_t nesting = 0;      // b; 0: cycles need not nest
+  double seen_from = 0;     // SeenFrom: k does not fall below it
 };
 
 // The k of the next cycles, of a group that has `k` now: that one, where no k

@@ -105,9 +105,13 @@ double PowerLeft(const NoiseEstimate& estimate, int64_t k) {
          (estimate.mean_squared + estimate.variance);
 }
 
+double LeastSeen(const NoiseEstimate& estimate, int64_t elems) {
+  return kSeenErrors * estimate.noise_left * estimate.variance *
+         std::sqrt(2.0 / static_cast<double>(elems));
+}
+
 Variation CoefficientOfVariation(const NoiseEstimate& estimate, int64_t elems) {
-  const double margin = kSeenErrors * estimate.noise_left * estimate.variance *
-                        std::sqrt(2.0 / static_cast<double>(elems));
+  const double margin = LeastSeen(estimate, elems);
   Variation variation;
   variation.at_least = !(estimate.mean_squared > margin);
   const double mean_squared =

@@ -83,14 +83,17 @@ std::optional<NoiseEstimate> EstimateNoise(const NoiseSums& sums,
 // C_k: E|mean of k|^2 / E|one|^2.
 double PowerLeft(const NoiseEstimate& estimate, int64_t k);
 
-// CV of a group of N = `elems` elements. mu^2 counts as seen only above three
-// standard errors of its estimate, which without a mean is
+// What mu^2 must be above, to count as seen in a group of N = `elems` elements:
+// three standard errors of its estimate, which without a mean is
 //   rho*sigma^2*sqrt(2/N):
 // |m/W|^2 is then a sum of N squares of normal deviates, each of the variance
 // rho*sigma^2/N, and has the variance 2*(rho*sigma^2)^2/N; sigma^2's own error
 // adds a share of about rho to that. (Elements of different variances count as
-// fewer.) Below it `at_least` is set, and `value` is the CV of a mu^2 three
-// standard errors above the estimate: the least that it is likely to be.
+// fewer.)
+double LeastSeen(const NoiseEstimate& estimate, int64_t elems);
+
+// CV. Where mu^2 is not seen `at_least` is set, and `value` is the CV of a mu^2
+// three standard errors above the estimate: the least that it is likely to be.
 struct Variation {
   double value = 0;
   bool at_least = false;

@@ -159,6 +159,28 @@ TEST(ModelAdaptiveKTest, AlsoUnderDecaysThatSlide) {
   }
 }
 
+// Without momentum mu^2 = sigma^2/900 of 10,000 elements is three standard
+// errors at k = 38: hidden at CV = 30, to which k would fall from 64, where it
+// is seen or not from one update to the next.
+TEST(ModelAdaptiveKTest, DoesNotFallToWhereTheMeanIsHidden) {
+  Harness harness;
+  ModelSpec spec = Adaptive({.min_k = 2, .max_k = 64}, 32);
+  spec.groups[0].hyper.beta1 = spec.groups[0].hyper.dampening = 0;
+  auto model = harness.Make(spec);
+  NoisyWorker worker(harness, model);
+  worker.PushUpdates(2, {30});
+  EXPECT_EQ(KOf(*model), 64);
+  const size_t changes = model->Describe().k_changes.size();
+  int64_t seen = 0;
+  for (int update = 0; update < 20; ++update) {
+    worker.PushUpdates(1, {30});
+    if (!model->Describe().groups[0].noise->variation.at_least) ++seen;
+    ASSERT_EQ(KOf(*model), 64);
+  }
+  EXPECT_EQ(model->Describe().k_changes.size(), changes);
+  EXPECT_GE(seen, 10);
+}
+
 // However k grows, no more is held than was reserved: max_k pushes.
 TEST(ModelAdaptiveKTest, UnderGatherHoldsNoMoreThanWasReserved) {
   Harness harness;

@@ -11,6 +11,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/rule/cycle.h"
 #include "server/rule/noise.h"
 
 namespace accrue::rule {
@@ -55,6 +56,36 @@ TEST(AdaptiveKTest, RisesFourfoldAtMostAndFallsAtOnce) {
   const AdaptiveK stiff = {.min_k = 1, .max_k = 64, .hysteresis = 3};
   EXPECT_EQ(Next(1, 16, {}, stiff), 4);
   EXPECT_EQ(Next(1, 7, {}, stiff), 1);
+}
+
+// Where hysteresis is as much as one rise or more, k stops on its way up once
+// it is within that of what fits, where it would also have stayed.
+TEST(AdaptiveKTest, EndsWithinHysteresisOfWhatFits) {
+  for (const double hysteresis : {0.0, 0.25, 1.0, 2.0, 3.0, 5.0, 20.0}) {
+    const AdaptiveK adaptive = {
+        .min_k = 1, .max_k = 1 << 12, .hysteresis = hysteresis};
+    for (const int64_t fitting : {1, 2, 5, 16, 64, 1000, 1 << 12}) {
+      for (int64_t start = 1; start <= adaptive.max_k; start *= 2) {
+        SCOPED_TRACE(testing::Message() << "hysteresis " << hysteresis << ", "
+                                        << start << " -> " << fitting);
+        int64_t k = start, changes = 0;
+        while (true) {
+          const int64_t next =
+              Next(k, static_cast<double>(fitting), {}, adaptive);
+          if (next == k) break;
+          k = next;
+          // 4^6 = max_k.
+          ASSERT_LE(++changes, 6);
+        }
+        const auto short_of = [&](int64_t from) {
+          return std::abs(std::log2(static_cast<double>(fitting) /
+                                    static_cast<double>(from)));
+        };
+        EXPECT_LE(short_of(k), hysteresis);
+        EXPECT_EQ(changes == 0, short_of(start) <= hysteresis);
+      }
+    }
+  }
 }
 
 // Errata, eq. 53: ceil(k0*(1 + x)) >= k0 for every x >= 0: it can never return.
@@ -129,6 +160,134 @@ TEST(AdaptiveKTest, NoiseAloneIsNotTakenForAMean) {
   EXPECT_FALSE(variation(10).at_least);
 }
 
+RuleSpec Rule(int64_t k) {
+  RuleSpec spec;
+  spec.k = spec.update_every = k;
+  return spec;
+}
+
+// A group of `elems` elements, mu^2 = 1 and sigma^2 = CV^2, of which every m
+// has what it has on average.
+class Steady {
+ public:
+  Steady(RuleSpec spec, double variation, int64_t elems)
+      : spec_(spec), variance_(variation * variation), elems_(elems) {}
+
+  int64_t k() const { return spec_.k; }
+
+  // One update, and what `adaptive` makes of it.
+  void Update(const AdaptiveK& adaptive) {
+    const PushFacts facts = {.norm = std::sqrt(1 + variance_)};
+    while (!PlanPush(spec_, facts, state_).update.has_value()) {
+    }
+    const NoiseSums& sums = state_.noise.moment;
+    const double left = 1 + NoiseLeft(sums) * variance_;
+    const auto estimate = EstimateNoise(sums, left * sums.mass * sums.mass);
+    if (!estimate.has_value()) return;
+    const KFit fit = {.seen_from = SeenFrom(spec_, *estimate, elems_)};
+    spec_.k = spec_.update_every = NextK(
+        adaptive, spec_.k, CoefficientOfVariation(*estimate, elems_), fit);
+  }
+
+ private:
+  RuleSpec spec_;
+  const double variance_;
+  const int64_t elems_;
+  CycleState state_;
+};
+
+struct Convention {
+  const char* name;
+  Decay decay;
+  Buffering buffering = Buffering::kEmbedded;
+};
+constexpr Convention kConventions[] = {
+    {"PER_CYCLE", Decay::kPerCycle},
+    {"CLASSIC", Decay::kPerCycle, Buffering::kClassic},
+    {"PER_PUSH", Decay::kPerPush},
+    {"SLIDING", Decay::kSliding},
+    {"SLIDING_EXACT", Decay::kSlidingExact},
+};
+
+// A mean may be seen at a k and hidden at CV, of which rho is larger. k that
+// fell to CV there would rise again, fall again, and so on.
+TEST(AdaptiveKTest, SettlesAlsoWhereTheMeanIsHiddenAtTheKThatFits) {
+  const struct {
+    double beta;
+    int64_t elems;
+    double variation;
+    AdaptiveK adaptive;
+  } groups[] = {
+      {0.9, 10, 16, {.min_k = 1, .max_k = 64}},
+      {0.9, 10, 16, {.min_k = 1, .max_k = 1024}},
+      {0.9, 1, 6, {.min_k = 1, .max_k = 64, .hysteresis = 0}},
+      {0.5, 100, 10, {.min_k = 1, .max_k = 40}},
+      {0.5, 100, 10, {.min_k = 1, .max_k = 640}},
+      {0.0, 10'000, 30, {.min_k = 2, .max_k = 120}},
+      {0.0, 10'000, 30, {.min_k = 2, .max_k = 1000, .hysteresis = 0}},
+      {0.0, 10'000, 30, {.min_k = 2, .max_k = 1000, .hysteresis = 1}},
+  };
+  for (const auto& group : groups) {
+    for (const Convention& convention : kConventions) {
+      for (const int64_t start : {group.adaptive.min_k, group.adaptive.max_k}) {
+        RuleSpec spec = Rule(start);
+        spec.decay = convention.decay;
+        spec.buffering = convention.buffering;
+        spec.hyper.beta1 = group.beta;
+        // Without momentum PER_PUSH and SLIDING_EXACT are refused.
+        if (!ValidateAdaptiveK(group.adaptive, spec).empty()) {
+          ASSERT_EQ(group.beta, 0);
+          continue;
+        }
+        SCOPED_TRACE(testing::Message()
+                     << convention.name << ", beta1 " << group.beta << ", CV "
+                     << group.variation << ", k from " << start);
+        Steady steady(spec, group.variation, group.elems);
+        for (int update = 0; update < 200; ++update) {
+          steady.Update(group.adaptive);
+        }
+        const int64_t k = steady.k();
+        EXPECT_GE(k, std::floor(group.variation *
+                                std::exp2(-group.adaptive.hysteresis)));
+        for (int update = 0; update < 100; ++update) {
+          steady.Update(group.adaptive);
+          ASSERT_EQ(steady.k(), k);
+        }
+      }
+    }
+  }
+}
+
+// What k may not fall below is no more than that.
+TEST(AdaptiveKTest, FallsAsFarAsTheMeanIsSeenForSure) {
+  // At CV = 16, beta1 = 0.9 and 10 elements mu^2 is three standard errors at
+  // 3*0.1/1.9*sqrt(2/10)*16^2 = 18.1, nine at 54.2.
+  const NoiseEstimate estimate = {.variance = 256, .mean_squared = 1};
+  KFit fit = {.seen_from = SeenFrom(Rule(64), estimate, 10)};
+  EXPECT_NEAR(fit.seen_from, 54.2, 0.1);
+  EXPECT_NEAR(SeenFrom(Rule(7), estimate, 10), fit.seen_from, 1e-9);
+  const AdaptiveK adaptive = {.min_k = 1, .max_k = 128};
+  EXPECT_EQ(Next(128, 16, fit, adaptive), 55);
+  EXPECT_EQ(Next(55, 16, fit, adaptive), 55);
+  // It does not raise k.
+  EXPECT_EQ(Next(16, 16, fit, adaptive), 16);
+  EXPECT_EQ(Next(8, 16, fit, adaptive), 16);
+  // Nor does it count for more than CV does.
+  EXPECT_EQ(Next(128, 90, fit, adaptive), 90);
+  // Multiples, and chains: the next above it.
+  fit.micro_steps = 6;
+  EXPECT_EQ(Next(126, 16, fit, adaptive), 60);
+  EXPECT_EQ(Next(128, 16, {.nesting = 1, .seen_from = 33}, adaptive), 64);
+  // With many elements it is far below.
+  EXPECT_EQ(Next(128, 16, {.seen_from = SeenFrom(Rule(128), estimate, kElems)},
+                 adaptive),
+            16);
+  // Under PER_PUSH a mean is as well seen at one k as at another.
+  RuleSpec per_push = Rule(64);
+  per_push.decay = Decay::kPerPush;
+  EXPECT_EQ(SeenFrom(per_push, estimate, 10), 0);
+}
+
 // Between two values of k there is a band in which either stays.
 TEST(AdaptiveKTest, AVariationBetweenTwoValuesKeepsEither) {
   std::mt19937 random(20211107);
@@ -192,12 +351,6 @@ TEST(AdaptiveKTest, IsAPowerOfTwoTimesTheSmallestWhereCyclesNest) {
       6);
 }
 
-RuleSpec Rule(int64_t k) {
-  RuleSpec spec;
-  spec.k = spec.update_every = k;
-  return spec;
-}
-
 TEST(AdaptiveKTest, RefusesWhatCannotBeAndSaysWhy) {
   EXPECT_EQ(ValidateAdaptiveK(kOneTo32, Rule(4)), "");
   const auto refused = [](const AdaptiveK& adaptive, const RuleSpec& spec,
@@ -216,9 +369,28 @@ TEST(AdaptiveKTest, RefusesWhatCannotBeAndSaysWhy) {
   sliding.update_every = 1;
   refused(kOneTo32, sliding, "update_every = 1, want k = 4");
   RuleSpec forgetful = Rule(4);
+  const AdaptiveK two_to_32 = {.min_k = 2, .max_k = 32};
   forgetful.hyper.beta1 = 0;
-  refused(kOneTo32, forgetful, "min_k = 1 without momentum");
-  EXPECT_EQ(ValidateAdaptiveK({.min_k = 2, .max_k = 32}, forgetful), "");
+  refused(kOneTo32, forgetful,
+          "min_k = 1 with a momentum of 0, want a larger min_k or more");
+  EXPECT_EQ(ValidateAdaptiveK(two_to_32, forgetful), "");
+  // At k = 1 rho is 1 - 2b/(1 + b).
+  forgetful.hyper.beta1 = 4.9e-4;
+  refused(kOneTo32, forgetful, "min_k = 1 with a momentum of 0.00049");
+  forgetful.hyper.beta1 = 5.1e-4;
+  EXPECT_EQ(ValidateAdaptiveK(kOneTo32, forgetful), "");
+  // And whatever k is, where every push decays what was before it.
+  forgetful.decay = Decay::kPerPush;
+  EXPECT_EQ(ValidateAdaptiveK(two_to_32, forgetful), "");
+  for (const double beta1 : {0.0, 4.9e-4}) {
+    forgetful.hyper.beta1 = beta1;
+    refused(two_to_32, forgetful, "want more momentum: at any k nothing");
+  }
+  // b^(1/2) is small too.
+  forgetful.decay = Decay::kSlidingExact;
+  forgetful.hyper.beta1 = 1e-12;
+  refused(two_to_32, forgetful, "min_k = 2 with a momentum of 1e-12");
+  EXPECT_EQ(ValidateAdaptiveK({.min_k = 4, .max_k = 32}, forgetful), "");
   // Valid at k = 1, where all conventions are one, and not at max_k.
   RuleSpec classic = Rule(1);
   classic.buffering = Buffering::kClassic;
