@@ -186,7 +186,7 @@ TEST_F(ExperimentsTest, EveryClaimHasAFigureAndAVerdict) {
     }
   }
   for (const char* section : {"4.1",
-                              "4.2",
+                              "4.2, table",
                               "eq. 33",
                               "eq. 35",
                               "5.1",
