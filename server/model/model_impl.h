@@ -136,8 +136,10 @@ class ModelImpl final : public Model {
       ACCRUE_EXCLUDES(mu_);
 
   void WatchWindow() ACCRUE_REQUIRES(mu_);
+  void ArmWindowTimer() ACCRUE_REQUIRES(mu_);
   void OnCycleTimeout(int64_t window) ACCRUE_EXCLUDES(mu_);
   bool CloseWindow(int64_t window) ACCRUE_EXCLUDES(mu_);
+  void RetryClose(int64_t window, const absl::Status& why) ACCRUE_EXCLUDES(mu_);
   bool DoEndCycle(const std::optional<Version>& version, const Closed& closed)
       ACCRUE_EXCLUDES(mu_);
   bool DoInitialize(std::shared_ptr<Initialization> initialization,

@@ -9,7 +9,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "server/base/error.h"
+#include "server/base/logging.h"
 #include "server/base/status_macros.h"
 #include "server/model/model_impl.h"
 #include "server/rule/groups.h"
@@ -117,20 +119,23 @@ void ModelImpl::WatchWindow() {
   if (window_pushes_ == 0 || spec_.cycle_timeout == absl::InfiniteDuration()) {
     return;
   }
-  const int64_t window = window_;
-  std::weak_ptr<ModelImpl> weak = Self();
   if (window_overdue_) {
     if (window_pushes_ < spec_.min_pushes) return;
     window_overdue_ = false;
     queue_.push_front(
-        {nullptr, [this, window] { return CloseWindow(window); }});
+        {nullptr, [this, window = window_] { return CloseWindow(window); }});
   } else if (window_timer_ == TimerId()) {
-    window_timer_ = environment_.timers->At(absl::Now() + spec_.cycle_timeout,
-                                            [weak, window] {
-                                              if (auto self = weak.lock())
-                                                self->OnCycleTimeout(window);
-                                            });
+    ArmWindowTimer();
   }
+}
+
+void ModelImpl::ArmWindowTimer() {
+  std::weak_ptr<ModelImpl> weak = Self();
+  window_timer_ = environment_.timers->At(absl::Now() + spec_.cycle_timeout,
+                                          [weak, window = window_] {
+                                            if (auto self = weak.lock())
+                                              self->OnCycleTimeout(window);
+                                          });
 }
 
 void ModelImpl::OnCycleTimeout(int64_t window) {
@@ -150,7 +155,23 @@ bool ModelImpl::CloseWindow(int64_t window) {
     AddClose(rules_, /*all=*/false, *batch);
     TakeGathered(*batch);
   }
-  return StartBatch(std::move(batch), nullptr);
+  return StartBatch(std::move(batch),
+                    [this, window](const absl::StatusOr<EndedCycle>& ended) {
+                      if (!ended.ok()) RetryClose(window, ended.status());
+                    });
+}
+
+// Nobody else would try again: the workers may all be waiting for this close.
+void ModelImpl::RetryClose(int64_t window, const absl::Status& why) {
+  {
+    MutexLock lock(&mu_);
+    if (window != window_ || !Usable().ok()) return;
+    ArmWindowTimer();
+  }
+  ACCRUE_LOG(error,
+             "model \"{}\": a cycle that has timed out could not be closed, "
+             "next attempt in {}: {}",
+             name(), absl::FormatDuration(spec_.cycle_timeout), why.message());
 }
 
 }  // namespace accrue

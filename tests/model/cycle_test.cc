@@ -7,42 +7,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "tests/model/cycle_timing.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
 namespace {
 
 using ::testing::ElementsAre;
-
-// A future of the next publication.
-class NextVersion {
- public:
-  explicit NextVersion(Model& model) {
-    subscription_ = model.Subscribe([this](auto news) {
-      if (!seen_.exchange(true)) promise_.set_value(*news);
-    });
-  }
-  std::shared_ptr<const Publication> Wait() {
-    return promise_.get_future().get();
-  }
-
- private:
-  std::atomic<bool> seen_{false};
-  std::promise<std::shared_ptr<const Publication>> promise_;
-  std::shared_ptr<Model::Subscription> subscription_;
-};
-
-// Returns once every timer that is due after `wait` has fired and the executor
-// has done what it asked for.
-void Outlast(Harness& harness, Model& model, absl::Duration wait) {
-  std::promise<void> fired;
-  harness.environment().timers->At(absl::Now() + wait,
-                                   [&] { fired.set_value(); });
-  fired.get_future().wait();
-  std::promise<void> looked;
-  model.Inspect([&](auto&, auto&) { looked.set_value(); });
-  looked.get_future().wait();
-}
 
 ModelSpec TwoGroups(int64_t k_fast, int64_t k_slow) {
   ModelSpec spec = SimpleSpec(1, k_fast);

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "server/model/gathering.h"
+#include "tests/model/cycle_timing.h"
 #include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
 #include "tests/model/holding_reader.h"
@@ -61,13 +62,22 @@ class FullDevice final : public Device {
   }
   absl::StatusOr<Buffer> AllocateHost(int64_t size_bytes, MemoryTag tag,
                                       MemoryLedger* ledger) override {
-    if (full) return absl::ResourceExhaustedError("no host memory");
+    if (full || TakeRefusal()) {
+      return absl::ResourceExhaustedError("no host memory");
+    }
     return device_->AllocateHost(size_bytes, tag, ledger);
   }
 
   std::atomic<bool> full{false};
+  std::atomic<int64_t> refusals{0};  // so many are refused all the same
 
  private:
+  bool TakeRefusal() {
+    if (refusals == 0) return false;
+    --refusals;
+    return true;
+  }
+
   const std::unique_ptr<Device> device_ = MakeCpuDevice();
 };
 
@@ -175,6 +185,49 @@ TEST_F(GatherTroubleTest, AnEndCycleWithoutMemoryLeavesWhatIsHeld) {
   EXPECT_THAT(harness_.Parameters(*model), ElementsAre(-2));
   EXPECT_EQ(held_bytes(), 0);
   EXPECT_TRUE(harness_.PushNow(*model, a, 3, {5}).ok());
+}
+
+// A timeout's close is nobody's request: it is tried again by itself.
+TEST_F(GatherTroubleTest, ATimeoutWithoutMemoryIsTriedAgain) {
+  harness_.environment().device = &device_;
+  ModelSpec spec = GatherSpec(4);
+  spec.cycle_timeout = absl::Milliseconds(5);
+  spec.min_pushes = 3;
+  spec.max_pushes_per_worker = 1;
+  auto model = harness_.Make(spec);
+  NextVersion next(*model);
+  device_.refusals = 2;
+  // The fourth worker is dead, and these may push no more.
+  for (const char* worker : {"a", "b", "c"}) {
+    const std::string session = harness_.Open(*model, worker)->id;
+    ASSERT_TRUE(harness_.PushNow(*model, session, 1, {3}).ok());
+  }
+  const auto publication = next.Wait();
+  ASSERT_NE(publication, nullptr);
+  EXPECT_EQ(device_.refusals, 0);
+  EXPECT_EQ(publication->facts().missing_pushes, 1);
+  EXPECT_THAT(harness_.Parameters(*model), ElementsAre(-3));
+  EXPECT_EQ(held_bytes(), 0);
+}
+
+TEST_F(GatherTroubleTest, SoIsTheCloseOfACycleThatWasOverdue) {
+  harness_.environment().device = &device_;
+  ModelSpec spec = GatherSpec(4);
+  spec.cycle_timeout = absl::Milliseconds(1);
+  spec.min_pushes = 2;
+  auto model = harness_.Make(spec);
+  const std::string a = harness_.Open(*model, "a")->id;
+  NextVersion next(*model);
+  device_.refusals = 1;
+  ASSERT_TRUE(harness_.PushNow(*model, a, 1, {3}).ok());
+  Outlast(harness_, *model, 2 * spec.cycle_timeout);
+  EXPECT_EQ(device_.refusals, 1) << "two pushes are what it waits for";
+  ASSERT_TRUE(harness_.PushNow(*model, a, 2, {5}).ok());
+  const auto publication = next.Wait();
+  ASSERT_NE(publication, nullptr);
+  EXPECT_EQ(device_.refusals, 0);
+  EXPECT_EQ(publication->facts().missing_pushes, 2);
+  EXPECT_THAT(harness_.Parameters(*model), ElementsAre(-4));
 }
 
 // What it is charged for is what it takes: with many groups, a norm of each.
