@@ -80,7 +80,7 @@ void AddHeldPush(const std::vector<rule::RuleSpec>& rules,
   for (size_t g = 0; g < rules.size(); ++g) {
     rule::CycleState& cycle = batch.cycles[g];
     const int64_t came = cycle.since_update + micro_steps;
-    if (!rule::HoldPush(rules[g], held->FactsOf(g), cycle)) continue;
+    if (!rule::HoldPush(rules[g], micro_steps, cycle)) continue;
     batch.updated.push_back(static_cast<int32_t>(g));
     batch.missing.push_back(rules[g].update_every - came);
   }

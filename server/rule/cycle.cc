@@ -197,18 +197,16 @@ ClosePlan EndCycle(const RuleSpec& spec, CycleState& state) {
   return plan;
 }
 
-void BeginCycle(const RuleSpec& spec, const PushFacts& facts,
-                CycleState& state) {
+void BeginCycle(const RuleSpec& spec, int64_t micro_steps, CycleState& state) {
   state.active = spec.hyper;
-  state.micro_steps = facts.micro_steps;
+  state.micro_steps = micro_steps;
   state.noise.cycle = {};
 }
 
 // True if the cycle is full.
-bool CountPush(const RuleSpec& spec, const PushFacts& facts,
-               CycleState& state) {
-  state.position += facts.micro_steps;
-  state.since_update += facts.micro_steps;
+bool CountPush(const RuleSpec& spec, int64_t micro_steps, CycleState& state) {
+  state.position += micro_steps;
+  state.since_update += micro_steps;
   return state.position >= spec.update_every;
 }
 
@@ -219,7 +217,7 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   PushPlan plan;
   plan.push.first = state.position == 0;
   if (plan.push.first) {
-    BeginCycle(spec, facts, state);
+    BeginCycle(spec, facts.micro_steps, state);
     if (spec.nesterov && spec.buffering == Buffering::kEmbedded) {
       plan.look_ahead = PlanLookAhead(spec, state);
     }
@@ -230,7 +228,7 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   } else {
     FoldPush(spec, facts, state, plan.push);
   }
-  if (!CountPush(spec, facts, state)) return plan;
+  if (!CountPush(spec, facts.micro_steps, state)) return plan;
 
   const ClosePlan end = EndCycle(spec, state);
   if (end.look_ahead.has_value()) plan.look_ahead = end.look_ahead;
@@ -242,9 +240,9 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
   return plan;
 }
 
-bool HoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state) {
-  if (state.position == 0) BeginCycle(spec, facts, state);
-  return CountPush(spec, facts, state);
+bool HoldPush(const RuleSpec& spec, int64_t micro_steps, CycleState& state) {
+  if (state.position == 0) BeginCycle(spec, micro_steps, state);
+  return CountPush(spec, micro_steps, state);
 }
 
 GatherPlan PlanGather(const RuleSpec& spec, const std::vector<PushFacts>& facts,

@@ -162,9 +162,10 @@ PushPlan PlanPush(const RuleSpec& spec, const PushFacts& facts,
                   CycleState& state);
 
 // kGather: counts a push that is held, and advances `state` up to the cycle's
-// end. True if the push completes the cycle: PlanGather must follow. As
+// end. True if the push completes the cycle: PlanGather must follow. Nothing of
+// a push but its number is looked at: which came first leaves no trace. As
 // PlanPush's, the caller's checks.
-bool HoldPush(const RuleSpec& spec, const PushFacts& facts, CycleState& state);
+bool HoldPush(const RuleSpec& spec, int64_t micro_steps, CycleState& state);
 
 // kGather: ends an open cycle, full or not, with the pushes that were held
 // since it began, in the order in which they are to be folded.

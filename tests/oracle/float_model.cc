@@ -67,7 +67,7 @@ rule::PushPlan FloatModel::Hold(const std::vector<float>& x,
   held_.push_back(x);
   held_facts_.push_back(facts);
   rule::PushPlan plan;
-  if (!rule::HoldPush(spec, facts, cycle)) return plan;
+  if (!rule::HoldPush(spec, facts.micro_steps, cycle)) return plan;
   const rule::ClosePlan end = Gather();
   plan.look_ahead = end.look_ahead;
   plan.buffer_fold = end.buffer_fold;

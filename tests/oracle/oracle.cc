@@ -120,7 +120,7 @@ void Oracle::Push(const Payload& payload, const rule::PushFacts& facts) {
     if (IsGather(state.spec)) {
       state.held.push_back(payload[g]);
       state.held_facts.push_back(WithNorm(facts, payload[g]));
-      if (rule::HoldPush(state.spec, state.held_facts.back(), state.cycle)) {
+      if (rule::HoldPush(state.spec, facts.micro_steps, state.cycle)) {
         endings.push_back({g, EndOf(state)});
       }
       continue;
