@@ -9,7 +9,8 @@
 // bytes/push_min_rate; admission within admission_timeout or 1 s before the
 // call's own deadline.
 //
-// Memory.    chunks are kept as they came, uncopied.
+// Memory.    chunks are kept as they came, uncopied; or (KeepsPayloads(spec))
+//            copied when they are read, and let go of then.
 // Order.     methods never block; callbacks come from any thread, one at a
 //            time per stream, with no lock of ingest held.
 // Errors.    those of proto/accrue/v1/error.proto; the budget is free again

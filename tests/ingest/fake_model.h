@@ -25,8 +25,9 @@ class FakeModel final : public Model {
  public:
   // One tensor a group, of these many elements.
   FakeModel(const std::string& name, std::vector<int64_t> group_elems,
-            WorkPool* pool)
-      : spec_(MakeSpec(name, std::move(group_elems))),
+            WorkPool* pool,
+            rule::Buffering buffering = rule::Buffering::kEmbedded)
+      : spec_(MakeSpec(name, std::move(group_elems), buffering)),
         layout_(std::make_shared<Layout>(spec_)),
         pool_(pool),
         lane_(pool->NewLane()) {}
@@ -187,9 +188,11 @@ class FakeModel final : public Model {
 
  private:
   static ModelSpec MakeSpec(const std::string& name,
-                            std::vector<int64_t> group_elems) {
+                            std::vector<int64_t> group_elems,
+                            rule::Buffering buffering) {
     ModelSpec spec;
     spec.name = name;
+    spec.optimizer.buffering = buffering;
     for (size_t i = 0; i < group_elems.size(); ++i) {
       const std::string group = "g" + std::to_string(i);
       GroupSpec made;

@@ -23,7 +23,7 @@
 namespace accrue {
 
 inline constexpr int64_t kChunk = kMinChunkBytes;
-inline constexpr int64_t kElems = 16'384;           // of models "a" and "b"
+inline constexpr int64_t kElems = 16'384;           // of "a", "b" and "gathers"
 inline constexpr int64_t kBytes = 4 * kElems;       // 4 chunks
 inline constexpr int64_t kLargeElems = 4 * kElems;  // of model "large"
 inline constexpr absl::Duration kSoon = absl::Milliseconds(50);
@@ -40,6 +40,9 @@ class IngestTest : public testing::Test {
     for (const auto& [name, elems] : models) {
       models_[name] = std::make_shared<FakeModel>(name, elems, pool_.get());
     }
+    models_["gathers"] =
+        std::make_shared<FakeModel>("gathers", std::vector<int64_t>{kElems},
+                                    pool_.get(), rule::Buffering::kGather);
     for (size_t i = 0; i < values_.size(); ++i) {
       values_[i] = static_cast<float>(i % 1000) / 1000;
     }

@@ -49,6 +49,23 @@ TEST_F(IngestTest, ACompletePushReachesItsModelScannedAndHashed) {
   EXPECT_EQ(outcome->folded_pushes, 1);
 }
 
+TEST_F(IngestTest, OfAPushThatStaysNothingIsKeptThatItWasReadWith) {
+  Start(Patient());
+  for (const bool gathers : {false, true}) {
+    const std::string name = gathers ? "gathers" : "b";
+    bool looked = false;
+    model(name).set_look([&](const Push& push) {
+      EXPECT_EQ(push.payload.size_bytes(), kBytes);
+      EXPECT_EQ(live_spans == 0, gathers);
+      looked = true;
+    });
+    const auto call = PushUpTo(name, kBytes);
+    call->SendEnd();
+    EXPECT_TRUE(call->AwaitAnswer().ok());
+    EXPECT_TRUE(looked);
+  }
+}
+
 TEST_F(IngestTest, ASmallPushIsOneMessage) {
   Start(Patient());
   PushHeader header = Header("small");
