@@ -18,6 +18,18 @@ constexpr int64_t kRecordBytes = 768;
 // A piece's span and its release.
 constexpr int64_t kSpanBytes = 64;
 
+// F32's, but for a single element.
+int64_t MostPayloadBytes(int64_t elems) {
+  using kernels::Encoding;
+  int64_t most = 0;
+  for (const Encoding encoding :
+       {Encoding::kF32, Encoding::kBf16, Encoding::kF16, Encoding::kInt8,
+        Encoding::kTopK}) {
+    most = std::max(most, kernels::PayloadBytesOf(encoding, elems).most);
+  }
+  return most;
+}
+
 }  // namespace
 
 int64_t HeldBytes(int64_t payload_bytes, int64_t group_count) {
@@ -117,7 +129,7 @@ int64_t GatherBytes(const ModelSpec& spec) {
                                                    : group.update_every;
     pushes = std::max(pushes, k);
   }
-  return pushes * HeldBytes(elems * static_cast<int64_t>(sizeof(float)),
+  return pushes * HeldBytes(MostPayloadBytes(elems),
                             static_cast<int64_t>(spec.groups.size()));
 }
 

@@ -98,8 +98,8 @@ inline bool KeepsPayloads(const ModelSpec& spec) {
 // for each group.
 int64_t HeldBytes(int64_t payload_bytes, int64_t group_count);
 
-// The most that gathering holds at once under `spec`: k pushes in F32, of the
-// group with the longest cycle. 0 without GATHER.
+// The most that gathering holds at once under `spec`: k pushes in whatever
+// encoding takes most, of the group with the longest cycle. 0 without GATHER.
 int64_t GatherBytes(const ModelSpec& spec);
 
 }  // namespace accrue

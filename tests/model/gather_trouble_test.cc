@@ -23,6 +23,9 @@ namespace {
 
 using ::testing::ElementsAre;
 
+// A push of one float, of one group.
+const int64_t kHeldFloat = HeldBytes(sizeof(float), 1);
+
 ModelSpec GatherSpec(int64_t k) {
   ModelSpec spec = SimpleSpec(1, k);
   spec.optimizer.buffering = rule::Buffering::kGather;
@@ -106,7 +109,7 @@ TEST_F(GatherTroubleTest, ADeletionDuringThePassFreesWhatItReadAfterIt) {
   const std::function<void()> go_on = pause.go_on.get_future().get();
   auto waiting = harness_.Send(*model, harness_.NewPush(*model, b, 1, {3}));
   model->Delete();
-  EXPECT_EQ(held_bytes(), GatherBytes(model->spec()));
+  EXPECT_EQ(held_bytes(), 2 * kHeldFloat);
   go_on();
   EXPECT_TRUE(last.get().ok()) << "it was folded";
   EXPECT_EQ(waiting.get().status().code(), absl::StatusCode::kNotFound);
@@ -130,7 +133,7 @@ class ParkedGatherTest : public GatherTroubleTest {
     const std::weak_ptr<void> reservation = push->reservation;
     parked_ = harness_.Send(*model_, std::move(push));
     EXPECT_FALSE(reader_->Why().ok());
-    EXPECT_EQ(held_bytes(), GatherBytes(model_->spec()));
+    EXPECT_EQ(held_bytes(), 2 * kHeldFloat);
     EXPECT_TRUE(reservation.expired()) << "ingest memory waits for no reader";
     EXPECT_EQ(model_->Describe().version->number, 1);
   }
@@ -228,6 +231,24 @@ TEST_F(GatherTroubleTest, SoIsTheCloseOfACycleThatWasOverdue) {
   EXPECT_EQ(device_.refusals, 0);
   EXPECT_EQ(publication->facts().missing_pushes, 2);
   EXPECT_THAT(harness_.Parameters(*model), ElementsAre(-4));
+}
+
+// A single element takes more bytes than a float does, in a pair or with a
+// scale.
+TEST(GatherBytesTest, AreEnoughInEveryEncoding) {
+  using kernels::Encoding;
+  for (const int64_t elems : {1, 2, 3, 1023, 1024, 1025, 16'411}) {
+    ModelSpec spec = GatherSpec(3);
+    spec.tensors[0].shape = {elems};
+    for (const Encoding encoding :
+         {Encoding::kF32, Encoding::kBf16, Encoding::kF16, Encoding::kInt8,
+          Encoding::kTopK}) {
+      const int64_t most = kernels::PayloadBytesOf(encoding, elems).most;
+      EXPECT_LE(3 * HeldBytes(most, 1), GatherBytes(spec)) << elems;
+    }
+    if (elems == 1) continue;
+    EXPECT_EQ(3 * HeldBytes(4 * elems, 1), GatherBytes(spec)) << elems;
+  }
 }
 
 // What it is charged for is what it takes: with many groups, a norm of each.
