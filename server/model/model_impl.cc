@@ -45,8 +45,8 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       layout_(std::make_shared<const Layout>(spec)),
       ledger_(std::make_shared<MemoryLedger>(environment.ledger)),
       lane_(environment.pool->NewLane()),
-      small_(layout_->elems() <= kernels::kBlockElems),
       gathers_(KeepsPayloads(spec)),
+      small_(layout_->elems() <= kernels::kBlockElems && !gathers_),
       next_(spec.groups.size()),
       rules_(Rules(spec)),
       cycles_(spec.groups.size()),
@@ -319,11 +319,10 @@ void ModelImpl::Drain(std::function<void()> done) {
       held = gathering_.size();
     }
     if (held > 0) {
-      ACCRUE_LOG(
-          warn,
-          "model \"{}\": drained in the middle of a cycle: {} pushes are "
-          "held and will never be folded",
-          name(), held);
+      ACCRUE_LOG(warn,
+                 "model \"{}\": drained in the middle of a cycle: not every "
+                 "group will fold the {} {} held",
+                 name(), held, held == 1 ? "push" : "pushes");
     }
     done();
     return true;

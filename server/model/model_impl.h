@@ -178,9 +178,10 @@ class ModelImpl final : public Model {
   const std::shared_ptr<const Layout> layout_;
   const std::shared_ptr<MemoryLedger> ledger_;
   const WorkPool::Lane lane_;
-  // Its passes are short enough for a thread that must not wait.
-  const bool small_;
   const bool gathers_;  // GATHER buffering
+  // Its batches are short enough for a thread that must not wait. Not where it
+  // gathers: then one plans a whole cycle, of every push for every group.
+  const bool small_;
   std::unique_ptr<kernels::Shard> shard_;
   std::unique_ptr<PublicationStore> store_;
   // Begun by a look-ahead, finished by the group's update [groups].

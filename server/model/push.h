@@ -61,7 +61,8 @@ struct Push {
   double max_abs = 0;
   std::vector<double> group_square_sums;  // [groups]
   // Holds the ingest memory that the payload was admitted to; released with
-  // the push, before `done` runs.
+  // the push, before `done` runs, or, where KeepsPayloads(spec), as soon as the
+  // payload is held.
   std::shared_ptr<void> reservation;
   // Called exactly once, from a thread of the pool; must be short.
   PushDone done;

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,13 +20,16 @@
 #include "server/base/error.h"
 #include "server/model/gathering.h"
 #include "tests/model/failing_shard.h"
+#include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr uint32_t kSeed = 1611;
 constexpr int64_t kBlock = kernels::kBlockElems;
@@ -239,6 +244,41 @@ TEST_F(GatherTest, WhatIsHeldIsCountedAndIngestMemoryIsFreeAgain) {
     EXPECT_EQ(row.live_bytes, 0);
     EXPECT_EQ(row.peak_bytes, GatherBytes(model->spec()));
   }
+}
+
+// Notes the threads that its passes begin on.
+class NotingShard final : public ForwardingShard {
+ public:
+  NotingShard(std::unique_ptr<kernels::Shard> shard,
+              std::vector<std::thread::id>* threads)
+      : ForwardingShard(std::move(shard)), threads_(threads) {}
+
+  void Run(
+      kernels::Pass pass,
+      std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
+    threads_->push_back(std::this_thread::get_id());
+    ForwardingShard::Run(std::move(pass), std::move(done));
+  }
+
+ private:
+  std::vector<std::thread::id>* const threads_;
+};
+
+// Of other small models the thread that submits a push folds it; of these it
+// would plan a whole cycle, and it may be one that must not take so long.
+TEST_F(GatherTest, ACycleIsPlannedOnThePoolHoweverSmallTheModel) {
+  std::vector<std::thread::id> threads;
+  harness_.environment().make_shard =
+      WrappedShards([&](std::unique_ptr<kernels::Shard> shard, int64_t) {
+        return std::make_unique<NotingShard>(std::move(shard), &threads);
+      });
+  auto model = harness_.Make(GatherSpec(1, 2));
+  const std::string session = harness_.Open(*model, "a")->id;
+  for (int64_t push = 1; push <= 8; ++push) {
+    ASSERT_TRUE(harness_.PushNow(*model, session, push, {1}).ok());
+  }
+  EXPECT_EQ(threads.size(), 4);
+  EXPECT_THAT(threads, Not(Contains(std::this_thread::get_id())));
 }
 
 TEST_F(GatherTest, ARepeatedPushIsHeldOnce) {
