@@ -14,6 +14,19 @@ constexpr double kLeastDistance = 1e-3;
 // for one once in a thousand times.
 constexpr double kSeenErrors = 3.0;
 
+// What becomes of the sums when m is multiplied by `factor`.
+void Scale(double factor, NoiseSums& sums) {
+  sums.mass *= factor;
+  sums.squares *= factor * factor;
+  sums.power *= factor;
+  sums.step_share *= factor;
+}
+
+NoiseSums Sum(const NoiseSums& a, const NoiseSums& b) {
+  return {a.mass + b.mass, a.squares + b.squares, a.power + b.power,
+          a.step_share + b.step_share};
+}
+
 }  // namespace
 
 void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
@@ -29,38 +42,21 @@ void FoldNoise(float keep, float gain, int64_t micro_steps, double norm,
 
 void FoldCycleNoise(float keep, double gain, NoiseState& state) {
   NoiseSums& cycle = state.cycle;
-  cycle.mass *= gain;
-  cycle.squares *= gain * gain;
-  cycle.power *= gain;
-  cycle.step_share *= gain;
-
+  Scale(gain, cycle);
   const auto kept = static_cast<double>(keep);
-  NoiseSums& moment = state.moment;
-  moment.mass = kept * moment.mass + cycle.mass;
-  moment.squares = kept * kept * moment.squares + cycle.squares;
-  moment.power = kept * moment.power + cycle.power;
-  moment.step_share = kept * moment.step_share + cycle.step_share;
+  state.before = state.moment;
+  Scale(kept, state.before);
+  state.moment = Sum(state.before, cycle);
 }
 
 void ClipNoise(double factor, bool of_cycle, NoiseState& state) {
-  const double factor_squared = factor * factor;
-  NoiseSums& cycle = state.cycle;
-  NoiseSums& moment = state.moment;
+  Scale(factor, state.cycle);
   if (of_cycle) {
-    moment.mass -= (1.0 - factor) * cycle.mass;
-    moment.squares -= (1.0 - factor_squared) * cycle.squares;
-    moment.power -= (1.0 - factor) * cycle.power;
-    moment.step_share -= (1.0 - factor) * cycle.step_share;
+    // Not a difference: the cycle may be all but a little of what m holds.
+    state.moment = Sum(state.before, state.cycle);
   } else {
-    moment.mass *= factor;
-    moment.squares *= factor_squared;
-    moment.power *= factor;
-    moment.step_share *= factor;
+    Scale(factor, state.moment);
   }
-  cycle.mass *= factor;
-  cycle.squares *= factor_squared;
-  cycle.power *= factor;
-  cycle.step_share *= factor;
 }
 
 double NoiseLeft(const NoiseSums& sums) {

@@ -45,6 +45,8 @@ struct NoiseState {
   // What of it came since the cycle's first push; it stays until the next
   // cycle's. CLASSIC, GATHER: of the mean until it is folded.
   NoiseSums cycle;
+  // CLASSIC, GATHER: `moment` without what the last fold put into it.
+  NoiseSums before;
   bool operator==(const NoiseState&) const = default;
 };
 

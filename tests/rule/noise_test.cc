@@ -231,13 +231,35 @@ TEST(NoiseTest, StaysRightWithShortCyclesAndClips) {
       const auto estimate = EstimateOf(model);
       ASSERT_TRUE(estimate.has_value());
       const double scale = factor * factor;
-      // As above: 3 deviations with rho < 0.08 are 0.0.
+      // As above: 3 deviations with rho < 0.08 are 0.027.
       EXPECT_LT(3 * Deviation(estimate->noise_left, 0.1, gradients.elems()),
                 0.04);
       EXPECT_NEAR(estimate->variance / gradients.variance() / scale, 1, 0.04);
       EXPECT_NEAR(estimate->mean_squared / gradients.mean_squared() / scale, 1,
                   0.05);
     }
+  }
+}
+
+// However small a clip's factor, a clipped cycle brings its own noise only.
+TEST(NoiseTest, AClipOfTheMeanTakesNothingElseAway) {
+  const RuleSpec spec =
+      Rule(Optimizer::kAdam, Decay::kPerCycle, Buffering::kClassic);
+  for (const double factor : {0.5, 1e-3, 1e-8, 1e-12, 1e-30}) {
+    SCOPED_TRACE(testing::Message() << "factor " << factor);
+    CycleState state;
+    const auto clipped_cycle = [&] {
+      for (int push = 0; push < 4; ++push) PlanPush(spec, {}, state);
+      ClipNoise(factor, /*of_cycle=*/true, state.noise);
+    };
+    clipped_cycle();
+    EXPECT_DOUBLE_EQ(NoiseLeft(state.noise.moment), 0.25);
+    EXPECT_DOUBLE_EQ(MeanStepShare(state.noise.moment), 1);
+    EXPECT_EQ(state.noise.moment, state.noise.cycle);
+    // Of two cycles the first counts 0.9 times.
+    clipped_cycle();
+    EXPECT_NEAR(NoiseLeft(state.noise.moment), 0.25 * (0.81 + 1) / (1.9 * 1.9),
+                1e-7);
   }
 }
 
