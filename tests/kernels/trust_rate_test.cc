@@ -49,6 +49,7 @@ TEST(TrustRateTest, SumsABlockIntoItsTensor) {
                                                {.theta = 1, .direction = 16}});
   ASSERT_EQ(rates.size(), 3);
   EXPECT_EQ(rates[0], 1.0f);
+  EXPECT_EQ(rates[1], 0.0f);
   EXPECT_EQ(rates[2], 0.125f);
 }
 
