@@ -2,9 +2,6 @@
 
 #include "tests/conformance/shard_conformance.h"
 
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <memory>
 #include <vector>
 

@@ -1,7 +1,6 @@
 // Of the step at a cycle's end: norms, buffers, directions.
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
