@@ -5,8 +5,8 @@
 // Memory.    gradients are read in place where a tile's elements are floats
 //            that lie in one span of the payload, and tiles are cut so that
 //            nearly all do; else they are gathered and widened in a scratch
-//            array that stays in the core's first cache. The sum a of gathered
-//            pushes is a tile of scratch too.
+//            array of 32 KiB, which is most of a core's first cache or all of
+//            it. The sum a of gathered pushes is a tile of scratch too.
 // Numerics.  bit_exact_cpu_gpu.
 // Threading. compatible; walks of different blocks may run at the same time.
 //            Never blocks.
@@ -69,7 +69,8 @@ class ChunkWalk {
   // less often their prefetching starts anew (measured: a pass over 8 pushes
   // with tiles of 8,192 takes 0.8 times what it takes with 2,048), while the
   // moments stay in the second cache for a cycle of more pushes than that.
-  // Gradients that are decoded first pass through the first cache.
+  // Gradients that are decoded first pass through 32 KiB of scratch: about a
+  // first cache, and well inside the second.
   static constexpr int64_t kFusedPushes = 8;
   static constexpr int64_t kTileElems = 8192;
   static constexpr int64_t kDecodedElems = 1024;
