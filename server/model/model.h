@@ -58,6 +58,8 @@ struct ModelEnvironment {
   MemoryLedger* ledger = nullptr;  // the process's
   // Reserved from for encoded copies of publications; null: without bound.
   std::shared_ptr<StateBudget> state_budget = nullptr;
+  // What was reserved there for the model: given back with its memory.
+  StateBudget::Reservation state_reservation = nullptr;
   int64_t max_sessions = 10'000;
   absl::Duration session_ttl = absl::Hours(24);
 };

@@ -71,6 +71,7 @@ absl::Status ModelImpl::Allocate() {
       .device = environment_.device,
       .ledger = ledger_,
       .budget = environment_.state_budget,
+      .reservation = environment_.state_reservation,
       .on_free = [weak = std::weak_ptr<ModelImpl>(Self())] {
         if (auto self = weak.lock()) self->Unpark();
       }});

@@ -74,7 +74,7 @@ absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
   MutexLock lock(&mu_);
   auto found = models_.find(spec.name);
   if (found != models_.end()) {
-    const std::shared_ptr<Model>& model = found->second.model;
+    const std::shared_ptr<Model>& model = found->second;
     if (model->spec() == spec) return Created{model, false};
     return Refuse(
         absl::StatusCode::kAlreadyExists, Reason::kModelExists, spec.name,
@@ -90,11 +90,12 @@ absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
                   absl::StrCat("the server has ", models_.size(),
                                " models, as many as --max_models allows"));
   }
-  ACCRUE_ASSIGN_OR_RETURN(StateBudget::Reservation reservation,
+  ModelEnvironment environment = options_.environment;
+  ACCRUE_ASSIGN_OR_RETURN(environment.state_reservation,
                           ReserveState(spec, *budget_));
   ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
-                          Model::Create(spec, options_.environment));
-  models_[spec.name] = {model, std::move(reservation)};
+                          Model::Create(spec, environment));
+  models_[spec.name] = model;
   ACCRUE_LOG(info, "model \"{}\" created: {} parameters", spec.name,
              model->layout()->elems());
   return Created{std::move(model), true};
@@ -104,7 +105,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::Find(
     const std::string& name) const {
   MutexLock lock(&mu_);
   auto found = models_.find(name);
-  if (found != models_.end()) return found->second.model;
+  if (found != models_.end()) return found->second;
   return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown, name,
                 absl::StrCat("no model \"", name, "\""));
 }
@@ -116,7 +117,7 @@ std::vector<std::shared_ptr<Model>> ModelStore::List(const std::string& after,
   for (auto it = models_.upper_bound(after);
        it != models_.end() && static_cast<int64_t>(result.size()) < limit;
        ++it) {
-    result.push_back(it->second.model);
+    result.push_back(it->second);
   }
   return result;
 }
@@ -126,7 +127,7 @@ absl::Status ModelStore::Delete(const std::string& name) {
   {
     MutexLock lock(&mu_);
     auto found = models_.find(name);
-    if (found == models_.end() || found->second.model != model) {
+    if (found == models_.end() || found->second != model) {
       return absl::OkStatus();  // somebody else was faster
     }
     models_.erase(found);
@@ -141,7 +142,7 @@ void ModelStore::Drain(std::function<void()> done) {
   {
     MutexLock lock(&mu_);
     draining_ = true;
-    for (const auto& [name, held] : models_) models.push_back(held.model);
+    for (const auto& [name, model] : models_) models.push_back(model);
   }
   // One part more than models, so that `done` also runs where there are none.
   auto left = std::make_shared<std::atomic<size_t>>(models.size() + 1);

@@ -44,6 +44,8 @@ class ModelStore {
   // By name, those after `after` (empty: from the start), at most `limit`.
   std::vector<std::shared_ptr<Model>> List(const std::string& after,
                                            int64_t limit) const;
+  // What it had reserved is given back with its memory: when its last pass has
+  // ended, and whoever else still holds it, or reads a publication, lets go.
   absl::Status Delete(const std::string& name);
 
   // Bytes of state and of all publications that the models may come to hold.
@@ -57,16 +59,11 @@ class ModelStore {
  private:
   absl::StatusOr<Created> CreateNow(const ModelSpec& spec) ACCRUE_EXCLUDES(mu_);
 
-  struct Held {
-    std::shared_ptr<Model> model;
-    StateBudget::Reservation reservation;
-  };
-
   const std::shared_ptr<StateBudget> budget_;
   const Options options_;
   const WorkPool::Lane lane_;
   mutable Mutex mu_;
-  std::map<std::string, Held> models_ ACCRUE_GUARDED_BY(mu_);
+  std::map<std::string, std::shared_ptr<Model>> models_ ACCRUE_GUARDED_BY(mu_);
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
 };
 

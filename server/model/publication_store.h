@@ -36,6 +36,8 @@ class PublicationStore {
     Device* device = nullptr;
     std::shared_ptr<MemoryLedger> ledger;
     std::shared_ptr<StateBudget> budget;  // of encoded copies; null: no bound
+    // Kept until the last buffer has gone.
+    StateBudget::Reservation reservation;
     // Runs, on any thread, whenever a publication has gone.
     std::function<void()> on_free;
   };

@@ -6,13 +6,17 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "server/model/gathering.h"
+#include "server/model/model_store.h"
 #include "tests/model/cycle_timing.h"
 #include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
@@ -114,6 +118,45 @@ TEST_F(GatherTroubleTest, ADeletionDuringThePassFreesWhatItReadAfterIt) {
   EXPECT_TRUE(last.get().ok()) << "it was folded";
   EXPECT_EQ(waiting.get().status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(held_bytes(), 0);
+}
+
+// What the pass reads is there to its end, and so is what was reserved for it.
+TEST_F(GatherTroubleTest, ADeletedModelsReservationEndsWithItsPass) {
+  PausedShard::Pause pause;
+  harness_.environment().make_shard =
+      WrappedShards([&pause](std::unique_ptr<kernels::Shard> shard, int64_t) {
+        return std::make_unique<PausedShard>(std::move(shard), &pause);
+      });
+  ModelStore::Options options;
+  options.environment = harness_.environment();
+  // sgd: momentum and four publications.
+  options.state_memory_bytes = 5 * 4 + GatherBytes(GatherSpec(2));
+  ModelStore store(options);
+  auto create = [&] {
+    std::promise<absl::StatusOr<ModelStore::Created>> made;
+    store.Create(GatherSpec(2),
+                 [&](auto created) { made.set_value(std::move(created)); });
+    return made.get_future().get();
+  };
+  std::shared_ptr<Model> model = create()->model;
+  ASSERT_TRUE(harness_.Initialize(*model, 0).ok());
+  const std::string a = harness_.Open(*model, "a")->id;
+  ASSERT_TRUE(harness_.PushNow(*model, a, 1, {1}).ok());
+  auto last = harness_.Send(*model, harness_.NewPush(*model, a, 2, {3}));
+  std::function<void()> go_on = pause.go_on.get_future().get();
+  ASSERT_TRUE(store.Delete("m").ok());
+  model.reset();
+  EXPECT_EQ(store.reserved_state_bytes(), options.state_memory_bytes);
+  EXPECT_EQ(GetErrorInfo(create().status()).reason, Reason::kStateMemory);
+  std::exchange(go_on, nullptr)();
+  EXPECT_TRUE(last.get().ok());
+  // The pool may hold the model for a moment.
+  const absl::Time limit = absl::Now() + absl::Seconds(60);
+  while (store.reserved_state_bytes() > 0 && absl::Now() < limit) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(store.reserved_state_bytes(), 0);
+  EXPECT_TRUE(create().ok());
 }
 
 class ParkedGatherTest : public GatherTroubleTest {

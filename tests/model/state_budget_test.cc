@@ -90,7 +90,7 @@ TEST_F(EncodedCopiesTest, AreGivenBackWithTheModelsMemory) {
   std::shared_ptr<const Publication> read = model_->newest();
   ASSERT_TRUE(store_->Delete(model_->name()).ok());
   model_.reset();
-  EXPECT_EQ(store_->reserved_state_bytes(), kCopyBytes);
+  EXPECT_EQ(store_->reserved_state_bytes(), kStateBytes + kCopyBytes);
   read.reset();
   // The pool may hold the model for a moment.
   const absl::Time limit = absl::Now() + absl::Seconds(60);
