@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "accrue/client.h"
+#include "accrue/local_accumulation.h"
 #include "tests/client/fake_daemon.h"
 #include "tests/client/fixture.h"
 
@@ -65,6 +66,24 @@ TEST_F(WorkerSessionTest, APushWhoseSessionExpiredIsNotSentAgain) {
   EXPECT_FALSE(worker.in_doubt());
   EXPECT_TRUE(ValueOf(Push(worker, Newest())).accepted);
   EXPECT_EQ(daemon_.folded().size(), 2);
+}
+
+TEST_F(WorkerSessionTest, NorIsTheSumThatItWasMadeOf) {
+  Worker worker = OpenWorker();
+  LocalAccumulation sum(static_cast<int64_t>(gradient_.size()));
+  ASSERT_TRUE(sum.Add(gradient_).ok());
+  daemon_.Script("Push", {Refuse(grpc::StatusCode::INVALID_ARGUMENT,
+                                 v1::ErrorDetail::REASON_WRONG_SHAPE),
+                          {Fate::kServeForgetAndCut}});
+  EXPECT_FALSE(sum.PushTo(worker, {.version = Newest()}).ok());
+  EXPECT_EQ(sum.count(), 1) << "it was not folded, and may be pushed again";
+  const absl::Status status =
+      sum.PushTo(worker, {.version = Newest()}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnknown) << status;
+  EXPECT_EQ(sum.count(), 0);
+  EXPECT_EQ(sum.PushTo(worker, {.version = Newest()}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(daemon_.folded().size(), 1);
 }
 
 TEST_F(WorkerSessionTest, OfAnotherLineageItIsSentAgainToBeRefused) {

@@ -68,7 +68,8 @@ absl::StatusOr<PushResult> LocalAccumulation::PushTo(Worker& worker,
     options.loss = loss_sum_ / static_cast<double>(loss_count_);
   }
   absl::StatusOr<PushResult> result = worker.Push(sum_, options);
-  if (result.ok()) Clear();
+  // A sum that may have been folded must not be pushed again.
+  if (result.ok() || absl::IsUnknown(result.status())) Clear();
   return result;
 }
 

@@ -45,10 +45,12 @@ class LocalAccumulation {
   int64_t count() const { return count_; }
 
   // Pushes their mean, as Worker::Push() does, and begins anew, also if it was
-  // refused. Of the options, micro_steps and scale are those of each gradient;
-  // the loss, if none is given, is the mean of those that were added. After an
-  // error the sum is still there: push it again (unless the worker is in
-  // doubt), or Clear() it. FAILED_PRECONDITION: nothing was added.
+  // refused, or if nobody can know whether it was folded (UNKNOWN). Of the
+  // options, micro_steps and scale are those of each gradient; the loss, if
+  // none is given, is the mean of those that were added. After another error
+  // the sum is still there: push it again, or Clear() it. While the worker is
+  // in doubt, Settle() first: only if it says that nothing was folded may the
+  // sum be pushed again. FAILED_PRECONDITION: nothing was added.
   absl::StatusOr<PushResult> PushTo(Worker& worker, PushOptions options = {});
 
   void Clear();
