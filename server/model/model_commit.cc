@@ -18,13 +18,7 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
                             absl::StatusOr<kernels::PassResult> result) {
   if (!result.ok()) {
     Poison(result.status());
-    ErrorInfo info;
-    info.reason = Reason::kDeviceFault;
-    info.subject = name();
-    FailBatch(batch, closed,
-              MakeError(absl::StatusCode::kInternal, info,
-                        absl::StrCat("model \"", name(), "\" is poisoned: ",
-                                     result.status().message())));
+    FailBatch(batch, closed, DeviceFault(result.status()));
     return;
   }
   EndedCycle ended;
@@ -58,6 +52,15 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
   LogKChanges(batch);
   if (closed) closed(std::move(ended));
   if (news != nullptr) Announce(std::move(news));
+}
+
+absl::Status ModelImpl::DeviceFault(const absl::Status& why) const {
+  ErrorInfo info;
+  info.reason = Reason::kDeviceFault;
+  info.subject = name();
+  return MakeError(
+      absl::StatusCode::kInternal, info,
+      absl::StrCat("model \"", name(), "\" is poisoned: ", why.message()));
 }
 
 void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
@@ -105,6 +108,13 @@ std::vector<Held> ModelImpl::Commit(Batch& batch,
   }
   const Version old = *version_;
   if (batch.publishes()) Publish(batch);
+  CommitOutcomes(batch, old);
+  if (batch.publishes()) AbortStaleArrivals();
+  WatchWindow();
+  return gone;
+}
+
+void ModelImpl::CommitOutcomes(Batch& batch, const Version& old) {
   for (size_t i = 0; i < batch.items.size(); ++i) {
     Batch::Item& item = batch.items[i];
     const bool last = i + 1 == batch.items.size();
@@ -120,9 +130,6 @@ std::vector<Held> ModelImpl::Commit(Batch& batch,
     sessions_.CountPushes((*session)->worker, old.number,
                           item.push->header.micro_steps);
   }
-  if (batch.publishes()) AbortStaleArrivals();
-  WatchWindow();
-  return gone;
 }
 
 void ModelImpl::CommitUpdate(int32_t group, double clip_norm,

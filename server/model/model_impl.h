@@ -120,9 +120,13 @@ class ModelImpl final : public Model {
                    absl::StatusOr<kernels::PassResult> result)
       ACCRUE_EXCLUDES(mu_);
   void FailBatch(Batch& batch, const Closed& closed, absl::Status why);
+  absl::Status DeviceFault(const absl::Status& why) const;
   // Returns what is not held any more, to be let go of without the lock.
   std::vector<Held> Commit(Batch& batch, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
+  // What the batch's pushes are answered, and their sessions remember. `old`:
+  // the newest version before it.
+  void CommitOutcomes(Batch& batch, const Version& old) ACCRUE_REQUIRES(mu_);
   // `momentum_squares`: if it was measured.
   void CommitUpdate(int32_t group, double clip_norm,
                     std::optional<double> momentum_squares)
