@@ -3,7 +3,8 @@
 import math
 import unittest
 
-from planted import by_claim, image_tables  # first: it finds the rest
+# First: it finds the rest.
+from planted import by_claim, image_tables, rule_rows
 import flatness_claims
 import image_claims
 import image_runs
@@ -118,6 +119,36 @@ class ImageClaimsTest(unittest.TestCase):
     def test_an_optimizer_that_is_refused_does_not_fit(self):
         claim = "it fits every optimizer with momentum: lion at k = 4"
         self.assertEqual(self.claims()[claim].verdict, NOT_REPRODUCED)
+
+    def test_a_k_that_does_not_come_down_again_follows_nothing(self):
+        claim = ("k follows the noise, up and down: sigma/mu of 2, 12 and 2 "
+                 "again")
+        tables = image_tables()
+        for again, verdict in ((2, REPRODUCED), (3, NOT_REPRODUCED)):
+            tables.update(rule_rows(adaptive_k_little_again=again))
+            found = by_claim(proposal_claims.claims(tables))[claim]
+            self.assertEqual(found.verdict, verdict)
+
+    def test_a_best_k_is_between_two_certain_changes(self):
+        claim = ("there is a best k, between 1 and 8: final loss at k = 1, 4, "
+                 "8, equal effective rates")
+        for at_4, verdict in ((0.02, NOT_REPRODUCED), (-0.02, REPRODUCED)):
+            tables = image_tables()
+            for row in tables["images_loss"]:
+                if row["setting"] == "sgd/accumulation/k4/linear":
+                    row["loss"] += at_4
+            found = by_claim(image_claims.claims(tables))[claim]
+            self.assertEqual(found.verdict, verdict)
+
+    def test_a_gain_that_is_none_has_no_shares(self):
+        found = self.claims()[self.SHARE]
+        self.assertIn("no gain to share", found.ours)
+        self.assertEqual(found.verdict, NOT_REPRODUCED)
+        # Sparse updating loses as much of a loss: 82 % of no gain.
+        found = self.claims(
+            accuracy={"adamw/sparse_only/k4/conservative": 0.791,
+                      "adamw/full/k4/conservative": 0.789})
+        self.assertEqual(found[self.SHARE].verdict, NOT_REPRODUCED)
 
     def test_any_byte_of_a_buffer_refutes_that_there_is_none(self):
         claim = ("accumulation without further memory: bytes of accumulation "

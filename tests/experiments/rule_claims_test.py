@@ -38,6 +38,20 @@ class RuleClaimsTest(unittest.TestCase):
         self.assertEqual(
             self.verdict(claim, second_moment_accumulation=0.0909), REPRODUCED)
 
+    def test_b_is_the_formulas_and_grows(self):
+        figures = "B at beta = 0.9, k = 2, 4, 8; and at 0.99, 4"
+        grows = "B grows with k, toward 1: at k = 2 to 64"
+        for claim in (figures, grows):
+            self.assertEqual(self.verdict(claim), REPRODUCED, claim)
+        # 1e-4 more of B^8 is 1.4e-5 more of B.
+        off = (1 - 0.1 / 8)**8 - 0.9 + 1e-4
+        self.assertEqual(self.verdict(figures, decay_error_full_k8=off),
+                         NOT_REPRODUCED)
+        self.assertEqual(self.verdict(grows, decay_error_full_k8=-0.1),
+                         NOT_REPRODUCED)
+        self.assertEqual(self.verdict(grows, decay_error_full_k64=0.1),
+                         NOT_REPRODUCED)
+
     def test_an_error_that_grows_does_not_vanish(self):
         claim = ("the error of B^k is O(1/k^2): from k = 4 to 8 it changes by")
         self.assertEqual(self.verdict(claim), NOT_REPRODUCED)

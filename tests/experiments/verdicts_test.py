@@ -1,12 +1,13 @@
 """Estimates with their intervals, and verdicts on them."""
 
 import math
+import pathlib
 import unittest
 
 import planted  # noqa: F401  first: it finds the rest
 import estimates
 import verdicts
-from verdicts import DIFFERENT, NOT_REPRODUCED, REPRODUCED
+from verdicts import DIFFERENT, MEANINGS, NOT_REPRODUCED, REPRODUCED
 
 
 class EstimatesTest(unittest.TestCase):
@@ -103,8 +104,44 @@ class VerdictsTest(unittest.TestCase):
         self.assertEqual(verdicts.of_order([unclear, down, unclear]),
                          NOT_REPRODUCED)
 
-    def test_every_verdict_has_its_meaning(self):
-        self.assertEqual(set(verdicts.MEANINGS), set(verdicts.VERDICTS))
+    def test_of_a_range_the_nearest_is_the_articles(self):
+        for value, verdict in ((0.5, DIFFERENT), (0.95, REPRODUCED),
+                               (1.5, REPRODUCED), (2.05, REPRODUCED),
+                               (2.5, DIFFERENT), (0.05, NOT_REPRODUCED)):
+            self.assertEqual(
+                verdicts.of_range(1, 2, verdicts.exactly(value, 0.1)), verdict)
+
+    def test_all_parts_are_as_good_as_the_worst(self):
+        self.assertEqual(verdicts.of_all(REPRODUCED, REPRODUCED), REPRODUCED)
+        self.assertEqual(verdicts.of_all(REPRODUCED, DIFFERENT), DIFFERENT)
+        self.assertEqual(
+            verdicts.of_all(REPRODUCED, NOT_REPRODUCED, DIFFERENT),
+            NOT_REPRODUCED)
+
+    def test_parts_count_each(self):
+        for parts, verdict in (
+                ((REPRODUCED, REPRODUCED), REPRODUCED),
+                ((REPRODUCED, NOT_REPRODUCED), DIFFERENT),
+                ((NOT_REPRODUCED, NOT_REPRODUCED), NOT_REPRODUCED)):
+            self.assertEqual(verdicts.of_parts(*parts), verdict)
+
+    def test_an_order_is_compared_from_one_to_the_next_and_end_to_end(self):
+        self.assertEqual(verdicts.pairs_of_order("abc"),
+                         [("a", "b"), ("b", "c"), ("a", "c")])
+
+    def test_every_verdict_has_its_meaning_and_the_readme_has_it_too(self):
+        self.assertEqual(set(MEANINGS), set(verdicts.VERDICTS))
+        readme = (pathlib.Path(__file__).resolve().parents[2] /
+                  "README.md").read_text(encoding="utf-8")
+        for verdict, meaning in MEANINGS.items():
+            self.assertIn(f"\n| {verdict} | {meaning} |\n", readme)
+
+    def test_no_verdict_is_made_elsewhere(self):
+        folder = pathlib.Path(verdicts.__file__).parent
+        makers = sorted(path.name for path in folder.glob("*.py")
+                        if "REPRODUCED" in path.read_text(encoding="utf-8"))
+        # The page has a color for each.
+        self.assertEqual(makers, ["page.py", "verdicts.py"])
 
     def test_an_effect_must_leave_zero_out_on_the_articles_side(self):
         effect = estimates.Estimate

@@ -2,13 +2,10 @@
 flatter minima and generalise better; from images.csv."""
 
 from estimates import paired_difference, paired_ratio
-from image_claims import SGD, SGD_K4, SGD_K8, points
+from formats import times
+from image_claims import SGD, SGD_K4, SGD_K8, effect_claim
 from image_runs import ImageRuns
 from verdicts import Claim, of_direction
-
-
-def times(found):
-    return "x" + found.text(2, sign="")
 
 
 def sharpness_claims(runs):
@@ -48,12 +45,11 @@ def generalisation_claims(runs):
     for what, ours in (("k = 4", SGD_K4 + "linear"),
                        ("k = 8", SGD_K8 + "linear")):
         gap = runs.compare(paired_difference, runs.gap, ours, SGD)
-        yield Claim("5.2, theorem 1; 9, table", "it generalises better: "
-                    f"training less test accuracy, {what} against k = 1, equal "
-                    "effective rate", "less", gap.text(points),
-                    gap.verdict(lambda found: of_direction(-1, found)),
-                    "large batches generalise better, says the article; "
-                    "Keskar et al., whom it cites, found the opposite")
+        yield effect_claim("5.2, theorem 1; 9, table", "it generalises better: "
+                           f"training less test accuracy, {what} against k = "
+                           "1, equal effective rate", "less", "points", gap,
+                           "large batches generalise better, says the article; "
+                           "Keskar et al., whom it cites, found the opposite")
 
 
 def claims(tables):

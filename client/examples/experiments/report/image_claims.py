@@ -5,9 +5,11 @@ import math
 import statistics
 
 from estimates import estimate, ratio_of_means
+from formats import percent, points, share
 from image_runs import ImageRuns
-from verdicts import (Claim, NOT_REPRODUCED, REPRODUCED, of_direction,
-                      of_effect, of_no_change, of_order)
+from tolerances import SAME_ACCURACY, half_unit
+from verdicts import (Claim, of_all, of_direction, of_effect, of_no_change,
+                      of_order, of_range, pairs_of_order)
 
 ADAM = "adamw/"
 STANDARD = ADAM + "standard/x1"
@@ -20,14 +22,6 @@ ROWS = (STANDARD, BETA, SPARSE, FULL)  # of 5.1 and 6.3
 SGD = "sgd/standard/x1"
 SGD_K4 = "sgd/accumulation/k4/"
 SGD_K8 = "sgd/accumulation/k8/"
-
-
-def points(effect):
-    return effect.text(2, " points")
-
-
-def percent(change):
-    return change.scaled(100).text(1, " %")
 
 
 def mean(numbers):
@@ -43,10 +37,10 @@ def effect_claim(where, claim, article, unit, compared, note=""):
         sign = 1 if article == "more" else -1
         verdict = compared.verdict(lambda found: of_direction(sign, found))
         return Claim(where, claim, article, compared.text(form), verdict, note)
-    size = article if unit == "points" else article / 100
-    digits = 0.05 if unit == "points" else 0.0005  # one after the point
+    whole = 1 if unit == "points" else 100
     verdict = compared.verdict(
-        lambda found: of_effect(size, found, rounding=digits))
+        lambda found: of_effect(article / whole, found,
+                                rounding=half_unit(1) / whole))
     return Claim(where, claim, f"{article:+} {unit}", compared.text(form),
                  verdict, note)
 
@@ -61,13 +55,12 @@ def share_claim(runs):
               for seed, accuracy in runs.accuracy(name).items()}
              for name in (SPARSE, FULL)]
     whole = estimate(gains[1].values())
-    if whole.low <= 0:
-        return Claim(where, claim, "77 %", "no gain to share: the full "
-                     f"scheme's is {points(whole)}", NOT_REPRODUCED, note)
-    share = ratio_of_means(*gains)
-    return Claim(where, claim, "77 %",
-                 share.scaled(100).text(0, " %", sign=""),
-                 of_effect(0.77, share, rounding=0.005), note)
+    part = ratio_of_means(*gains)
+    ours = (share(part, 0) if whole.low > 0 else
+            f"no gain to share: the full scheme's is {points(whole)}")
+    return Claim(where, claim, "77 %", ours,
+                 of_all(of_direction(1, whole),
+                        of_effect(0.77, part, rounding=half_unit(2))), note)
 
 
 def gain_claims(runs):
@@ -90,9 +83,10 @@ def advice_claims(runs):
     yield Claim("5.3, advice 1", "at the same learning rate sparse updating is "
                 "training at a quarter of it: accuracy against that",
                 "+0 points", slow.text(points),
-                slow.verdict(lambda found: of_no_change(found, 0.5)),
-                "sgd; tolerance 0.5 points, which the interval over seeds may "
-                "leave by its width alone")
+                slow.verdict(lambda found: of_no_change(found,
+                                                        SAME_ACCURACY)),
+                f"sgd; tolerance {SAME_ACCURACY} points, which the interval "
+                "over seeds may leave by its width alone")
     yield effect_claim("5.3, advice 2", "k times the learning rate has the "
                        "speed of k = 1 and the advantage of large batches: "
                        "accuracy", "more", "points",
@@ -122,13 +116,13 @@ def loss_claims(runs):
 def optimum_claim(runs):
     to_4 = runs.loss_change(SGD_K4 + "linear", SGD)
     to_8 = runs.loss_change(SGD_K8 + "linear", SGD_K4 + "linear")
-    between = to_4.estimate.high < 0 < to_8.estimate.low
     losses = [mean(runs.final_loss(name).values())
               for name in (SGD, SGD_K4 + "linear", SGD_K8 + "linear")]
     return Claim("6.2", "there is a best k, between 1 and 8: final loss at k = "
                  "1, 4, 8, equal effective rates", "0.52, 0.48, 0.50",
                  ", ".join(f"{loss:.3f}" for loss in losses),
-                 REPRODUCED if between else NOT_REPRODUCED,
+                 of_all(of_direction(-1, to_4.estimate),
+                        of_direction(1, to_8.estimate)),
                  "reproduced if both changes are certain: " +
                  to_4.text(percent) + ", then " + to_8.text(percent))
 
@@ -153,9 +147,8 @@ def bert_claims(runs):
         yield effect_claim("6.3, table", f"{what} improves the accuracy by",
                            accuracy, "points", runs.gain(name, STANDARD),
                            "test accuracy on images, theirs of next sentences")
-    pairs = list(zip(ROWS, ROWS[1:])) + [(STANDARD, FULL)]
-    losses = [runs.loss_change(b, a) for a, b in pairs]
-    gains = [runs.gain(b, a) for a, b in pairs]
+    losses = [runs.loss_change(b, a) for a, b in pairs_of_order(ROWS)]
+    gains = [runs.gain(b, a) for a, b in pairs_of_order(ROWS)]
     means = [mean(runs.final_loss(row).values()) for row in ROWS]
     accuracies = [mean(runs.accuracy(row).values()) for row in ROWS]
     yield Claim("6.3, table", "loss of baseline, beta only, sparse only, full "
@@ -179,15 +172,11 @@ def small_batch_claim(runs):
                               "sgd/sparse_only", "sgd/full",
                               "sgd/accumulation"])
     gain = runs.gain(accumulating, best)
-
-    def judge(found):
-        # 1 to 2: the nearest of them to what was found.
-        return of_effect(min(max(found.value, 1), 2), found)
-
     return Claim("9", "with small batches updating less often gains 1 to 2 "
                  "points", "+1 to +2 points", gain.text(points),
-                 gain.verdict(judge), "batches of 16; the best of each on 5,000 "
-                 f"held out: {accumulating} against {best}")
+                 gain.verdict(lambda found: of_range(1, 2, found)),
+                 "batches of 16; the best of each on 5,000 held out: "
+                 f"{accumulating} against {best}")
 
 
 def claims(tables):

@@ -5,7 +5,7 @@ import math
 import statistics
 
 from estimates import Estimate, estimate, paired_change, paired_difference
-from verdicts import DIFFERENT, NOT_REPRODUCED
+from verdicts import of_runs
 
 FINAL_WINDOWS = 3  # of 100 pushes each
 
@@ -34,13 +34,9 @@ class Comparison:
         return "; ".join(parts)
 
     def verdict(self, judge):
-        """`judge` makes of an estimate its verdict. A run that leaves the
-        numbers is worse than any that does not, by no figure."""
-        if self.ours_diverged or not (self.found or self.baseline_diverged):
-            return NOT_REPRODUCED
-        if not self.found:
-            return DIFFERENT
-        return judge(self.found)
+        """`judge` makes of an estimate its verdict."""
+        return of_runs(judge, self.found, self.ours_diverged,
+                       self.baseline_diverged)
 
 
 def mean_and_spread(curves):

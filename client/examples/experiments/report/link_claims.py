@@ -3,9 +3,11 @@ loopback.csv."""
 
 from estimates import (estimate, paired_change, paired_difference,
                        paired_ratio)
+from formats import percent, plain, points, times
 from tables import select
+from tolerances import half_unit
 from verdicts import (Claim, not_measured, of_direction, of_effect,
-                      of_no_change, of_order)
+                      of_no_change, of_order, pairs_of_order)
 
 UNSHAPED = ("no link could be shaped: that needs veth, tbf, and root or user "
             "namespaces")
@@ -81,8 +83,8 @@ def byte_claims(rows):
                         ("workers accumulate locally", 1)):
         saved = change(rows, ("sparse_only", 4, local, "f32"), bytes_of)
         yield Claim("6.3; 9", f"k = 4 saves communication, where {what}",
-                    "-75 %", saved.scaled(100).text(1, " %"),
-                    of_effect(-0.75, saved, rounding=0.005),
+                    "-75 %", percent(saved),
+                    of_effect(-0.75, saved, rounding=half_unit(2)),
                     "a server hears N a push and sends N an update" if not local
                     else "one push of 4 micro-steps")
     for what, of, article in (("updates", "updates", -75),
@@ -92,8 +94,8 @@ def byte_claims(rows):
         yield Claim("6.3", f"k = 4 changes the number of {what} by",
                     f"{article:+} %" if article else "0 %",
                     f"{100 * found.value:+.0f} %",
-                    of_effect(-0.75, found, rounding=0.005) if article else
-                    of_no_change(found, 0))
+                    of_effect(-0.75, found, rounding=half_unit(2))
+                    if article else of_no_change(found, 0))
 
 
 def time_claims(rows, loopback):
@@ -108,13 +110,13 @@ def time_claims(rows, loopback):
             continue
         setting = ("sparse_only", 4, local, "f32")
         saved = time_change(rows, setting)
-        yield Claim("6.3", claim, "-7 %", saved.scaled(100).text(0, " %"),
-                    of_effect(-0.07, saved, rounding=0.005),
+        yield Claim("6.3", claim, "-7 %", percent(saved, 0),
+                    of_effect(-0.07, saved, rounding=half_unit(2)),
                     "1 Gbit/s; how much depends on what else a step costs")
         more = paired_difference(saving_by_seed(loopback, setting),
                                  saving_by_seed(rows, setting))
         yield Claim("6.3, conclusion", slower, "more",
-                    more.scaled(100).text(0, " points"), of_direction(1, more),
+                    points(more.scaled(100), 0), of_direction(1, more),
                     "against the loopback interface, same job")
 
 
@@ -126,9 +128,10 @@ def saving_by_seed(rows, setting):
 
 
 def four_row_claims(rows):
+    seconds_claim = ("over the link: seconds of baseline, beta only, sparse "
+                     "only, full")
     if not was_shaped(rows):
-        yield not_measured("6.3, table", "over the link: seconds of baseline, "
-                           "beta only, sparse only, full", "72 h, -, 67 h, -",
+        yield not_measured("6.3, table", seconds_claim, "72 h, -, 67 h, -",
                            UNSHAPED)
     else:
         settings = {name: tuple(setting) + ("f32",)
@@ -136,22 +139,21 @@ def four_row_claims(rows):
         seconds = [estimate(by_seed(rows, settings[name], seconds_of).values())
                    for name in ("baseline", "beta only", "sparse only", "full")]
         saved = time_change(rows, settings["sparse only"])
-        yield Claim("6.3, table", "over the link: seconds of baseline, beta "
-                    "only, sparse only, full", "72 h, -, 67 h, -",
-                    ", ".join(found.text(2, sign="") for found in seconds),
-                    of_effect(67 / 72 - 1, saved, rounding=0.005),
+        yield Claim("6.3, table", seconds_claim, "72 h, -, 67 h, -",
+                    ", ".join(plain(found, 2) for found in seconds),
+                    of_effect(67 / 72 - 1, saved, rounding=half_unit(2)),
                     "every gradient pushed; the verdict is about sparse only "
                     "against the baseline")
     names = [(method, k, local, "f32") for name, method, k, local in FOUR_ROWS
              if "locally" not in name]
-    pairs = list(zip(names, names[1:])) + [(names[0], names[-1])]
-    changes = [change(rows, b, lambda row: row["loss"], a) for a, b in pairs]
+    changes = [change(rows, b, lambda row: row["loss"], a)
+               for a, b in pairs_of_order(names)]
     losses = [estimate(by_seed(rows, name, lambda row: row["loss"]).values())
               for name in names]
     yield Claim("6.3, table", "over the link: loss of baseline, beta only, "
                 "sparse only, full falls in this order",
                 "1.82, 1.79, 1.76, 1.74",
-                ", ".join(found.text(3, sign="") for found in losses),
+                ", ".join(plain(found, 3) for found in losses),
                 of_order(changes),
                 "sgd, two workers, same learning rate, few updates: the last "
                 "quarter of a short job")
@@ -164,17 +166,16 @@ def compression_claims(rows):
         without = times_fewer(rows, 0, count)
         yield Claim("eq. 55; 8.3, direction 4", "k = 4 with the top 10 % sends "
                     f"40 times less, {what}", "x40",
-                    "x" + fewer.text(1, sign=""),
-                    of_effect(40, fewer, none=1, rounding=0.5),
+                    times(fewer, 1),
+                    of_effect(40, fewer, none=1, rounding=half_unit(0)),
                     "an element sent takes its index along, 8 bytes for 4; "
                     f"workers accumulate locally, else x{without.value:.1f}")
     dense = paired_ratio(
         by_seed(rows, ("accumulation", 4, 1, "f32"), pushed_bytes_of),
         by_seed(rows, STANDARD, pushed_bytes_of))
     yield Claim("eq. 55", "N/k bytes of a gradient without compression, k = 4, "
-                "workers accumulating locally", "0.25",
-                dense.text(3, sign=""), of_effect(0.25, dense, none=1,
-                                                  rounding=0.005))
+                "workers accumulating locally", "0.25", plain(dense, 3),
+                of_effect(0.25, dense, none=1, rounding=half_unit(2)))
 
 
 def claims(tables):

@@ -5,8 +5,10 @@ import collections
 import html
 import pathlib
 
+from formats import plain
 from link_claims import fastest, four_rows, was_shaped
 from quadratic_claims import expected_loss, final_estimate, final_losses
+from tolerances import SMOOTHING
 from verdicts import (DIFFERENT, MEANINGS, NOT_MEASURED, NOT_REPRODUCED,
                       REPRODUCED, VERDICTS)
 
@@ -85,8 +87,8 @@ def answer(compared):
 
 def four_row_table(rows):
     body = "".join(
-        "<tr>" + cells((name, megabytes.text(1, sign=""),
-                        seconds.text(2, sign=""), loss.text(3, sign="")))
+        "<tr>" + cells((name, plain(megabytes, 1), plain(seconds, 2),
+                        plain(loss, 3)))
         + "</tr>" for name, megabytes, seconds, loss in four_rows(rows))
     return ("<table><tr>" +
             cells(("6.3, k = 4", "MB, both ways", "seconds", "loss"), "th") +
@@ -104,7 +106,7 @@ def four_row_text(rows):
 
 def quadratic_table(rows):
     body = "".join(
-        "<tr>" + cells((method, found.text(4, sign=""), f"{expected:.4f}"))
+        "<tr>" + cells((method, plain(found, 4), f"{expected:.4f}"))
         + "</tr>" for method, found, expected in final_losses(rows))
     return ("<table><tr>" +
             cells(("6.1, k = 4", "loss after 200 pushes, mean of 400 seeds",
@@ -119,8 +121,8 @@ def quadratic_text(rows):
             f"{expected_loss('accumulation'):.4f}, of which "
             f"{expected_loss('accumulation', noise=0):.4f} are left of the "
             "start at (5, 5) and the rest is noise; a mean of 400 seeds "
-            f"scatters around it, this one {found.text(4, sign='')} with its "
-            "95 % interval.")
+            f"scatters around it, this one {plain(found, 4)} with its 95 % "
+            "interval.")
 
 
 def definitions():
@@ -147,11 +149,11 @@ def write(folder, claims, compared, tables, plots):
 <a href="https://spaces.ac.cn/archives/8634">the article on gradient
 accumulation hidden in momentum</a> and what this run measured: {summary}.
 Every parameter came from <code>accrued</code>.</p>
-<p>One rule makes every verdict. Intervals are of 95 %: over seeds, paired, where
+<p>Intervals are of 95 %: over seeds, paired, where
 gradients are of images (6 seeds, 3 with --quick), over the repetitions of the
 link's job (4, each with a seed of its own), over 400 seeds on the quadratic.
 Figures without one are computations; what roundings and finite samples leave
-open of them, at most 0.05, counts as their interval.</p>
+open of them, at most {SMOOTHING}, counts as their interval.</p>
 {definitions()}
 <h2>Does updating less often help by itself?</h2>
 <p>{html.escape(answer(compared))}</p>

@@ -4,13 +4,14 @@ layer, sixteen bits; from images_noise.csv, images.csv and rule.csv."""
 import math
 import statistics
 
-from estimates import estimate, paired_difference, paired_ratio
-from flatness_claims import times
-from image_claims import SGD, SGD_K4, SGD_K8, effect_claim, points
+from estimates import estimate, paired_ratio
+from formats import plain, share, times
+from image_claims import SGD, SGD_K4, SGD_K8, effect_claim
 from image_runs import ImageRuns
 from rule_claims import value
-from verdicts import (Claim, NOT_REPRODUCED, REPRODUCED, of_direction,
-                      of_effect, of_no_change)
+from tolerances import SAME_K
+from verdicts import (Claim, exactly, of_all, of_direction, of_no_change,
+                      of_range)
 
 DEEP = "sgd/deep/"
 EARLY = 0.1  # of the pushes: so many first ones
@@ -62,10 +63,9 @@ def noise_claims(runs):
     for when, part, low, high in (("early", early, 0.3, 0.5),
                                   ("late", late, 0.8, 0.95)):
         found = estimate(by_seed(part, signal_part).values())
-        nearest = min(max(found.value, low), high)
         yield Claim("3.2", f"typical C of deep networks, {when} in training",
-                    f"{low} to {high}", found.text(3, sign=""),
-                    of_effect(nearest, found),
+                    f"{low} to {high}", plain(found, 3),
+                    of_range(low, high, found),
                     "signal's part of a gradient's power, batches of 16")
     change = paired_ratio(by_seed(late, variation), by_seed(early, variation))
     yield Claim("8.3, direction 1; 3.2", "noise falls as training goes on: "
@@ -74,20 +74,21 @@ def noise_claims(runs):
                 "sgd, k = 4, equal effective rate")
     formula = estimate(by_seed(late, eq_53).values())
     yield Claim("eq. 53", "its k comes down to k_0 = 4 as noise falls: in the "
-                "last quarter", "4", formula.text(1, sign=""),
-                of_no_change(formula, 0.5, none=4),
+                "last quarter", "4", plain(formula, 1),
+                of_no_change(formula, SAME_K, none=4),
                 "the formula at what was measured; it is above k_0 as long as "
-                "there is any noise. The tolerance is 0.5")
+                f"there is any noise. The tolerance is {SAME_K}")
 
 
 def adaptive_claims(runs, rule):
     planted = [round(value(rule, "adaptive_k", name))
                for name in ("little", "much", "little_again")]
-    follows = planted[1] > planted[0] == planted[2]
+    little, much, again = map(exactly, planted)
     yield Claim("8.3, direction 1", "k follows the noise, up and down: sigma/mu "
                 "of 2, 12 and 2 again", "up, down",
                 ", ".join(map(str, planted)),
-                REPRODUCED if follows else NOT_REPRODUCED,
+                of_all(of_direction(1, much, none=little.value),
+                       of_no_change(again, 0, none=little.value)),
                 "adaptive_k, not eq. 53")
     seen = runs.noise("sgd/adaptive")
     last = {seed: rows[-1]["k"] for seed, rows in by_seed(seen, list).items()}
@@ -131,20 +132,18 @@ def layer_claims(runs):
 
 
 def sixteen_bit_claims(runs):
-    lost = estimate(runs.of_runs("sgd/f16", "underflow", 100).values())
+    lost = estimate(runs.of_runs("sgd/f16", "underflow").values())
     yield Claim("8.3, direction 3", "gradients underflow in FP16: of the "
                 "elements other than 0 those that are 0 in it", "more",
-                lost.text(2, " %", sign=""), of_direction(1, lost),
+                share(lost, 2), of_direction(1, lost),
                 "without loss scaling")
-    gain = runs.compare(paired_difference, runs.accuracy, "sgd/f16",
-                        SGD_K4 + "linear")
     spent = max(runs.of_runs("sgd/f16", "accumulation_buffer_bytes").values())
-    yield Claim("8.3, direction 3; 9, table", "FP16 gradients need an FP32 "
-                "cache while they accumulate: accuracy without one, against "
-                "FP32", "less", gain.text(points),
-                gain.verdict(lambda found: of_direction(-1, found)),
-                "pushes in fp16, widened and folded into fp32 moments; "
-                f"bytes of a cache: {spent:.0f}")
+    yield effect_claim("8.3, direction 3; 9, table", "FP16 gradients need an "
+                       "FP32 cache while they accumulate: accuracy without "
+                       "one, against FP32", "less", "points",
+                       runs.gain("sgd/f16", SGD_K4 + "linear"),
+                       "pushes in fp16, widened and folded into fp32 moments; "
+                       f"bytes of a cache: {spent:.0f}")
 
 
 def claims(tables):

@@ -3,9 +3,11 @@
 import statistics
 
 from estimates import Estimate
+from formats import plain
 from tables import select
-from verdicts import (Claim, DIFFERENT, NOT_REPRODUCED, REPRODUCED, exactly,
-                      of_effect, of_no_change)
+from tolerances import ALIKE, SMOOTHING
+from verdicts import (Claim, exactly, of_direction, of_effect, of_no_change,
+                      of_parts)
 
 LAST_PUSH = 200
 K = 4
@@ -77,31 +79,31 @@ def claims(tables):
                  step_variance(rows, "standard"))
     yield Claim("6.1, result 1", "updating every 4th push is smoother: the "
                 "variance of a step falls to", "0.25", f"{smoothing:.2f}",
-                of_effect(0.25, exactly(smoothing, 0.05), none=1),
+                of_effect(0.25, exactly(smoothing, SMOOTHING), none=1),
                 "steps are fewer, not smaller, at the same learning rate")
     sparse, standard = (final_estimate(rows, method)
                         for method in ("sparse_only", "standard"))
     slower = (pushes_until(rows, "sparse_only", 1) /
               pushes_until(rows, "standard", 1))
-    lower = sparse.high < standard.low
+    # The extremes of both intervals, here and below.
+    lower = Estimate(sparse.value - standard.value, sparse.low - standard.high,
+                     sparse.high - standard.low)
     yield Claim("6.1, result 2", "it is slower, but ends at a lower loss",
                 "slower, lower",
                 f"{slower:.1f} times the pushes to loss 1; "
-                f"{sparse.text(4, sign='')} against "
-                f"{standard.text(4, sign='')}",
-                REPRODUCED if lower and slower > 1 else
-                DIFFERENT if lower or slower > 1 else NOT_REPRODUCED,
+                f"{plain(sparse, 4)} against {plain(standard, 4)}",
+                of_parts(of_direction(1, exactly(slower), none=1),
+                         of_direction(-1, lower)),
                 "both are what a quarter of the learning rate does")
     accumulation = final_estimate(rows, "accumulation")
-    # The extremes of both intervals.
     ratio = Estimate(accumulation.value / sparse.value,
                      accumulation.low / sparse.high,
                      accumulation.high / sparse.low)
     yield Claim("6.1, result 3", "full accumulation and sparse updates almost "
                 "coincide: ratio of their losses after 200 pushes", "1",
-                f"{ratio.text(0, sign='')}: {accumulation.text(3, sign='')} "
-                f"against {sparse.text(4, sign='')}",
-                of_no_change(ratio, 0.1, none=1),
+                f"{plain(ratio, 0)}: {plain(accumulation, 3)} against "
+                f"{plain(sparse, 4)}",
+                of_no_change(ratio, ALIKE, none=1),
                 "accumulation's momentum decays once a cycle, so that it "
                 "remembers 4 times as many pushes, and oscillates; the "
-                "tolerance is 0.1")
+                f"tolerance is {ALIKE}")

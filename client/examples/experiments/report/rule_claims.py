@@ -1,12 +1,12 @@
 """Claims of section 4 about the slid beta, from rule.csv."""
 
 from estimates import paired_change
+from formats import percent
 from tables import select
-from verdicts import (Claim, NOT_REPRODUCED, REPRODUCED, exactly, of_direction,
-                      of_effect, of_no_change)
-
-# Roundings of 1024 published parameters, averaged, over 8 cycles.
-DECAY_TOLERANCE = 1e-6
+from tolerances import (ALIKE, DECAY, DECAY_GROWTH, ORDER, PACE,
+                        STEP_DIFFERENCE, half_unit)
+from verdicts import (Claim, exactly, of_all, of_direction, of_effect,
+                      of_no_change)
 
 
 def values(rows, measurement, method, k=4, beta=0.9, scaling="conservative"):
@@ -30,10 +30,10 @@ def table_claims(rows):
         ours = value(rows, "decay_error", "full", k, beta)
         # The article gives that many digits.
         figure = f"{article:.5f}".rstrip("0")
-        rounding = 10.0**-len(figure.split(".")[1]) / 2
+        rounding = half_unit(len(figure.split(".")[1]))
         yield Claim("4.2, table", f"error of B^k at beta = {beta}, k = {k}",
                     figure, f"{ours:.{digits}f}",
-                    of_effect(article, exactly(ours, DECAY_TOLERANCE),
+                    of_effect(article, exactly(ours, DECAY),
                               rounding=rounding),
                     "factor by which the published step falls per cycle, "
                     "minus beta")
@@ -43,9 +43,9 @@ def table_claims(rows):
     yield Claim("eq. 33; 4.2, table", "B at beta = 0.9, k = 2, 4, 8; and at "
                 "0.99, 4", ", ".join(map(str, article)),
                 ", ".join(f"{b:.4f}" for b in slid),
-                REPRODUCED if all(abs(a - b) < DECAY_TOLERANCE
-                                  for a, b in zip(article, slid))
-                else NOT_REPRODUCED, "k-th root of the fall per cycle")
+                of_all(*(of_no_change(exactly(ours), DECAY, none=figure)
+                         for ours, figure in zip(slid, article))),
+                "k-th root of the fall per cycle")
 
 
 def decay_claims(rows):
@@ -53,19 +53,20 @@ def decay_claims(rows):
     growth = by_k[8] / by_k[4]
     yield Claim("eq. 34; 9", "the error of B^k is O(1/k^2): from k = 4 to 8 "
                 "it changes by", "x0.25", f"x{growth:.2f}",
-                of_effect(0.25, exactly(growth, 0.001), none=1,
-                          rounding=0.025),
+                of_effect(0.25, exactly(growth, DECAY_GROWTH), none=1,
+                          rounding=ORDER),
                 f"it grows toward e^-(1-beta) - beta: {by_k[64]:.4f} at k = 64")
     relative = by_k[4] / 0.9
     yield Claim("eq. 34", "relative error of B^k at k = 4", "6 %",
                 f"{100 * relative:.2f} %",
-                of_effect(0.06, exactly(relative, DECAY_TOLERANCE),
-                          rounding=0.005))
+                of_effect(0.06, exactly(relative, DECAY),
+                          rounding=half_unit(2)))
     slid = [(error + 0.9)**(1 / k) for k, error in by_k.items()]
-    grows = all(a < b < 1 for a, b in zip(slid, slid[1:]))
     yield Claim("eq. 35", "B grows with k, toward 1: at k = 2 to 64", "grows",
                 ", ".join(f"{b:.4f}" for b in slid),
-                REPRODUCED if grows else NOT_REPRODUCED)
+                of_all(*(of_direction(1, exactly(after), none=before)
+                         for before, after in zip(slid, slid[1:])),
+                       of_direction(-1, exactly(slid[-1]), none=1)))
 
 
 def sliding_claims(rows):
@@ -73,8 +74,8 @@ def sliding_claims(rows):
     yield Claim("eq. 30, 31", "with the slid beta a cycle's gradients weigh "
                 "alike: the lightest, of the heaviest, at k = 4", "1",
                 f"{lightest:.4f}",
-                of_no_change(exactly(lightest, DECAY_TOLERANCE), 0.1, none=1),
-                "B^3; the tolerance is 0.1. With per_cycle it is "
+                of_no_change(exactly(lightest, DECAY), ALIKE, none=1),
+                f"B^3; the tolerance is {ALIKE}. With per_cycle it is "
                 f"{value(rows, 'weight', 'accumulation'):.4f}")
     apart = {k: value(rows, "difference", "full", k) for k in (2, 4, 8)}
     falls = apart[8] / apart[4]
@@ -84,13 +85,14 @@ def sliding_claims(rows):
                 f"x{falls:.2f} (" + ", ".join(
                     f"{100 * part:.1f} % at k = {k}"
                     for k, part in apart.items()) + ")",
-                of_effect(0.25, exactly(falls, 0.02), none=1, rounding=0.025),
+                of_effect(0.25, exactly(falls, STEP_DIFFERENCE), none=1,
+                          rounding=ORDER),
                 "norm of the steps' difference under pure noise: a fair "
                 "approximation, but not a better one for larger k")
     pace = value(rows, "rate", "full", scaling="sqrt")
     yield Claim("eq. 36", "sqrt(k) times the learning rate restores the pace "
                 "of k = 1 (linear scaling)", "1", f"{pace:.3f}",
-                of_effect(1, exactly(pace, 0.005), none=0.25),
+                of_effect(1, exactly(pace, PACE), none=0.25),
                 "way per push under a constant gradient, 0.25 unscaled; that "
                 "is square-root scaling, k times restores it")
 
@@ -101,7 +103,7 @@ def simplicity_claim(rows):
     change = paired_change(seconds["full"], seconds["accumulation"])
     return Claim("4.1; 9", "chi costs time: a push of 1,048,576 elements "
                  "without it takes", "less",
-                 change.scaled(100).text(1, " %"), of_direction(-1, change),
+                 percent(change), of_direction(-1, change),
                  "sliding against per_cycle, turn and turn about; chi is two "
                  "scalars a push, no branch of an element. The full scheme asks "
                  "chi once more for its updates; neither has a buffer")

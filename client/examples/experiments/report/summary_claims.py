@@ -2,11 +2,13 @@
 combinations; from rule.csv, images.csv, images_loss.csv and link.csv."""
 
 import link_claims
-from image_claims import SGD, SGD_K4, effect_claim, percent
+from formats import percent
+from image_claims import SGD, SGD_K4, effect_claim
 from image_runs import ImageRuns
 from link_claims import time_change
 from rule_claims import value
-from verdicts import (Claim, NOT_REPRODUCED, REPRODUCED, exactly, not_measured,
+from tolerances import ALIKE
+from verdicts import (Claim, exactly, not_measured, of_acceptance,
                       of_direction, of_no_change)
 
 
@@ -15,25 +17,26 @@ def memory_claim(runs):
                 for name in runs.settings() for run in runs.runs(name))
     return Claim("2.3; 9", "accumulation without further memory: bytes of "
                  "accumulation buffers", "0", f"{spent:.0f}",
-                 of_no_change(exactly(spent, 0), 0))
+                 of_no_change(exactly(spent), 0))
 
 
 def optimizer_claims(rule):
     corrected = value(rule, "classic_difference", "corrected")
     for name in ("sgd", "adam", "adamw", "signum", "lamb"):
         apart = value(rule, "classic_difference", name)
-        note = "k = 4, signal to noise 0.1; the tolerance is 10 %"
+        note = ("k = 4, signal to noise 0.1; the tolerance is "
+                f"{100 * ALIKE:.0f} %")
         if name in ("adam", "adamw", "lamb"):
             note += ("; v is of single gradients (eq. 25): adamw with "
                      f"second_moment corrected: {100 * corrected:.1f} %")
         yield Claim("9", f"embedded accumulation fits {name}: its steps differ "
                     "from those on the mean gradient by", "0",
                     f"{100 * apart:.3g} %",
-                    of_no_change(exactly(apart, 0), 0.1), note)
+                    of_no_change(exactly(apart), ALIKE), note)
     refused = value(rule, "refused", "lion")
     yield Claim("9", "it fits every optimizer with momentum: lion at k = 4",
                 "fits", "refused" if refused else "fits",
-                NOT_REPRODUCED if refused else REPRODUCED,
+                of_acceptance(not refused),
                 "its step looks at beta1*m + (1-beta1)*g, and g is gone once it "
                 "is folded; exact with a buffer, or where the betas are equal")
 
@@ -55,8 +58,8 @@ def combination_claims(runs):
                        "half a cosine to 0 over T/4 updates, against one over "
                        "T that only updates advance")
     yield effect_claim("9, table", "a large effective batch generalises better: "
-                       "test accuracy", "more", "points",
-                       runs.gain(base, SGD),
+                       "test accuracy",
+                       "more", "points", runs.gain(base, SGD),
                        "k = 4 against k = 1, equal effective rates")
 
 
