@@ -60,7 +60,8 @@ struct StreamCallbacks {
 
 // One payload-carrying call. The transport calls OnHeader once, then OnChunk
 // for every further message, each after a `read`; OnEnd when reading fails
-// (the peer finished or went away) and OnCancelled when the call was cancelled.
+// (the peer finished or went away), OnCancelled when the call was cancelled and
+// OnFault when what was read is not fit to be taken.
 // A failed read means both "finished" and "gone": a transport that can tell
 // that the call was cancelled calls OnCancelled before OnEnd. A first message
 // without a header is an OnChunk. All may come late, after the answer was
@@ -71,6 +72,8 @@ class PayloadStream {
   virtual void OnChunk(ByteChain chunk) = 0;
   virtual void OnEnd() = 0;
   virtual void OnCancelled() = 0;
+  // The answer is to be `why`.
+  virtual void OnFault(absl::Status why) = 0;
 };
 
 class PushStream : public PayloadStream {

@@ -31,6 +31,7 @@ class InitializeArrival final : public InitializeStream, public Receiver {
   void OnChunk(ByteChain chunk) override { TakeChunk(std::move(chunk)); }
   void OnEnd() override { TakeEnd(); }
   void OnCancelled() override { TakeCancelled(); }
+  void OnFault(absl::Status why) override { TakeFault(std::move(why)); }
 
  private:
   void Begin(InitializeHeader header, ByteChain chunk);

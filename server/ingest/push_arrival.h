@@ -28,7 +28,9 @@ class PushArrival final : public PushStream, public Arrival, public Receiver {
   void OnChunk(ByteChain chunk) override { TakeChunk(std::move(chunk)); }
   void OnEnd() override { TakeEnd(); }
   void OnCancelled() override { TakeCancelled(); }
+  void OnFault(absl::Status why) override { TakeFault(std::move(why)); }
   void Abort(absl::Status why) override { TakeAbort(std::move(why)); }
+  absl::Duration TimeLeft() const override { return PayloadTimeLeft(); }
 
  private:
   void Begin(PushHeader header, ByteChain chunk);

@@ -19,6 +19,8 @@ constexpr absl::Duration kAnswerTime = absl::Seconds(1);
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 // How often a slow sender is asked whether others wait for its memory.
 constexpr Clock::duration kLookEvery = std::chrono::seconds(1);
+// A sender that pauses for less goes on.
+constexpr absl::Duration kHiccup = absl::Milliseconds(10);
 // Beyond any deadline, and near enough for the clock's arithmetic.
 constexpr absl::Duration kLongest = absl::Hours(24 * 365);
 
@@ -88,6 +90,10 @@ void Receiver::TakeCancelled() {
   OnStrand([this] { Fail(absl::CancelledError("the caller cancelled")); });
 }
 
+void Receiver::TakeFault(absl::Status why) {
+  OnStrand([this, why = std::move(why)]() mutable { Fail(std::move(why)); });
+}
+
 void Receiver::TakeAbort(absl::Status why) {
   OnPool([this, why = std::move(why)]() mutable { Fail(std::move(why)); });
 }
@@ -155,6 +161,8 @@ void Receiver::Admitted(Admission::Reservation reservation) {
   reservation_ = std::move(reservation);
   phase_ = Phase::kReceiving;
   phase_since_ = progress_at_ = Clock::now();
+  pace_.payload_bytes = payload_->payload_bytes();
+  pace_.since_ns = phase_since_.time_since_epoch().count();
   AddChunk(std::move(first_), true);
 }
 
@@ -164,6 +172,8 @@ void Receiver::AddChunk(ByteChain chunk, bool first) {
                              : payload_->Add(std::move(chunk));
   if (!added.ok()) return Fail(std::move(added));
   if (size > 0) progress_at_ = Clock::now();
+  pace_.progress_ns = progress_at_.time_since_epoch().count();
+  pace_.received_bytes = payload_->received_bytes();
   ArmTimer();
   // The next one may arrive while this one is scanned: on another thread, which
   // leaves it to the strand.
@@ -225,6 +235,22 @@ absl::Status Receiver::Error(absl::StatusCode code, Reason reason,
   info.retry_after = retry_after;
   if (model_ != nullptr) info.subject = model_->name();
   return MakeError(code, info, message);
+}
+
+// By the mean pace since it began. One that should be complete by that, but has
+// stopped, tells nothing.
+absl::Duration Receiver::PayloadTimeLeft() const {
+  const int64_t received = pace_.received_bytes;
+  if (received == 0) return absl::InfiniteDuration();
+  const int64_t progress_ns = pace_.progress_ns;
+  const auto took = static_cast<double>(progress_ns - pace_.since_ns);
+  const absl::Duration left = absl::Nanoseconds(
+      took * static_cast<double>(pace_.payload_bytes - received) /
+      static_cast<double>(received));
+  const absl::Duration silent =
+      absl::Nanoseconds(Clock::now().time_since_epoch().count() - progress_ns);
+  if (silent > left + kHiccup) return absl::InfiniteDuration();
+  return std::max(left - silent, absl::ZeroDuration());
 }
 
 Receiver::Clock::time_point Receiver::NextDeadline() const {

@@ -82,8 +82,11 @@ class Receiver : public std::enable_shared_from_this<Receiver> {
   void TakeChunk(ByteChain chunk);
   void TakeEnd();
   void TakeCancelled();
+  void TakeFault(absl::Status why);
   // Of the model, under its lock.
   void TakeAbort(absl::Status why);
+  // Any thread: Arrival::TimeLeft.
+  absl::Duration PayloadTimeLeft() const;
   // Any other, of a caller without locks that count.
   template <typename Event>
   void OnStrand(Event event);
@@ -143,6 +146,15 @@ class Receiver : public std::enable_shared_from_this<Receiver> {
   // Set on the strand before the model or admission know of the stream, then
   // read by them.
   std::shared_ptr<Model> model_;
+
+  // Of a payload that is being received, for whoever asks.
+  struct Pace {
+    std::atomic<int64_t> since_ns{0};  // on Clock
+    std::atomic<int64_t> progress_ns{0};
+    std::atomic<int64_t> received_bytes{0};
+    std::atomic<int64_t> payload_bytes{0};
+  };
+  Pace pace_;
 
   // The strand's.
   StreamCallbacks callbacks_;

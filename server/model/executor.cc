@@ -55,7 +55,7 @@ void ModelImpl::Drive() {
     std::vector<Answer> answers;
     {
       MutexLock lock(&mu_);
-      if (queue_.empty()) {
+      if (queue_.empty() || AwaitsCompany()) {
         driving_ = false;
         return;
       }

@@ -47,6 +47,7 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       lane_(environment.pool->NewLane()),
       gathers_(KeepsPayloads(spec)),
       small_(layout_->elems() <= kernels::kBlockElems && !gathers_),
+      patience_(Patience()),
       next_(spec.groups.size()),
       rules_(Rules(spec)),
       cycles_(spec.groups.size()),

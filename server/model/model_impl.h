@@ -10,6 +10,7 @@
 #define ACCRUE_SERVER_MODEL_MODEL_IMPL_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -98,6 +99,10 @@ class ModelImpl final : public Model {
     Enqueue({nullptr, std::move(step)});
   }
   void Drive() ACCRUE_EXCLUDES(mu_);
+  absl::Duration Patience() const;
+  bool AwaitsCompany() ACCRUE_REQUIRES(mu_);
+  bool CompanyComesWithin(absl::Duration time) const ACCRUE_REQUIRES(mu_);
+  void EndAwaiting() ACCRUE_EXCLUDES(mu_);
   // JudgeHeader's, and takes note of its micro_steps where they may come.
   absl::StatusOr<Passed> Judge(const PushHeader& header, const GateView& view)
       ACCRUE_REQUIRES(mu_);
@@ -186,6 +191,8 @@ class ModelImpl final : public Model {
   // Its batches are short enough for a thread that must not wait. Not where it
   // gathers: then one plans a whole cycle, of every push for every group.
   const bool small_;
+  // How long pushes may wait for others to be folded with; zero: not at all.
+  const absl::Duration patience_;
   std::unique_ptr<kernels::Shard> shard_;
   std::unique_ptr<PublicationStore> store_;
   // Begun by a look-ahead, finished by the group's update [groups].
@@ -194,6 +201,10 @@ class ModelImpl final : public Model {
   mutable Mutex mu_;
   std::deque<Step> queue_ ACCRUE_GUARDED_BY(mu_);
   bool driving_ ACCRUE_GUARDED_BY(mu_) = false;
+  // While the first in the queue waits for company.
+  std::optional<std::chrono::steady_clock::time_point> awaits_until_
+      ACCRUE_GUARDED_BY(mu_);
+  TimerId awaits_timer_ ACCRUE_GUARDED_BY(mu_);
   // A batch that waits for a publication's memory, and who waits for it.
   std::shared_ptr<Batch> parked_ ACCRUE_GUARDED_BY(mu_);
   Closed parked_closed_ ACCRUE_GUARDED_BY(mu_);

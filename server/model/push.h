@@ -77,6 +77,9 @@ class Arrival {
   // draining). Any thread, the model's lock held: must only take note and
   // return. May be called after the push was submitted: then it does nothing.
   virtual void Abort(absl::Status why) = 0;
+  // How long its payload will still take, by its pace so far;
+  // InfiniteDuration: nobody knows. Any thread, the model's lock held.
+  virtual absl::Duration TimeLeft() const { return absl::InfiniteDuration(); }
 };
 
 }  // namespace accrue

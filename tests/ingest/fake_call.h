@@ -131,6 +131,11 @@ class FakeCall {
     TakeRead();
     stream_->OnEnd();
   }
+  // What was read is not fit to be taken.
+  void SendFault(absl::Status why) {
+    TakeRead();
+    stream_->OnFault(std::move(why));
+  }
   void Cancel() {
     cancelled_ = true;
     stream_->OnCancelled();

@@ -59,6 +59,12 @@ class FakeModel final : public Model {
     hold_ = hold;
   }
 
+  // The first of those that have begun; null: none has.
+  std::shared_ptr<Arrival> arrival() {
+    MutexLock lock(&mu_);
+    return arrivals_.empty() ? nullptr : arrivals_.begin()->second;
+  }
+
   absl::StatusOr<BegunPush> Begin(const PushHeader& header,
                                   std::shared_ptr<Arrival> arrival) override {
     MutexLock lock(&mu_);

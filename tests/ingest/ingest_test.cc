@@ -49,6 +49,28 @@ TEST_F(IngestTest, ACompletePushReachesItsModelScannedAndHashed) {
   EXPECT_EQ(outcome->folded_pushes, 1);
 }
 
+TEST_F(IngestTest, APushTellsByItsPaceHowLongItWillTake) {
+  Start(Patient());
+  const auto call = PushUpTo("a", 0);
+  const std::shared_ptr<Arrival> arrival = model("a").arrival();
+  ASSERT_NE(arrival, nullptr);
+  EXPECT_EQ(arrival->TimeLeft(), absl::InfiniteDuration());
+  const absl::Time began = absl::Now();
+  call->SendChunk(Bytes(0, kChunk));
+  call->AwaitRead();
+  const absl::Duration left = arrival->TimeLeft();
+  EXPECT_GT(left, absl::ZeroDuration());
+  // What is to come is (kBytes - kChunk)/kChunk times what has come; it began
+  // before its header was answered.
+  EXPECT_LT(left, (absl::Now() - began + absl::Seconds(1)) *
+                      static_cast<double>(kBytes) / kChunk);
+  call->SendChunk(Bytes(kChunk, kBytes));
+  call->AwaitRead();
+  EXPECT_EQ(arrival->TimeLeft(), absl::ZeroDuration());
+  call->SendEnd();
+  EXPECT_TRUE(call->AwaitAnswer().ok());
+}
+
 TEST_F(IngestTest, OfAPushThatStaysNothingIsKeptThatItWasReadWith) {
   Start(Patient());
   for (const bool gathers : {false, true}) {
