@@ -100,9 +100,8 @@ class FlagSet {
   }
 
   void Count(const std::string& name, int64_t& target,
-             const std::string& description) {
-    Value(name, target, description)
-        ->check(CLI::Range(int64_t{1}, kLargestCount));
+             const std::string& description, int64_t least = 1) {
+    Value(name, target, description)->check(CLI::Range(least, kLargestCount));
   }
 
   void Size(const std::string& name, int64_t& target, int64_t least,
@@ -197,6 +196,10 @@ void AddLimits(FlagSet& flags, ServerOptions& options) {
              kLargestWindow);
   flags.Count("max_push_streams", options.ingest.max_push_streams,
               "pushes in progress at once");
+  flags.Count("max_data_connections", options.max_data_connections,
+              "connections that carry payloads beside gRPC's; 0: none, all "
+              "payloads come in gRPC's messages",
+              /*least=*/0);
   flags.Count("max_sessions", options.max_sessions, "sessions of one model");
   flags.Count("max_models", options.max_models, "models");
 }

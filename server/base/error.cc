@@ -103,6 +103,8 @@ absl::string_view ReasonName(Reason reason) {
       return "DEVICE_FAULT";
     case Reason::kPartial:
       return "PARTIAL";
+    case Reason::kDataConnection:
+      return "DATA_CONNECTION";
     case Reason::kStateMemory:
       return "STATE_MEMORY";
   }

@@ -49,6 +49,7 @@ enum class Reason : int32_t {
   kDeviceFault = 25,        // INTERNAL
   kPartial = 26,            // INVALID_ARGUMENT: ended before payload_bytes
   kStateMemory = 27,        // RESOURCE_EXHAUSTED
+  kDataConnection = 28,     // UNAVAILABLE: unknown, in use or broken
 };
 
 // "NON_FINITE": the reason's name in the API, less the enum's prefix.

@@ -11,6 +11,7 @@
 #include "server/ingest/ingest.h"
 #include "server/model/model_store.h"
 #include "server/service/connections.h"
+#include "server/service/data_connections.h"
 #include "server/service/live_calls.h"
 
 namespace accrue {
@@ -24,6 +25,7 @@ struct CallEnvironment {
   // For short work of calls that must leave the thread it is found on.
   WorkPool::Lane lane;
   Connections* connections = nullptr;
+  DataConnections* data_connections = nullptr;
   LiveCalls* calls = nullptr;
   // A reader that takes nothing for this long is ended.
   absl::Duration reader_idle_timeout = absl::Seconds(30);

@@ -1,7 +1,8 @@
 // Connections: the sockets that the daemon accepted, so that a stalled one can
 // be ended.
 //
-// gRPC owns each socket; its descriptor's duplicate is kept here. A write that
+// gRPC, or a data connection, owns each socket; its descriptor's duplicate is
+// kept here. A write that
 // is blocked in the transport outlives deadlines and cancellation, and holds on
 // to the bytes it sends; shutdown(2) is what ends it.
 //
@@ -36,13 +37,13 @@ class Connection {
   int duplicate() const { return duplicate_; }
 
  private:
-  const int fd_;  // gRPC's
+  const int fd_;  // the owner's
   const int duplicate_;
 };
 
 class Connections {
  public:
-  // Of a socket that is about to be handed to gRPC.
+  // Of a socket that is about to be handed over.
   // RESOURCE_EXHAUSTED: no descriptor is left.
   absl::StatusOr<std::shared_ptr<const Connection>> Add(int fd);
 

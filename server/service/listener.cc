@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/base/local_socket.h"
 #include "server/base/logging.h"
 #include "server/base/status_macros.h"
@@ -23,6 +24,9 @@ namespace {
 
 // How long accepting rests when there is no descriptor left.
 constexpr int kPauseMilliseconds = 100;
+
+// How often silent connections are looked at.
+constexpr int kLookMilliseconds = 1000;
 
 absl::Status SystemError(const SocketAddress& address, const char* what) {
   return absl::FailedPreconditionError(
@@ -130,7 +134,7 @@ absl::Status Listener::Bind(const SocketAddress& address) {
   return absl::OkStatus();
 }
 
-void Listener::Start(std::function<void(int)> adopt) {
+void Listener::Start(Adopt adopt) {
   adopt_ = std::move(adopt);
   for (const int fd : listening_) {
     epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
@@ -144,6 +148,10 @@ void Listener::Stop() {
     eventfd_write(stop_event_, 1);
     thread_.join();
   }
+  for (const auto& [duplicate, silent] : std::exchange(silent_, {})) {
+    connections_->Remove(duplicate);
+    close(silent.fd);
+  }
   for (const int fd : std::exchange(listening_, {})) close(fd);
   if (std::exchange(owns_unix_path_, false)) {
     unlink(options_.unix_path.c_str());
@@ -153,17 +161,22 @@ void Listener::Stop() {
 void Listener::ThreadLoop() {
   std::array<epoll_event, 64> events;
   while (true) {
-    const int count = epoll_wait(epoll_, events.data(), events.size(),
-                                 paused_ ? kPauseMilliseconds : -1);
-    if (count == 0) Listen(true);
+    const int timeout = paused_           ? kPauseMilliseconds
+                        : silent_.empty() ? -1
+                                          : kLookMilliseconds;
+    const int count = epoll_wait(epoll_, events.data(), events.size(), timeout);
+    if (count == 0 && paused_) Listen(true);
+    HangUpOverdue();
     for (int i = 0; i < count; ++i) {
       const int fd = events[i].data.fd;
       if (fd == stop_event_) return;
       if (std::find(listening_.begin(), listening_.end(), fd) !=
           listening_.end()) {
         AcceptAll(fd);
+      } else if (silent_.contains(fd)) {
+        HandOver(fd);
       } else {
-        // A connection's duplicate: the only events it has are errors and
+        // A connection's duplicate: the only events it has left are errors and
         // hang-ups. Taken out by hand, since a call may hold it open.
         epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
         connections_->Remove(fd);
@@ -185,7 +198,7 @@ void Listener::AcceptAll(int listening_fd) {
     const int fd =
         accept4(listening_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      if (Adopt(fd)) continue;
+      if (Accept(fd)) continue;
       close(fd);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
@@ -199,7 +212,7 @@ void Listener::AcceptAll(int listening_fd) {
 }
 
 // False: no descriptor is left for its duplicate.
-bool Listener::Adopt(int fd) {
+bool Listener::Accept(int fd) {
   const auto added = connections_->Add(fd);
   if (!added.ok()) return false;
   const int duplicate = (*added)->duplicate();
@@ -209,10 +222,43 @@ bool Listener::Adopt(int fd) {
       fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
       static_cast<int>(absl::ToInt64Milliseconds(options_.tcp_user_timeout)));
   FitLocalSendBuffer(fd);
-  adopt_(fd);
-  epoll_event event{.events = 0, .data = {.fd = duplicate}};
+  silent_[duplicate] = {.fd = fd,
+                        .deadline = absl::Now() + options_.first_byte_timeout};
+  epoll_event event{.events = EPOLLIN, .data = {.fd = duplicate}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, duplicate, &event);
   return true;
+}
+
+void Listener::HandOver(int duplicate) {
+  const int fd = silent_.at(duplicate).fd;
+  char first_byte = 0;
+  const ssize_t n = recv(fd, &first_byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return HangUp(duplicate);
+  silent_.erase(duplicate);
+  // Errors and hang-ups are reported unasked.
+  epoll_event event{.events = 0, .data = {.fd = duplicate}};
+  epoll_ctl(epoll_, EPOLL_CTL_MOD, duplicate, &event);
+  adopt_(fd, first_byte);
+}
+
+void Listener::HangUp(int duplicate) {
+  const int fd = silent_.at(duplicate).fd;
+  silent_.erase(duplicate);
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, duplicate, nullptr);
+  connections_->Remove(duplicate);
+  close(fd);
+}
+
+void Listener::HangUpOverdue() {
+  const absl::Time now = absl::Now();
+  if (silent_.empty() || now < next_look_) return;
+  next_look_ = now + absl::Milliseconds(kLookMilliseconds);
+  std::vector<int> overdue;
+  for (const auto& [duplicate, silent] : silent_) {
+    if (now >= silent.deadline) overdue.push_back(duplicate);
+  }
+  for (const int duplicate : overdue) HangUp(duplicate);
 }
 
 }  // namespace accrue

@@ -1,8 +1,10 @@
 // Listener: accepts the daemon's connections, on TCP and on a Unix socket.
 //
 // The sockets are accepted here and not by gRPC, so that each has an entry in
-// Connections from its first byte to its last. (Ports with TLS, whose
-// handshake is gRPC's, will be gRPC's own, and have none.)
+// Connections from its first byte to its last, and so that the first byte may
+// tell what speaks on it: gRPC, or payloads beside it (base/data_preface.h).
+// (Ports with TLS, whose handshake is gRPC's, will be gRPC's own, and have
+// neither.)
 //
 // Order.     one thread of its own; `adopt` is called on it
 // Threading. compatible; Start and Stop once each
@@ -16,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -32,6 +35,8 @@ struct ListenerOptions {
   int unix_mode = 0600;
   // Unacknowledged bytes end a TCP connection after this long.
   absl::Duration tcp_user_timeout = absl::Seconds(10);
+  // A connection that stays silent is closed.
+  absl::Duration first_byte_timeout = absl::Seconds(10);
 };
 
 class Listener {
@@ -46,9 +51,12 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // Accepts from now on. `adopt` becomes the owner of each descriptor, which
-  // does not block.
-  void Start(std::function<void(int fd)> adopt);
+  // Becomes the owner of a descriptor, which does not block, and on which
+  // `first_byte` is to be read.
+  using Adopt = std::function<void(int fd, char first_byte)>;
+
+  // Accepts from now on.
+  void Start(Adopt adopt);
   // Closes the sockets that listen, and removes the socket file. Connections
   // stay.
   void Stop();
@@ -57,6 +65,12 @@ class Listener {
   const std::vector<SocketAddress>& addresses() const { return addresses_; }
 
  private:
+  // A connection that has sent nothing yet.
+  struct Silent {
+    int fd;
+    absl::Time deadline;
+  };
+
   Listener(const ListenerOptions& options, Connections* connections);
 
   absl::Status Init();
@@ -64,16 +78,22 @@ class Listener {
   void ThreadLoop();
   void Listen(bool on);
   void AcceptAll(int listening_fd);
-  bool Adopt(int fd);
+  bool Accept(int fd);
+  // Of silent connections, by their duplicates.
+  void HandOver(int duplicate);
+  void HangUp(int duplicate);
+  void HangUpOverdue();
 
   const ListenerOptions options_;
   Connections* const connections_;
-  std::function<void(int)> adopt_;
+  Adopt adopt_;
   std::vector<int> listening_;
   std::vector<SocketAddress> addresses_;
   bool owns_unix_path_ = false;
   // Descriptors ran out: nothing is accepted for a moment.
   bool paused_ = false;
+  absl::flat_hash_map<int, Silent> silent_;  // by their duplicates
+  absl::Time next_look_;                     // at their deadlines
   int epoll_ = -1;
   int stop_event_ = -1;
   std::thread thread_;

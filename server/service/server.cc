@@ -14,6 +14,7 @@
 #include <grpcpp/server_posix.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/data_preface.h"
 #include "server/base/logging.h"
 #include "server/base/memory_ledger.h"
 #include "server/base/status_macros.h"
@@ -21,6 +22,7 @@
 #include "server/base/work_pool.h"
 #include "server/device/device.h"
 #include "server/service/call_environment.h"
+#include "server/service/data_connections.h"
 #include "server/service/limits.h"
 #include "server/service/model_service.h"
 #include "server/service/server_service.h"
@@ -81,6 +83,12 @@ absl::StatusOr<std::unique_ptr<Device>> MakeDevice(const std::string& name) {
       absl::StrCat("--device=", name, ", want auto or cpu"));
 }
 
+// Threads that receive payloads: what a socket's copies keep busy.
+int ReceivingThreadCount() {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 2,
+                    8);
+}
+
 int ThreadCount(int asked) {
   if (asked > 0) return asked;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -105,6 +113,10 @@ struct Server::Parts {
                .max_models = options.max_models,
                .state_memory_bytes = options.state_memory_bytes}),
         ingest(options.ingest, &store, &timers, &ledger),
+        data_connections({.threads = ReceivingThreadCount(),
+                          .max_connections = options.max_data_connections,
+                          .first_use_timeout = options.ingest.header_timeout},
+                         &timers),
         environment{
             .store = &store,
             .ingest = &ingest,
@@ -112,6 +124,7 @@ struct Server::Parts {
             .pool = &pool,
             .lane = pool.NewLane(),
             .connections = &connections,
+            .data_connections = &data_connections,
             .calls = &calls,
             .reader_idle_timeout = options.reader_idle_timeout,
             .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes},
@@ -127,6 +140,7 @@ struct Server::Parts {
   WorkPool pool;
   ModelStore store;
   Ingest ingest;
+  DataConnections data_connections;
   const CallEnvironment environment;
   WorkerService worker_service;
   ModelService model_service;
@@ -168,9 +182,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                               v1::ServerService::service_full_name()}) {
     health->SetServingStatus(service, true);
   }
-  parts->listener->Start([server = parts->grpc_server.get()](int fd) {
-    grpc::AddInsecureChannelFromFd(server, fd);
-  });
+  parts->listener->Start(
+      [server = parts->grpc_server.get(), data = &parts->data_connections](
+          int fd, char first_byte) {
+        if (BeginsDataPreface(first_byte)) return data->Adopt(fd);
+        grpc::AddInsecureChannelFromFd(server, fd);
+      });
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
 

@@ -32,6 +32,7 @@ struct ServerOptions {
   IngestOptions ingest = {.max_push_streams = 1024};
   // All models' moments, buffers and publications together.
   int64_t state_memory_bytes = int64_t{1} << 62;
+  int64_t max_data_connections = 1024;  // 0: payloads come in messages only
   int64_t max_models = 1000;
   int64_t max_sessions = 10'000;  // a model
   absl::Duration session_ttl = absl::Hours(24);

@@ -107,6 +107,8 @@ v1::ErrorDetail::Reason ToApi(Reason reason) {
       return v1::ErrorDetail::REASON_PARTIAL;
     case Reason::kStateMemory:
       return v1::ErrorDetail::REASON_STATE_MEMORY;
+    case Reason::kDataConnection:
+      return v1::ErrorDetail::REASON_DATA_CONNECTION;
   }
   return v1::ErrorDetail::REASON_UNSPECIFIED;
 }

@@ -7,8 +7,11 @@
 
 #include "accrue/v1/model_service.pb.h"
 #include "accrue/v1/worker_service.pb.h"
+#include "server/base/error.h"
 #include "server/base/mutex.h"
+#include "server/base/status_macros.h"
 #include "server/service/convert.h"
+#include "server/service/data_connections.h"
 #include "server/service/raw_message.h"
 #include "server/service/status.h"
 
@@ -27,6 +30,13 @@ grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
+// Where a payload comes from: a data connection's, of this number; or, if the
+// connection's id is empty, the call's own messages.
+struct DataPayload {
+  std::string connection = {};
+  int64_t number = 0;
+};
+
 // What tells the two calls apart.
 struct PushTraits {
   using Stream = PushStream;
@@ -36,6 +46,9 @@ struct PushTraits {
       Ingest* ingest, absl::Time deadline, StreamCallbacks callbacks,
       std::function<void(absl::StatusOr<Result>)> done) {
     return ingest->NewPush(deadline, std::move(callbacks), std::move(done));
+  }
+  static DataPayload PayloadOf(const ApiHeader& header) {
+    return {header.data_connection(), header.data_payload()};
   }
   static v1::PushResponse Response(const Result& outcome) {
     return ToApi(outcome);
@@ -56,6 +69,7 @@ struct InitializeTraits {
     return ingest->NewInitialize(deadline, std::move(callbacks),
                                  std::move(done));
   }
+  static DataPayload PayloadOf(const ApiHeader&) { return {}; }
   static v1::InitializeModelResponse Response(const Result& version) {
     v1::InitializeModelResponse response;
     *response.mutable_version() = ToApi(version);
@@ -75,12 +89,11 @@ class UploadCall final : public UploadReactor {
         entry_(environment.calls->Enter()) {
     // No reaction runs before the call is bound to this reactor, and so none
     // before stream_ is set.
-    stream_ =
-        Traits::Open(environment.ingest, Deadline(*context),
-                     {.read = [this] { StartRead(&message_); }},
-                     [this](absl::StatusOr<typename Traits::Result> result) {
-                       Answer(std::move(result));
-                     });
+    stream_ = Traits::Open(
+        environment.ingest, Deadline(*context), {.read = [this] { ReadOn(); }},
+        [this](absl::StatusOr<typename Traits::Result> result) {
+          Answer(std::move(result));
+        });
   }
 
   void OnReadDone(bool ok) override {
@@ -90,56 +103,89 @@ class UploadCall final : public UploadReactor {
       if (context_->IsCancelled()) stream_->OnCancelled();
       return stream_->OnEnd();
     }
-    {
-      MutexLock lock(&mutex_);
-      received_bytes_ += static_cast<int64_t>(message_.Length());
+    if (absl::Status taken = Take(); !taken.ok()) {
+      stream_->OnFault(std::move(taken));
     }
-    absl::StatusOr<RawMessage> message = ParseRawMessage(&message_);
-    if (!message.ok()) return Refuse(message.status());
-    if (message->header.has_value() == has_header_) {
-      return Refuse(absl::InvalidArgumentError(
-          has_header_ ? "a header in a later message; only the first has one"
-                      : "no header in the first message"));
-    }
-    if (has_header_) return stream_->OnChunk(std::move(message->chunk));
-    has_header_ = true;
-    typename Traits::ApiHeader api;
-    if (!api.ParseFromString(*message->header)) {
-      return Refuse(absl::InvalidArgumentError("malformed header"));
-    }
-    auto header = FromApi(api);
-    {
-      MutexLock lock(&mutex_);
-      model_ = api.model();
-    }
-    if (!header.ok()) return Refuse(header.status());
-    stream_->OnHeader(*std::move(header), std::move(message->chunk));
   }
 
   void OnCancel() override { stream_->OnCancelled(); }
   void OnDone() override { delete this; }
 
  private:
-  // Ingest need not know why: it only lets go.
-  void Refuse(absl::Status why) {
+  // Of ingest: the next bytes are wanted.
+  void ReadOn() {
+    if (const auto data = this->data()) return data->Read();
+    StartRead(&message_);
+  }
+
+  // Hands the message over.
+  absl::Status Take() {
     {
       MutexLock lock(&mutex_);
-      refusal_ = std::move(why);
+      received_bytes_ += static_cast<int64_t>(message_.Length());
     }
-    stream_->OnCancelled();
+    ACCRUE_ASSIGN_OR_RETURN(RawMessage message, ParseRawMessage(&message_));
+    if (message.header.has_value() == has_header_) {
+      return absl::InvalidArgumentError(
+          has_header_ ? "a header in a later message; only the first has one"
+                      : "no header in the first message");
+    }
+    if (has_header_) {
+      stream_->OnChunk(std::move(message.chunk));
+      return absl::OkStatus();
+    }
+    has_header_ = true;
+    typename Traits::ApiHeader api;
+    if (!api.ParseFromString(*message.header)) {
+      return absl::InvalidArgumentError("malformed header");
+    }
+    {
+      MutexLock lock(&mutex_);
+      model_ = api.model();
+    }
+    // First of all: whatever else is refused, its payload is its own.
+    ACCRUE_RETURN_IF_ERROR(
+        UseDataConnection(Traits::PayloadOf(api), api.payload_bytes()));
+    ACCRUE_ASSIGN_OR_RETURN(auto header, FromApi(api));
+    if (data() != nullptr && message.chunk.size_bytes() > 0) {
+      return absl::InvalidArgumentError(
+          "a chunk, though the payload is to come over a data connection");
+    }
+    stream_->OnHeader(std::move(header), std::move(message.chunk));
+    return absl::OkStatus();
+  }
+
+  absl::Status UseDataConnection(const DataPayload& payload, int64_t bytes) {
+    if (payload.connection.empty()) return absl::OkStatus();
+    auto data = environment_.data_connections->Find(payload.connection);
+    if (data == nullptr || !data->Begin(stream_, payload.number, bytes)) {
+      return MakeError(absl::StatusCode::kUnavailable, Reason::kDataConnection,
+                       data == nullptr ? "no such data connection"
+                                       : "the data connection is in use");
+    }
+    MutexLock lock(&mutex_);
+    if (answered_) {
+      data->End();
+    } else {
+      data_ = std::move(data);
+    }
+    return absl::OkStatus();
   }
 
   // Any thread, once. The last to touch this object: OnDone may come at once.
   void Answer(absl::StatusOr<typename Traits::Result> result) {
-    absl::Status status = result.status();
+    const absl::Status status = result.status();
     std::string model;
+    std::shared_ptr<DataConnection> data;
     int64_t received_bytes;
     {
       MutexLock lock(&mutex_);
-      if (!refusal_.ok()) status = refusal_;
+      answered_ = true;
       model.swap(model_);
+      data.swap(data_);
       received_bytes = received_bytes_;
     }
+    if (data != nullptr) received_bytes += data->End();
     if (status.ok()) *response_ = Serialize(Traits::Response(*result));
     // Before the caller can ask how much it was.
     if (const auto found = environment_.store->Find(model); found.ok()) {
@@ -150,6 +196,11 @@ class UploadCall final : public UploadReactor {
     Finish(ToGrpc(status, context_));
   }
 
+  std::shared_ptr<DataConnection> data() const {
+    MutexLock lock(&mutex_);
+    return data_;
+  }
+
   const CallEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
@@ -157,8 +208,10 @@ class UploadCall final : public UploadReactor {
   std::shared_ptr<typename Traits::Stream> stream_;
   grpc::ByteBuffer message_;
   bool has_header_ = false;
-  Mutex mutex_;
-  absl::Status refusal_ ACCRUE_GUARDED_BY(mutex_);
+  mutable Mutex mutex_;
+  bool answered_ ACCRUE_GUARDED_BY(mutex_) = false;
+  // Where the payload comes from, if not from this call's messages.
+  std::shared_ptr<DataConnection> data_ ACCRUE_GUARDED_BY(mutex_);
   std::string model_ ACCRUE_GUARDED_BY(mutex_);  // of the header
   int64_t received_bytes_ ACCRUE_GUARDED_BY(mutex_) = 0;
 };

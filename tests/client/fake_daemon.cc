@@ -4,13 +4,16 @@
 #include <cstring>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <utility>
 
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_posix.h>
 
+#include "server/base/data_preface.h"
 #include "tests/client/fake_services.h"
 
 namespace accrue::client {
@@ -53,7 +56,8 @@ int ListenUnix(const std::string& path, std::string* target) {
 }  // namespace
 
 FakeDaemon::FakeDaemon(const Options& options)
-    : worker_service_(std::make_unique<Worker>(this)),
+    : options_(options),
+      worker_service_(std::make_unique<Worker>(this)),
       model_service_(std::make_unique<Model>(this)),
       server_service_(std::make_unique<Server>(this)) {
   version_.set_lineage(kLineage);
@@ -87,6 +91,8 @@ FakeDaemon::~FakeDaemon() {
   CutConnections();
   server_->Shutdown();
   server_->Wait();
+  ForgetDataConnections();
+  for (const int fd : forgotten_data_) close(fd);
 }
 
 void FakeDaemon::Accept() {
@@ -99,7 +105,69 @@ void FakeDaemon::Accept() {
       connections_.push_back(fcntl(fd, F_DUPFD_CLOEXEC, 0));
       ++accepted_;
     }
+    if (options_.data_connections && AdoptDataConnection(fd)) continue;
     grpc::AddInsecureChannelFromFd(server_.get(), fd);
+  }
+}
+
+bool FakeDaemon::AdoptDataConnection(int fd) {
+  // The SDK's connections speak first.
+  pollfd entry = {fd, POLLIN, 0};
+  poll(&entry, 1, -1);
+  char first = 0;
+  if (recv(fd, &first, 1, MSG_PEEK) != 1 || !BeginsDataPreface(first)) {
+    return false;
+  }
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  std::string preface(kDataPrefaceSize, '\0');
+  recv(fd, preface.data(), preface.size(), MSG_WAITALL);
+  const auto id = ParseDataPreface(preface);
+  const std::lock_guard lock(mutex_);
+  ++data_accepted_;
+  if (!id.has_value()) {
+    close(fd);
+    return true;
+  }
+  data_[*id] = fd;
+  if (options_.swallows_prefaces) return true;
+  send(fd, kDataPrefaceAnswer.data(), kDataPrefaceAnswer.size(), MSG_NOSIGNAL);
+  return true;
+}
+
+bool FakeDaemon::ReadPayload(const v1::PushHeader& header,
+                             std::string* payload) {
+  int fd = -1;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = data_.find(header.data_connection());
+    if (found == data_.end()) return false;
+    fd = found->second;
+  }
+  std::string number(kPayloadNumberSize, '\0');
+  if (recv(fd, number.data(), number.size(), MSG_WAITALL) !=
+          std::ssize(number) ||
+      ParsePayloadNumber(number) != header.data_payload()) {
+    return false;
+  }
+  payload->resize(static_cast<size_t>(header.payload_bytes()));
+  return recv(fd, payload->data(), payload->size(), MSG_WAITALL) ==
+         static_cast<ssize_t>(payload->size());
+}
+
+int FakeDaemon::data_connections() const {
+  const std::lock_guard lock(mutex_);
+  return data_accepted_;
+}
+
+void FakeDaemon::CutDataConnections() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, fd] : data_) shutdown(fd, SHUT_RDWR);
+}
+
+void FakeDaemon::ForgetDataConnections() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, fd] : std::exchange(data_, {})) {
+    forgotten_data_.push_back(fd);
   }
 }
 

@@ -67,7 +67,13 @@ struct FoldedPush {
 class FakeDaemon {
  public:
   struct Options {
-    std::string unix_socket;  // listen there; empty: on a port of 127.0.0.1
+    // Listen there; empty: on a port of 127.0.0.1.
+    std::string unix_socket = {};
+    // Takes data connections. Otherwise whatever connects gets gRPC, which
+    // hangs up on a preface.
+    bool data_connections = false;
+    // They are taken, but their prefaces never answered.
+    bool swallows_prefaces = false;
   };
   FakeDaemon() : FakeDaemon(Options()) {}
   explicit FakeDaemon(const Options& options);
@@ -88,8 +94,13 @@ class FakeDaemon {
   void CutConnections();
   // As a daemon that is away: new connections are refused.
   void StopListening();
-  // How many were accepted so far.
+  // How many were accepted so far, data connections included; and those.
   int connections() const;
+  int data_connections() const;
+  // Ends the data connections there are.
+  void CutDataConnections();
+  // Leaves them open, but knows none of their ids any more.
+  void ForgetDataConnections();
 
   std::vector<FoldedPush> folded() const;
   void ForgetFolded();
@@ -135,7 +146,13 @@ class FakeDaemon {
                      grpc::ServerContext* context) const;
   void Hang();
   void Accept();
+  // Answers the preface; false: it is none.
+  bool AdoptDataConnection(int fd);
+  // Reads a payload that a header announces. False: there is no such
+  // connection, or it broke.
+  bool ReadPayload(const v1::PushHeader& header, std::string* payload);
 
+  const Options options_;
   std::string target_;
   int listener_ = -1;
   std::thread acceptor_;
@@ -146,6 +163,9 @@ class FakeDaemon {
   bool hangs_end_ = false;
   std::vector<int> connections_;  // our duplicates of their descriptors
   int accepted_ = 0;
+  std::map<std::string, int> data_;  // descriptors, by their ids
+  std::vector<int> forgotten_data_;
+  int data_accepted_ = 0;
   std::map<std::string, std::deque<Fate>> script_;
   std::map<std::string, int> calls_;
   std::map<std::string, Session> sessions_;  // by id

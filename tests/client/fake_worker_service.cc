@@ -57,6 +57,12 @@ grpc::Status FakeDaemon::Worker::Push(
     push.payload += request.chunk();
     push.chunk_bytes.push_back(request.chunk().size());
   }
+  if (!push.header.data_connection().empty() &&
+      !daemon_.ReadPayload(push.header, &push.payload)) {
+    return daemon_.Error({grpc::StatusCode::UNAVAILABLE,
+                          v1::ErrorDetail::REASON_DATA_CONNECTION},
+                         context);
+  }
   const int64_t want = push.header.payload_bytes();
   if (static_cast<int64_t>(push.payload.size()) != want) {
     return daemon_.Error(

@@ -115,7 +115,7 @@ v1::PushHeader Twin::Next() {
   return wire_.Header(kModel, session(), sequence_ + 1, Gradient(0));
 }
 
-void Twin::Push() {
+void Twin::Push(DataSocket* data) {
   ++sequence_;
   const std::vector<float> gradient = Gradient(sequence_);
   v1::PushResponse responses[2];
@@ -123,8 +123,11 @@ void Twin::Push() {
     const v1::PushHeader header =
         wire_.Header(kModels[i], sessions_[i], sequence_, gradient);
     if (i == 0) last_header_ = header;
+    const std::string payload = FloatBytes(gradient);
     const Ending ending =
-        wire_.Push(header, FloatBytes(gradient), &responses[i]);
+        data != nullptr && i == 0
+            ? data->Push(wire_, header, payload, &responses[i])
+            : wire_.Push(header, payload, &responses[i]);
     ASSERT_TRUE(ending.status.ok())
         << kModels[i] << ": " << ending.status.error_message();
   }

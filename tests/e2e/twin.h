@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/e2e/data_socket.h"
 #include "tests/e2e/wire.h"
 
 namespace accrue {
@@ -47,9 +48,10 @@ class Twin {
 
   // The header of worker w's next push to the model.
   v1::PushHeader Next();
-  // The next good push, to both models: they must answer alike. The first's
-  // header and response.
-  void Push();
+  // The next good push, to both models: they must answer alike. The payload of
+  // the first's travels on `data`, if there is one, otherwise in messages. The
+  // first's header and response.
+  void Push(DataSocket* data = nullptr);
   const v1::PushHeader& last_header() const { return last_header_; }
   const v1::PushResponse& last_response() const { return last_response_; }
   std::string last_payload() const { return Payload(sequence_); }

@@ -70,15 +70,16 @@ TEST_F(FlagsTest, WithoutFlagsItListensOnTheLoopbackOnly) {
   EXPECT_EQ(options.server.listener.unix_mode, 0600);
   EXPECT_EQ(options.drain_timeout, absl::Seconds(10));
   EXPECT_EQ(options.server.ingest.max_push_streams, 1024);
+  EXPECT_EQ(options.server.max_data_connections, 1024);
   EXPECT_GT(options.server.state_memory_bytes, 0);
 }
 
 TEST_F(FlagsTest, EveryKindOfFlagIsRead) {
-  const ParsedFlags parsed =
-      Parse({"--listen=127.0.0.1:1,127.0.0.1:2", "--listen=127.0.0.1:3",
-             "--listen_uds=/tmp/s", "--insecure", "--ingest_memory=256MiB",
-             "--state_memory", "1GB", "--push_idle_timeout=1.5s", "--threads=3",
-             "--max_sessions=5", "--log_level=debug"});
+  const ParsedFlags parsed = Parse(
+      {"--listen=127.0.0.1:1,127.0.0.1:2", "--listen=127.0.0.1:3",
+       "--listen_uds=/tmp/s", "--insecure", "--ingest_memory=256MiB",
+       "--state_memory", "1GB", "--push_idle_timeout=1.5s", "--threads=3",
+       "--max_sessions=5", "--max_data_connections=0", "--log_level=debug"});
   ASSERT_FALSE(parsed.exit_code.has_value());
   const ServerOptions& server = parsed.options.server;
   EXPECT_THAT(server.listener.tcp,
@@ -87,6 +88,7 @@ TEST_F(FlagsTest, EveryKindOfFlagIsRead) {
   EXPECT_FALSE(server.listener.local_only);
   EXPECT_EQ(server.ingest.ingest_memory_bytes, 256 << 20);
   EXPECT_EQ(server.state_memory_bytes, 1'000'000'000);
+  EXPECT_EQ(server.max_data_connections, 0);
   EXPECT_EQ(server.ingest.push_idle_timeout, absl::Milliseconds(1500));
   EXPECT_EQ(server.threads, 3);
   EXPECT_EQ(server.max_sessions, 5);
@@ -165,15 +167,26 @@ TEST_F(FlagsTest, BadConfigFilesAreRefused) {
 }
 
 TEST_F(FlagsTest, BadValuesAreRefusedByName) {
-  for (const char* argument :
-       {"--ingest_memory=0", "--ingest_memory=12XB", "--ingest_memory=MiB",
-        "--ingest_memory=9999999999GiB", "--ingest_memory=-1MiB",
-        "--ingest_memory=2097152TiB", "--stream_window=1KiB",
-        "--stream_window=2GiB", "--max_push_streams=1073741825",
-        "--max_sessions=9999999999999999999", "--push_idle_timeout=5",
-        "--push_idle_timeout=-1s", "--threads=-1", "--max_models=0",
-        "--device=gpu", "--log_level=loud", "--drain_timeout=0s",
-        "--no_such_flag"}) {
+  for (const char* argument : {"--ingest_memory=0",
+                               "--ingest_memory=12XB",
+                               "--ingest_memory=MiB",
+                               "--ingest_memory=9999999999GiB",
+                               "--ingest_memory=-1MiB",
+                               "--ingest_memory=2097152TiB",
+                               "--stream_window=1KiB",
+                               "--stream_window=2GiB",
+                               "--max_push_streams=1073741825",
+                               "--max_sessions=9999999999999999999",
+                               "--push_idle_timeout=5",
+                               "--push_idle_timeout=-1s",
+                               "--threads=-1",
+                               "--max_models=0",
+                               "--max_data_connections=-1",
+                               "--max_data_connections=1073741825",
+                               "--device=gpu",
+                               "--log_level=loud",
+                               "--drain_timeout=0s",
+                               "--no_such_flag"}) {
     const std::string flag =
         std::string(argument).substr(0, std::string(argument).find('='));
     EXPECT_THAT(Refusal({argument}), HasSubstr(flag));

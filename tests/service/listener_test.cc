@@ -53,9 +53,10 @@ class ListenerTest : public testing::Test {
   }
 
   void Start(Listener& listener) {
-    listener.Start([this](int fd) {
+    listener.Start([this](int fd, char first_byte) {
       MutexLock lock(&mutex_);
       adopted_.push_back(fd);
+      first_bytes_.push_back(first_byte);
       changed_.SignalAll();
     });
   }
@@ -77,6 +78,7 @@ class ListenerTest : public testing::Test {
   Mutex mutex_;
   CondVar changed_;
   std::vector<int> adopted_;
+  std::string first_bytes_;
 };
 
 TEST_F(ListenerTest, AcceptsOnTcpAndUnixAndNamesWhereItListens) {
@@ -93,8 +95,8 @@ TEST_F(ListenerTest, AcceptsOnTcpAndUnixAndNamesWhereItListens) {
   size_t count = 0;
   for (const SocketAddress& address : addresses) {
     const int client = Connect(address);
-    const int served = AwaitAdopted(++count);
     ASSERT_EQ(write(client, "hello", 5), 5);
+    const int served = AwaitAdopted(++count);
     // Non-blocking, so wait for the bytes with a blocking peek.
     fcntl(served, F_SETFL, 0);
     char bytes[5];
@@ -109,9 +111,57 @@ TEST_F(ListenerTest, AConnectionWhoseSocketEndsIsForgotten) {
   ASSERT_TRUE(listener.ok()) << listener.status();
   Start(**listener);
   const int client = Connect((*listener)->addresses()[0]);
+  ASSERT_EQ(write(client, "x", 1), 1);
   const int served = AwaitAdopted(1);
   shutdown(served, SHUT_RDWR);
   while (connections_.count() > 0) std::this_thread::yield();
+  close(client);
+}
+
+TEST_F(ListenerTest, TheFirstByteIsToldAndStaysToBeRead) {
+  auto listener = Open(Unix());
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Start(**listener);
+  // One that is silent still does not keep the others waiting.
+  const int silent = Connect((*listener)->addresses()[0]);
+  const int client = Connect((*listener)->addresses()[0]);
+  ASSERT_EQ(write(client, "ACCRUE", 6), 6);
+  const int served = AwaitAdopted(1);
+  EXPECT_EQ(first_bytes_, "A");
+  char bytes[6];
+  EXPECT_EQ(recv(served, bytes, 6, 0), 6);
+  ASSERT_EQ(write(silent, "PRI", 3), 3);
+  AwaitAdopted(2);
+  EXPECT_EQ(first_bytes_, "AP");
+  close(client);
+  close(silent);
+}
+
+TEST_F(ListenerTest, AConnectionThatStaysSilentIsClosed) {
+  ListenerOptions options = Unix();
+  options.first_byte_timeout = absl::Milliseconds(1);
+  auto listener = Open(options);
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Start(**listener);
+  const int client = Connect((*listener)->addresses()[0]);
+  char byte;
+  EXPECT_EQ(recv(client, &byte, 1, 0), 0);
+  while (connections_.count() > 0) std::this_thread::yield();
+  EXPECT_EQ(first_bytes_, "");
+  close(client);
+}
+
+TEST_F(ListenerTest, AConnectionThatLeavesSilentlyIsForgotten) {
+  auto listener = Open(Unix());
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Start(**listener);
+  close(Connect((*listener)->addresses()[0]));
+  const int client = Connect((*listener)->addresses()[0]);
+  ASSERT_EQ(write(client, "x", 1), 1);
+  close(AwaitAdopted(1));
+  adopted_.clear();
+  while (connections_.count() > 1) std::this_thread::yield();
+  EXPECT_EQ(first_bytes_, "x");
   close(client);
 }
 

@@ -70,9 +70,25 @@ bool RawCall::Write(const grpc::ByteBuffer& message, bool last) {
   return AwaitOperation();
 }
 
-bool RawCall::Read(grpc::ByteBuffer* message) {
+void RawCall::StartRead(grpc::ByteBuffer* message) {
+  read_done_ = std::nullopt;
   stream_->Read(message, nullptr);
-  return AwaitOperation();
+}
+
+bool RawCall::ReadIsDone() {
+  void* tag;
+  bool ok = false;
+  if (!read_done_.has_value() &&
+      queue_.AsyncNext(&tag, &ok, ToDeadline(absl::UnixEpoch())) ==
+          grpc::CompletionQueue::GOT_EVENT) {
+    read_done_ = ok;
+  }
+  return read_done_.has_value();
+}
+
+bool RawCall::AwaitRead() {
+  if (!read_done_.has_value()) read_done_ = AwaitOperation();
+  return *read_done_;
 }
 
 absl::Status RawCall::Finish() {

@@ -48,7 +48,18 @@ class RawCall {
   bool Write(const grpc::ByteBuffer& message, bool last);
 
   // Receives a message. False: there are no more.
-  bool Read(grpc::ByteBuffer* message);
+  bool Read(grpc::ByteBuffer* message) {
+    StartRead(message);
+    return AwaitRead();
+  }
+
+  // The same in two steps, for a caller that does something else in between,
+  // but for writing. `message` stays until AwaitRead has returned.
+  void StartRead(grpc::ByteBuffer* message);
+  bool AwaitRead();
+  // Between them, never blocking: AwaitRead has nothing to wait for. Lends gRPC
+  // the thread, which keeps the connection alive.
+  bool ReadIsDone();
 
   // The call's end; once, when nothing more is to be written.
   absl::Status Finish();
@@ -66,6 +77,7 @@ class RawCall {
   const std::shared_ptr<Connection> connection_;
   const absl::Time give_up_;
   bool aborted_ = false;
+  std::optional<bool> read_done_;  // the outcome of a read that was started
   bool finished_ = false;
   grpc::CompletionQueue queue_;
   std::optional<grpc::ClientContext> context_;

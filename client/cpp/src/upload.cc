@@ -3,6 +3,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
+#include "absl/time/clock.h"
 #include "client/cpp/src/chunk_stream.h"
 #include "client/cpp/src/raw_call.h"
 #include "client/cpp/src/status_from_grpc.h"
@@ -13,7 +14,10 @@ UploadResult Upload(Channel& channel, const UploadRequest& request,
                     google::protobuf::Message* response) {
   const auto connection = channel.GetConnection(request.deadline);
   if (!connection.ok()) return {.status = connection.status()};
-  ChunkStream chunks(request.payload, request.header.SerializeAsString(),
+  const auto nothing =
+      Payload::Encoded(Encoding::kF32, absl::Span<const Payload::Part>());
+  ChunkStream chunks(request.data == nullptr ? request.payload : nothing,
+                     request.header.SerializeAsString(),
                      channel.options().chunk_bytes);
   RawCall call(*connection, request.method, request.deadline);
   UploadResult result;
@@ -25,9 +29,16 @@ UploadResult Upload(Channel& channel, const UploadRequest& request,
     if (taken && request.progress) request.progress(chunks.cut_bytes());
   }
   // Even where the last write has failed, its bytes may have left.
-  result.all_sent = chunks.done();
+  result.all_sent = chunks.done() && request.data == nullptr;
   grpc::ByteBuffer answer;
-  const bool answered = call.Read(&answer);
+  call.StartRead(&answer);
+  if (taken && request.data != nullptr) {
+    result.all_sent = request.data->Send(request.payload, [&] {
+      return !call.ReadIsDone() && absl::Now() < request.deadline;
+    });
+    if (result.all_sent) result.request_bytes += request.payload.size_bytes();
+  }
+  const bool answered = call.AwaitRead();
   result.status = call.Finish();
   call.AwaitRelease(chunks.held());
   if (answered) result.response_bytes = static_cast<int64_t>(answer.Length());

@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "accrue/payload.h"
 #include "client/cpp/src/channel.h"
+#include "client/cpp/src/data_connection.h"
 
 namespace accrue::client::internal {
 
@@ -27,13 +28,18 @@ struct UploadRequest {
   // Called after each message, with the payload's bytes that gRPC has taken so
   // far. Empty: never.
   std::function<void(int64_t sent_bytes)> progress = {};
+  // The header names this connection, on which the payload is sent. Null: it is
+  // sent in messages.
+  DataConnection* data = nullptr;
 };
 
 struct UploadResult {
   absl::Status status = {};
-  // gRPC has taken the last byte: the daemon may have the whole payload.
+  // gRPC or the socket has taken the last byte: the daemon may have the whole
+  // payload.
   bool all_sent = false;
-  // Of messages that gRPC has taken, and of the answer.
+  // Of messages that gRPC has taken, of the payload on a data connection, and
+  // of the answer.
   int64_t request_bytes = 0;
   int64_t response_bytes = 0;
 };

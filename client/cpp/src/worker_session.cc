@@ -58,7 +58,8 @@ WorkerSession::WorkerSession(std::shared_ptr<Channel> channel,
                              const WorkerOptions& options)
     : channel_(std::move(channel)),
       spec_(std::move(spec)),
-      worker_(options.name) {
+      worker_(options.name),
+      data_route_(channel_->options().data_connection_min_bytes) {
   if (options.compression.encoding != Encoding::kF32) {
     compressor_ =
         std::make_unique<Compressor>(options.compression, ElementCount(*spec_));
@@ -151,12 +152,17 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
       const State state = this->state();
       header->set_session_id(state.session_id);
       header->set_sequence(state.last_sequence + 1);
+      DataConnection* const data =
+          data_route_.Get(channel_->target(), gradient.size_bytes(), deadline);
+      header->set_data_connection(data == nullptr ? "" : data->id());
+      header->set_data_payload(data == nullptr ? 0 : data->next_payload());
       v1::PushResponse response;
       const UploadResult sent = Upload(*channel_,
                                        {.method = kPushMethod,
                                         .header = *header,
                                         .payload = gradient,
-                                        .deadline = deadline},
+                                        .deadline = deadline,
+                                        .data = data},
                                        &response);
       attempted = true;
       if (sent.status.ok() && compressor_ != nullptr) compressor_->Folded();
@@ -164,11 +170,20 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
       traffic_.push_request_bytes += sent.request_bytes;
       traffic_.push_response_bytes += sent.response_bytes;
       if (sent.status.ok()) {
+        data_route_.Keep();
         state_.last_sequence = header->sequence();
         state_.last_result = FromProto(response);
         return *state_.last_result;
       }
       error = sent.status;
+      // Where a payload was sent in part, or to a daemon that perhaps never saw
+      // whose it is, nobody knows where the next one would begin.
+      data_route_.Drop();
+      if (GetReason(error) == Reason::kDataConnection) {
+        // Another one, then messages for a while.
+        data_route_.Replace();
+        continue;
+      }
       if (sent.all_sent && OutcomeUnknown(error)) {
         state_.doubtful_lineage = header->version().lineage();
       }

@@ -37,6 +37,7 @@
 #include "accrue/worker.h"
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/compressor.h"
+#include "client/cpp/src/data_connection.h"
 #include "server/base/mutex.h"
 
 namespace accrue::client::internal {
@@ -132,6 +133,7 @@ class WorkerSession {
   const std::string worker_;
   // Null: gradients are sent as they are. Of the thread whose turn it is.
   std::unique_ptr<Compressor> compressor_;
+  DataRoute data_route_;  // the same thread's
 
   mutable Mutex mutex_;
   CondVar turn_ended_;

@@ -79,6 +79,12 @@ struct ClientOptions {
   // network.
   int64_t chunk_bytes = 4 << 20;
 
+  // Pushes of at least this many bytes travel on a connection of the worker's
+  // own beside gRPC's, without gRPC's costs; INT64_MAX: none do. A daemon or a
+  // proxy that knows no such connections gets messages. (proto/accrue/v1,
+  // PushHeader.data_connection.)
+  int64_t data_connection_min_bytes = 1 << 20;
+
   // Received bytes that may be on their way, or unread, per pull.
   int64_t receive_window_bytes = 4 << 20;
 

@@ -53,6 +53,7 @@ enum class Reason {
   kDeviceFault = 25,        // INTERNAL: the model is poisoned now
   kPartial = 26,            // INVALID_ARGUMENT: the payload was cut short
   kStateMemory = 27,        // RESOURCE_EXHAUSTED: the model does not fit
+  kDataConnection = 28,     // UNAVAILABLE: a push's data connection is gone
 };
 
 struct ErrorDetail {
