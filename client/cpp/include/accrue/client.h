@@ -4,9 +4,9 @@
 //   absl::StatusOr<Model> model = client->CreateOrOpen(spec);
 //   absl::StatusOr<Worker> worker = model->OpenWorker();
 //
-// A Client is one connection, shared by its models, workers and watchers. It
-// reconnects by itself. A process that wants parallel transfers connects
-// several clients.
+// A Client is one connection, shared by its models, workers and watchers, and
+// one more for each worker that makes large pushes. It reconnects by itself. A
+// process that wants parallel pulls connects several clients.
 //
 // Time.      Every call ends by its timeout, whatever the daemon does: the
 //            timeout bounds all attempts, the waits between them and
