@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -67,6 +68,23 @@ TEST_F(IngestTest, APushTellsByItsPaceHowLongItWillTake) {
   call->SendChunk(Bytes(kChunk, kBytes));
   call->AwaitRead();
   EXPECT_EQ(arrival->TimeLeft(), absl::ZeroDuration());
+  call->SendEnd();
+  EXPECT_TRUE(call->AwaitAnswer().ok());
+}
+
+TEST_F(IngestTest, APushThatStopsTellsNoLongerHowLongItWillTake) {
+  Start(Patient());
+  const auto call = PushUpTo("a", 0);
+  const std::shared_ptr<Arrival> arrival = model("a").arrival();
+  ASSERT_NE(arrival, nullptr);
+  call->SendChunk(Bytes(0, kBytes - 1));
+  call->AwaitRead();
+  const absl::Time deadline = absl::Now() + absl::Minutes(1);
+  while (arrival->TimeLeft() != absl::InfiniteDuration()) {
+    ASSERT_LT(absl::Now(), deadline);
+    std::this_thread::yield();
+  }
+  call->SendChunk(Bytes(kBytes - 1, kBytes));
   call->SendEnd();
   EXPECT_TRUE(call->AwaitAnswer().ok());
 }

@@ -47,7 +47,8 @@ class CompanyTest : public testing::Test {
  protected:
   // Pushes of a model with cycles of k may wait for `patience`.
   void Make(int64_t k, absl::Duration patience,
-            rule::Buffering buffering = rule::Buffering::kEmbedded) {
+            rule::Buffering buffering = rule::Buffering::kEmbedded,
+            int64_t update_every = 0) {
     harness_.environment().pass_time = patience / kElems;
     harness_.environment().make_shard =
         WrappedShards([this](std::unique_ptr<kernels::Shard> shard, int64_t) {
@@ -55,6 +56,11 @@ class CompanyTest : public testing::Test {
         });
     ModelSpec spec = SimpleSpec(kElems, k);
     spec.optimizer.buffering = buffering;
+    if (update_every > 0) {
+      spec.optimizer.decay = rule::Decay::kSliding;
+      spec.groups[0].hyper.beta1 = 0.9;
+      spec.groups[0].update_every = update_every;
+    }
     model_ = harness_.Make(spec);
     passes_ = 0;
   }
@@ -119,6 +125,13 @@ TEST_F(CompanyTest, ACycleThatIsCompleteDoesNotWait) {
   EXPECT_TRUE(first.get().ok());
   EXPECT_TRUE(second.get()->published);
   EXPECT_EQ(passes_, 1);
+}
+
+// One that ends with every push shares no pass.
+TEST_F(CompanyTest, WhatEndsACycleIsUpdateEvery) {
+  Make(/*k=*/4, absl::Hours(1), rule::Buffering::kEmbedded, /*update_every=*/1);
+  auto last = Begin("b", absl::ZeroDuration());
+  EXPECT_TRUE(Send("a").get()->published);
 }
 
 TEST_F(CompanyTest, PatienceEndsThoughNobodyComes) {
