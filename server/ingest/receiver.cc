@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/ingest/pace.h"
 #include "server/model/publication.h"
 
 namespace accrue {
@@ -19,8 +20,6 @@ constexpr absl::Duration kAnswerTime = absl::Seconds(1);
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 // How often a slow sender is asked whether others wait for its memory.
 constexpr Clock::duration kLookEvery = std::chrono::seconds(1);
-// A sender that pauses for less goes on.
-constexpr absl::Duration kHiccup = absl::Milliseconds(10);
 // Beyond any deadline, and near enough for the clock's arithmetic.
 constexpr absl::Duration kLongest = absl::Hours(24 * 365);
 
@@ -237,20 +236,13 @@ absl::Status Receiver::Error(absl::StatusCode code, Reason reason,
   return MakeError(code, info, message);
 }
 
-// By the mean pace since it began. One that should be complete by that, but has
-// stopped, tells nothing.
 absl::Duration Receiver::PayloadTimeLeft() const {
   const int64_t received = pace_.received_bytes;
-  if (received == 0) return absl::InfiniteDuration();
   const int64_t progress_ns = pace_.progress_ns;
-  const auto took = static_cast<double>(progress_ns - pace_.since_ns);
-  const absl::Duration left = absl::Nanoseconds(
-      took * static_cast<double>(pace_.payload_bytes - received) /
-      static_cast<double>(received));
-  const absl::Duration silent =
-      absl::Nanoseconds(Clock::now().time_since_epoch().count() - progress_ns);
-  if (silent > left + kHiccup) return absl::InfiniteDuration();
-  return std::max(left - silent, absl::ZeroDuration());
+  return TimeLeftAt(
+      received, pace_.payload_bytes,
+      absl::Nanoseconds(progress_ns - pace_.since_ns),
+      absl::Nanoseconds(Clock::now().time_since_epoch().count() - progress_ns));
 }
 
 Receiver::Clock::time_point Receiver::NextDeadline() const {

@@ -29,7 +29,7 @@ constexpr int64_t kLeastAhead = 2;
 constexpr int64_t kMostAhead = 6;
 constexpr int64_t kAheadElems = 256;  // 1 KiB
 
-// Past the array's end it does nothing.
+// Past the array's end it changes nothing.
 template <class N>
 HWY_INLINE void ReadAhead(const float* x) {
   constexpr int64_t kLineElems = 16;

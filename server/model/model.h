@@ -62,7 +62,8 @@ struct ModelEnvironment {
   StateBudget::Reservation state_reservation = nullptr;
   int64_t max_sessions = 10'000;
   absl::Duration session_ttl = absl::Hours(24);
-  // About what a pass over one push takes, a parameter: 20 bytes at 20 GB/s.
+  // How long a push may wait for others, a parameter: what a pass over one
+  // takes at 20 GB/s.
   absl::Duration pass_time = absl::Nanoseconds(1);
 };
 

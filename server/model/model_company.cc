@@ -3,8 +3,8 @@
 // A pass over an Adam model's state moves 16 bytes a parameter besides its
 // pushes, however few they are: four pushes in one pass move 32 bytes, four
 // passes 80. So where another push is about to be complete, the pass waits, but
-// never longer than about what it would take itself: whatever comes, what is
-// lost by waiting is less than was at stake. Acks wait with it.
+// no longer than a pass takes where memory is slow
+// (ModelEnvironment::pass_time). Acks wait with it.
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -19,6 +19,10 @@ namespace {
 
 // Shorter passes are not worth a timer.
 constexpr absl::Duration kLeastPatience = absl::Milliseconds(1);
+
+// Whoever is not there so long after the time it gave is asked again: by then a
+// sender that has stopped gives none (Receiver).
+constexpr absl::Duration kGrace = absl::Milliseconds(15);
 
 }  // namespace
 
@@ -37,32 +41,39 @@ bool ModelImpl::AwaitsCompany() {
     awaits_until_ = now + absl::ToChronoNanoseconds(patience_);
   }
   const absl::Duration left = absl::FromChrono(*awaits_until_ - now);
-  if (left <= absl::ZeroDuration() || !CompanyComesWithin(left)) {
+  const absl::Duration company = NextCompany();
+  if (left <= absl::ZeroDuration() || company > left) {
     awaits_until_ = std::nullopt;
     return false;
   }
   if (awaits_timer_ == TimerId()) {
     std::weak_ptr<ModelImpl> weak = Self();
-    awaits_timer_ = environment_.timers->At(absl::Now() + left, [weak] {
-      if (const auto self = weak.lock()) self->EndAwaiting();
-    });
+    awaits_timer_ = environment_.timers->At(
+        absl::Now() + std::min(left, company + kGrace), [weak] {
+          if (const auto self = weak.lock()) self->EndAwaiting();
+        });
   }
   return true;
 }
 
-bool ModelImpl::CompanyComesWithin(absl::Duration time) const {
+// When the next push for the same pass is complete; infinite: there is none to
+// wait for.
+absl::Duration ModelImpl::NextCompany() const {
   int64_t ready = 0;
   for (const Step& step : queue_) {
-    if (step.push == nullptr) return false;
+    if (step.push == nullptr) return absl::InfiniteDuration();
     ready += step.push->header.micro_steps;
   }
   for (size_t g = 0; g < rules_.size(); ++g) {
-    if (cycles_[g].position + ready >= rules_[g].update_every) return false;
+    if (cycles_[g].position + ready >= rules_[g].update_every) {
+      return absl::InfiniteDuration();
+    }
   }
-  return std::any_of(arrivals_.begin(), arrivals_.end(),
-                     [&](const Incoming& incoming) {
-                       return incoming.arrival->TimeLeft() <= time;
-                     });
+  absl::Duration least = absl::InfiniteDuration();
+  for (const Incoming& incoming : arrivals_) {
+    least = std::min(least, incoming.arrival->TimeLeft());
+  }
+  return least;
 }
 
 // The timer's.

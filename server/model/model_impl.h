@@ -101,7 +101,7 @@ class ModelImpl final : public Model {
   void Drive() ACCRUE_EXCLUDES(mu_);
   absl::Duration Patience() const;
   bool AwaitsCompany() ACCRUE_REQUIRES(mu_);
-  bool CompanyComesWithin(absl::Duration time) const ACCRUE_REQUIRES(mu_);
+  absl::Duration NextCompany() const ACCRUE_REQUIRES(mu_);
   void EndAwaiting() ACCRUE_EXCLUDES(mu_);
   // JudgeHeader's, and takes note of its micro_steps where they may come.
   absl::StatusOr<Passed> Judge(const PushHeader& header, const GateView& view)

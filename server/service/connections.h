@@ -2,9 +2,9 @@
 // be ended.
 //
 // gRPC, or a data connection, owns each socket; its descriptor's duplicate is
-// kept here. A write that
-// is blocked in the transport outlives deadlines and cancellation, and holds on
-// to the bytes it sends; shutdown(2) is what ends it.
+// kept here. A write that is blocked in the transport outlives deadlines and
+// cancellation, and holds on to the bytes it sends; shutdown(2) is what ends
+// it.
 //
 // Threading. safe.
 

@@ -20,9 +20,9 @@ namespace {
 constexpr uint64_t kStop = 0;
 
 // A peer whose machine is gone says no more: it is asked after 20 s of silence,
-// and given up after two questions without an answer. The call has gRPC's
-// keepalive; this is for connections between two calls. (No effect on a Unix
-// socket, whose peer cannot vanish.)
+// and given up 5 s later, when the listener's TCP_USER_TIMEOUT has passed. The
+// call has gRPC's keepalive; this is for connections between two calls. (No
+// effect on a Unix socket, whose peer cannot vanish.)
 void KeepAlive(int fd) {
   const auto set = [fd](int level, int name, int value) {
     setsockopt(fd, level, name, &value, sizeof(value));
@@ -30,7 +30,6 @@ void KeepAlive(int fd) {
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
   set(IPPROTO_TCP, TCP_KEEPIDLE, 20);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  set(IPPROTO_TCP, TCP_KEEPCNT, 2);
 }
 
 }  // namespace
@@ -69,10 +68,12 @@ void DataConnections::Adopt(int fd) {
     if (threads_.empty() ||
         std::ssize(connections_) >= options_.max_connections ||
         epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
-      ACCRUE_LOG(warn,
-                 "a data connection is refused, {} are open, "
-                 "--max_data_connections is {}: its pushes come in messages",
-                 connections_.size(), options_.max_connections);
+      if (options_.max_connections > 0) {
+        ACCRUE_LOG(warn,
+                   "a data connection is refused, {} are open, "
+                   "--max_data_connections is {}: its pushes come in messages",
+                   connections_.size(), options_.max_connections);
+      }
       // Its duplicate in Connections goes with it.
       shutdown(fd, SHUT_RDWR);
       close(fd);

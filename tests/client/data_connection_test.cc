@@ -299,8 +299,7 @@ TEST_F(SilentDataConnectionTest, LeavesTimeForThePushInMessages) {
   Worker worker = OpenWorker();
   for (int i = 0; i < 3; ++i) {
     const auto pushed = worker.Push(
-        Ramp(17, i),
-        {.version = kVersion, .timeout = absl::Milliseconds(1'500)});
+        Ramp(17, i), {.version = kVersion, .timeout = absl::Seconds(2)});
     ASSERT_TRUE(pushed.ok()) << pushed.status();
     EXPECT_FALSE(ByData());
   }

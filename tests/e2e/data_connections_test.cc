@@ -297,7 +297,7 @@ TEST_F(DataLimitsTest, WhoeverStopsSendingIsDropped) {
     EXPECT_TRUE(data.Send(payload.substr(0, bytes)));
     ExpectRefused(half.Complete(), StatusCode::DEADLINE_EXCEEDED,
                   Detail::REASON_SLOW_PUSH);
-    EXPECT_TRUE(data.ended());
+    data.AwaitEnd();
     // What comes too late is nobody's.
     data.Send(payload.substr(bytes));
   }
@@ -361,7 +361,7 @@ TEST_F(DataLimitsTest, ADrainEndsPayloadsThatAreOnTheirWay) {
   EXPECT_EQ(daemon_->AwaitExit(), 0) << daemon_->Log();
   // Connections that are open keep nobody.
   EXPECT_LT(absl::Now() - start, absl::Seconds(20));
-  for (const auto& socket : idle) EXPECT_TRUE(socket->ended());
+  for (const auto& socket : idle) socket->AwaitEnd();
 }
 
 TEST_F(DataLimitsTest, ADaemonThatIsKilledEndsThemAll) {
@@ -372,7 +372,7 @@ TEST_F(DataLimitsTest, ADaemonThatIsKilledEndsThemAll) {
   wire_->AwaitIngest();
   daemon_->Kill();
   EXPECT_EQ(half.Finish().status.error_code(), StatusCode::UNAVAILABLE);
-  EXPECT_TRUE(data.ended());
+  data.AwaitEnd();
 }
 
 }  // namespace

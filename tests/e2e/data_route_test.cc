@@ -170,9 +170,11 @@ TEST_F(DataRouteTest, OneWorkerTooManyGetsMessages) {
   ASSERT_NO_FATAL_FAILURE(Start({"--max_data_connections=1"}));
   const Model model = Make("m", kMebibyte);
   Worker first = Open(model), second = Open(model);
+  const int before = ConnectionsTo(daemon_->tcp());
   for (int i = 0; i < 2; ++i) {
     Push(first, model, std::vector<float>(kMebibyte, 1));
     Push(second, model, std::vector<float>(kMebibyte, 1));
+    EXPECT_EQ(ConnectionsTo(daemon_->tcp()), before + 1);
   }
   EXPECT_EQ(Parameters(model), std::vector<float>(kMebibyte, -4));
 }
@@ -275,8 +277,9 @@ TEST_F(DataRouteTest, ADaemonThatWasStartedAgainIsPushedTo) {
   EXPECT_EQ(ConnectionsTo(target), 2);
 }
 
-// More than the sockets between two processes hold.
-constexpr int64_t kLargeElems = 4 << 20;
+// 64 MiB: more than the sockets between two processes hold, which may grow to
+// tcp_rmem's and tcp_wmem's 36 MiB.
+constexpr int64_t kLargeElems = 16 << 20;
 
 TEST_F(DataRouteTest, APushToAFrozenDaemonReturnsWithItsTimeout) {
   ASSERT_NO_FATAL_FAILURE(Start());
@@ -311,12 +314,12 @@ TEST_F(DataRouteTest, KeepaliveEndsAPushThatWaitsForAFrozenDaemon) {
   const std::vector<float> gradient(kLargeElems, 1);
   Push(worker, model, gradient);
   const auto version = model.Describe()->version;
+  // Keepalive ends the connection that the call is made on, and the kernel
+  // accepts others for a process that has stopped.
+  const int before = ConnectionsTo(daemon_->tcp());
   daemon_->Signal(SIGSTOP);
   client::PendingPush pending = worker.PushAsync(
       gradient, {.version = version, .timeout = absl::Seconds(60)});
-  // It ends the connection that the call was made on, and the kernel accepts
-  // others for a process that has stopped.
-  const int before = ConnectionsTo(daemon_->tcp());
   const absl::Time start = absl::Now();
   while (ConnectionsTo(daemon_->tcp()) >= before &&
          absl::Now() < start + absl::Seconds(30)) {

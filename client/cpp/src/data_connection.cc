@@ -36,6 +36,11 @@ constexpr absl::Duration kAskEvery = absl::Milliseconds(100);
 constexpr size_t kMostAtOnce = size_t{256} << 10;
 constexpr size_t kMostParts = 64;
 
+absl::Status NoneTo(const Target& target) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("no data connection to ", target.text()));
+}
+
 // Nobody can guess it, and so nobody else name the connection.
 std::string NewId() {
   std::random_device random;
@@ -129,7 +134,10 @@ absl::StatusOr<std::unique_ptr<DataConnection>> DataConnection::Open(
   // Half the time at most, so that messages can still be sent in the other.
   const absl::Time now = absl::Now();
   deadline = now + std::min((deadline - now) / 2, kAnswerTimeout);
-  ACCRUE_ASSIGN_OR_RETURN(const int fd, target.Connect(deadline));
+  const absl::StatusOr<int> connected = target.Connect(deadline);
+  if (!connected.ok() && absl::Now() < deadline) return connected.status();
+  if (!connected.ok()) return NoneTo(target);
+  const int fd = *connected;
   std::unique_ptr<DataConnection> connection(new DataConnection(fd, NewId()));
   const std::string preface = MakeDataPreface(connection->id());
   if (send(fd, preface.data(), preface.size(), MSG_NOSIGNAL) ==
@@ -137,8 +145,7 @@ absl::StatusOr<std::unique_ptr<DataConnection>> DataConnection::Open(
       AwaitAnswer(fd, deadline) && MakeBlocking(fd)) {
     return connection;
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("no data connection to ", target.text()));
+  return NoneTo(target);
 }
 
 DataConnection::~DataConnection() { close(fd_); }

@@ -27,8 +27,8 @@ namespace accrue::client::internal {
 
 class DataConnection {
  public:
-  // UNAVAILABLE: nobody is there. FAILED_PRECONDITION: whoever is does not
-  // answer the preface as a daemon would that has room for one more.
+  // UNAVAILABLE: nobody is there. FAILED_PRECONDITION: nothing answers in time,
+  // or not as a daemon would that has room for one more.
   static absl::StatusOr<std::unique_ptr<DataConnection>> Open(
       const Target& target, absl::Time deadline);
   ~DataConnection();

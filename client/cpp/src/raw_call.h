@@ -54,7 +54,7 @@ class RawCall {
   }
 
   // The same in two steps, for a caller that does something else in between,
-  // but for writing. `message` stays until AwaitRead has returned.
+  // but for writing. AwaitRead follows, always; `message` stays until then.
   void StartRead(grpc::ByteBuffer* message);
   bool AwaitRead();
   // Between them, never blocking: AwaitRead has nothing to wait for. Lends gRPC
