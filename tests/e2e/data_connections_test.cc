@@ -238,6 +238,13 @@ class DataLimitsTest : public testing::Test {
     wire_.emplace(daemon_->tcp());
     twin_.emplace(*wire_, Twin::States()[1]);
   }
+  // Under --max_push_streams=1: a push that has come in part.
+  Wire::HalfPush TakeTheOnlyStream() {
+    wire_->Make(Wire::Spec("other", Twin::kElems, 8));
+    const v1::PushHeader header =
+        wire_->Header("other", wire_->Open("other", "w"), 1, Twin::Gradient(0));
+    return Wire::HalfPush(*wire_, header, Twin::Payload(0), Twin::kChunk);
+  }
 
   std::unique_ptr<Daemon> daemon_;
   std::optional<Wire> wire_;
@@ -307,11 +314,7 @@ TEST_F(DataLimitsTest, WhoeverStopsSendingIsDropped) {
 TEST_F(DataLimitsTest, OneStreamTooManyLeavesTheConnectionToTheNext) {
   ASSERT_NO_FATAL_FAILURE(Start({"--max_push_streams=1"}));
   DataSocket data(daemon_->tcp());
-  wire_->Make(Wire::Spec("other", Twin::kElems, 8));
-  Wire::HalfPush half(
-      *wire_,
-      wire_->Header("other", wire_->Open("other", "w"), 1, Twin::Gradient(0)),
-      Twin::Payload(0), Twin::kChunk);
+  Wire::HalfPush half = TakeTheOnlyStream();
   wire_->AwaitIngest();
   v1::PushHeader header = twin_->Next();
   header.set_data_connection(data.id());
@@ -327,11 +330,7 @@ TEST_F(DataLimitsTest, OneStreamTooManyLeavesTheConnectionToTheNext) {
 TEST_F(DataLimitsTest, WhatWasSentForAPushThatWasNotSeenIsNoOtherPushs) {
   ASSERT_NO_FATAL_FAILURE(Start({"--max_push_streams=1"}));
   DataSocket data(daemon_->tcp());
-  wire_->Make(Wire::Spec("other", Twin::kElems, 8));
-  Wire::HalfPush half(
-      *wire_,
-      wire_->Header("other", wire_->Open("other", "w"), 1, Twin::Gradient(0)),
-      Twin::Payload(0), Twin::kChunk);
+  Wire::HalfPush half = TakeTheOnlyStream();
   wire_->AwaitIngest();
   ExpectRefused(data.Push(*wire_, twin_->Next(), Twin::Payload(5)),
                 StatusCode::RESOURCE_EXHAUSTED, Detail::REASON_LIMIT);

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_format.h"
 #include "server/base/data_preface.h"
+#include "tests/service/send_all.h"
 
 namespace accrue {
 namespace {
@@ -58,14 +59,7 @@ DataSocket::DataSocket(const std::string& target) : fd_(Connect(target)) {
 }
 
 bool DataSocket::Send(const std::string& bytes) const {
-  size_t sent = 0;
-  while (sent < bytes.size()) {
-    const ssize_t n =
-        send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-    if (n <= 0) return false;
-    sent += static_cast<size_t>(n);
-  }
-  return true;
+  return SendAll(fd_, bytes);
 }
 
 void DataSocket::HangUp() {

@@ -26,7 +26,7 @@ namespace {
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(2);
 
 // How long messages serve where there was no data connection to be had.
-constexpr absl::Duration kAvoidFor = absl::Minutes(1);
+constexpr std::chrono::minutes kAvoidFor{1};
 
 // How often go_on is asked.
 constexpr absl::Duration kAskEvery = absl::Milliseconds(100);
@@ -182,7 +182,7 @@ DataConnection* DataRoute::Get(const Target& target, int64_t payload_bytes,
     return connection_.get();
   }
   connection_ = nullptr;
-  if (absl::Now() < avoided_until_) return nullptr;
+  if (std::chrono::steady_clock::now() < avoided_until_) return nullptr;
   auto opened = DataConnection::Open(target, deadline);
   if (opened.ok()) {
     connection_ = *std::move(opened);
@@ -199,7 +199,7 @@ void DataRoute::Replace() {
 
 void DataRoute::Avoid() {
   replaced_ = false;
-  avoided_until_ = absl::Now() + kAvoidFor;
+  avoided_until_ = std::chrono::steady_clock::now() + kAvoidFor;
 }
 
 }  // namespace accrue::client::internal

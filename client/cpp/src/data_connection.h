@@ -12,6 +12,7 @@
 #ifndef ACCRUE_CLIENT_CPP_SRC_DATA_CONNECTION_H_
 #define ACCRUE_CLIENT_CPP_SRC_DATA_CONNECTION_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -79,7 +80,8 @@ class DataRoute {
   const int64_t min_bytes_;
   bool replaced_ = false;
   std::unique_ptr<DataConnection> connection_;
-  absl::Time avoided_until_ = absl::InfinitePast();
+  // The wall clock may step.
+  std::chrono::steady_clock::time_point avoided_until_ = {};
 };
 
 }  // namespace accrue::client::internal

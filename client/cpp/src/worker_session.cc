@@ -9,7 +9,6 @@
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/pull.h"
 #include "client/cpp/src/retry.h"
-#include "client/cpp/src/upload.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::client::internal {
@@ -149,41 +148,21 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
       error = fate.status();
     }
     if (error.ok()) {
-      const State state = this->state();
-      header->set_session_id(state.session_id);
-      header->set_sequence(state.last_sequence + 1);
-      DataConnection* const data =
-          data_route_.Get(channel_->target(), gradient.size_bytes(), deadline);
-      header->set_data_connection(data == nullptr ? "" : data->id());
-      header->set_data_payload(data == nullptr ? 0 : data->next_payload());
       v1::PushResponse response;
-      const UploadResult sent = Upload(*channel_,
-                                       {.method = kPushMethod,
-                                        .header = *header,
-                                        .payload = gradient,
-                                        .deadline = deadline,
-                                        .data = data},
-                                       &response);
+      const UploadResult sent = Attempt(gradient, header, deadline, &response);
       attempted = true;
       if (sent.status.ok() && compressor_ != nullptr) compressor_->Folded();
       MutexLock lock(&mutex_);
       traffic_.push_request_bytes += sent.request_bytes;
       traffic_.push_response_bytes += sent.response_bytes;
       if (sent.status.ok()) {
-        data_route_.Keep();
         state_.last_sequence = header->sequence();
         state_.last_result = FromProto(response);
         return *state_.last_result;
       }
       error = sent.status;
-      // Where a payload was sent in part, or to a daemon that perhaps never saw
-      // whose it is, nobody knows where the next one would begin.
-      data_route_.Drop();
-      if (GetReason(error) == Reason::kDataConnection) {
-        // Another one, then messages for a while.
-        data_route_.Replace();
-        continue;
-      }
+      // At once: on another one, and if that is none either, in messages.
+      if (GetReason(error) == Reason::kDataConnection) continue;
       if (sent.all_sent && OutcomeUnknown(error)) {
         state_.doubtful_lineage = header->version().lineage();
       }
@@ -197,6 +176,35 @@ absl::StatusOr<PushResult> WorkerSession::PushUntil(const Payload& gradient,
     if (const auto refusal = AsRefusal(error)) return *refusal;
     if (!Retryable(error) || !retry.Wait(error)) return error;
   }
+}
+
+UploadResult WorkerSession::Attempt(const Payload& gradient,
+                                    v1::PushHeader* header, absl::Time deadline,
+                                    v1::PushResponse* response) {
+  const State state = this->state();
+  header->set_session_id(state.session_id);
+  header->set_sequence(state.last_sequence + 1);
+  DataConnection* const data =
+      data_route_.Get(channel_->target(), gradient.size_bytes(), deadline);
+  header->set_data_connection(data == nullptr ? "" : data->id());
+  header->set_data_payload(data == nullptr ? 0 : data->next_payload());
+  UploadResult sent = Upload(*channel_,
+                             {.method = kPushMethod,
+                              .header = *header,
+                              .payload = gradient,
+                              .deadline = deadline,
+                              .data = data},
+                             response);
+  if (sent.status.ok()) {
+    data_route_.Keep();
+  } else if (GetReason(sent.status) == Reason::kDataConnection) {
+    data_route_.Replace();
+  } else {
+    // Where a payload was sent in part, or to a daemon that perhaps never saw
+    // whose it is, nobody knows where the next one would begin.
+    data_route_.Drop();
+  }
+  return sent;
 }
 
 absl::StatusOr<v1::PushHeader> WorkerSession::MakeHeader(

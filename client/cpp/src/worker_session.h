@@ -38,6 +38,7 @@
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/compressor.h"
 #include "client/cpp/src/data_connection.h"
+#include "client/cpp/src/upload.h"
 #include "server/base/mutex.h"
 
 namespace accrue::client::internal {
@@ -118,6 +119,10 @@ class WorkerSession {
   absl::StatusOr<PushResult> PushUntil(const Payload& gradient,
                                        v1::PushHeader* header,
                                        absl::Time deadline);
+
+  // Sends the next sequence, once: on the data connection, if there is one.
+  UploadResult Attempt(const Payload& gradient, v1::PushHeader* header,
+                       absl::Time deadline, v1::PushResponse* response);
 
   absl::StatusOr<v1::PushHeader> MakeHeader(const Payload& gradient,
                                             const PushOptions& options) const;
