@@ -135,8 +135,9 @@ TileArrays ChunkWalk::Arrays(const Block& block, int64_t begin, int64_t size) {
   if (group.buffering == rule::Buffering::kGather) arrays.a = sum_;
   if (group.theta != nullptr) arrays.theta = group.theta + in_group;
   if (group.next != nullptr) arrays.next = group.next + in_group;
-  // Lamb's direction is read again.
-  arrays.far_next = arrays_.far && group.optimizer != rule::Optimizer::kLamb;
+  // Lamb's direction is read again, and so is what is encoded.
+  arrays.far_next = arrays_.far && group.encoded.empty() &&
+                    group.optimizer != rule::Optimizer::kLamb;
   return arrays;
 }
 

@@ -11,6 +11,7 @@
 #include "server/base/float_env.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/chunk_walk.h"
+#include "server/kernels/convert.h"
 #include "server/kernels/shard.h"
 #include "server/kernels/trust_rate.h"
 
@@ -68,6 +69,19 @@ bool IsGathered(const GroupPass& group) {
   return group.buffering == rule::Buffering::kGather;
 }
 
+// The block's new parameters in other encodings, while they are in a cache.
+void EncodeBlock(const GroupPass& group, const Block& block) {
+  for (const EncodedNext& encoded : group.encoded) {
+    Encode(group.next + block.group_offset, block.size, encoded.encoding,
+           encoded.out + block.group_offset * EncodedBytes(encoded.encoding));
+  }
+}
+
+void SetToZero(const Buffer& buffer) {
+  if (buffer.size_bytes() == 0) return;
+  std::memset(buffer.data(), 0, static_cast<size_t>(buffer.size_bytes()));
+}
+
 // A pass on its way: what its chunks share.
 struct PassRun {
   Pass pass;
@@ -102,6 +116,9 @@ class CpuShard : public Shard {
                     absl::Span<float> out) const override;
   absl::Status Write(Array array, int64_t offset,
                      absl::Span<const float> in) override;
+  // Passes are given theta where it is.
+  absl::Status Load(int32_t, const float*) override { return absl::OkStatus(); }
+  absl::Status Reset() override;
 
  private:
   using ChunkBody = void (CpuShard::*)(PassRun& run, const Chunk& chunk) const;
@@ -112,7 +129,7 @@ class CpuShard : public Shard {
   void FoldChunk(PassRun& run, const Chunk& chunk) const;
   void UpdateChunk(PassRun& run, const Chunk& chunk) const;
   void StepChunk(PassRun& run, const Chunk& chunk) const;
-  void KeepSums(PassRun& run, int64_t b, const ChunkWalk& walk,
+  void EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
                 double momentum) const;
   void FindClips(PassRun& run) const;
   void Finish(PassRun& run) const;
@@ -222,14 +239,18 @@ void CpuShard::RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
       std::move(then));
 }
 
-// What the walk has summed over block b, where it was an update.
-void CpuShard::KeepSums(PassRun& run, int64_t b, const ChunkWalk& walk,
+// Where the walk was an update: keeps what it has summed over block b. Lamb's
+// step is still to come, else its parameters are the new ones.
+void CpuShard::EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
                         double momentum) const {
   const auto at = static_cast<size_t>(b);
-  const auto group = static_cast<size_t>(blocks_->blocks[at].group);
-  if (IsMeasured(run.pass.groups[group])) run.block_momentum[at] = momentum;
-  if (IsTrusted(run.pass.groups[group])) {
+  const Block& block = blocks_->blocks[at];
+  const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
+  if (IsMeasured(group)) run.block_momentum[at] = momentum;
+  if (IsTrusted(group)) {
     run.block_trust[at] = walk.trust_squares();
+  } else if (group.update.has_value()) {
+    EncodeBlock(group, block);
   }
 }
 
@@ -250,7 +271,7 @@ void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
     if (clipped) {
       run.block_squares[static_cast<size_t>(b)] = walk.ClippedSquares(block);
     } else {
-      KeepSums(run, b, walk, momentum);
+      EndBlock(run, b, walk, momentum);
     }
   }
 }
@@ -266,7 +287,7 @@ void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
                                 ? TileStage::kFoldAndUpdate
                                 : TileStage::kUpdate;
     const double momentum = walk.Run(block, stage, run.clips[group]);
-    KeepSums(run, b, walk, momentum);
+    EndBlock(run, b, walk, momentum);
   }
 }
 
@@ -278,6 +299,7 @@ void CpuShard::StepChunk(PassRun& run, const Chunk& chunk) const {
     RunLambStep(run.rates[static_cast<size_t>(block.tensor)],
                 group.theta + block.group_offset,
                 group.next + block.group_offset, block.size);
+    EncodeBlock(group, block);
   }
 }
 
@@ -325,6 +347,11 @@ absl::Status CpuShard::Write(Array array, int64_t offset,
                              absl::Span<const float> in) {
   ACCRUE_ASSIGN_OR_RETURN(float* to, Elements(array, offset, in.size()));
   std::copy_n(in.data(), in.size(), to);
+  return absl::OkStatus();
+}
+
+absl::Status CpuShard::Reset() {
+  for (const Buffer* array : {&m_, &v_, &a_}) SetToZero(*array);
   return absl::OkStatus();
 }
 

@@ -12,17 +12,20 @@
 //             summed in scratch space of a tile's size. Parameters are host
 //             buffers of the caller's: a group's published vector is only
 //             read, the next one only written (lamb's direction lies there
-//             until it is a step).
+//             until it is a step). A shard may work on a copy of theta of its
+//             own: it knows what its passes have made, and Load tells it of
+//             anything else.
 // Order.      one pass at a time; Run never blocks. `done` is called exactly
 //             once, on another thread or before Run returns.
 //             lamb's norms are summed over its tensor's blocks, in order.
 // Numerics.   bit_exact_cpu_gpu: independent of threads, SIMD width, spans of
 //             the payload, and of how pushes are batched into passes.
 // Errors.     a failed pass leaves the moments undefined: the model is
-//             poisoned. Nothing fails on the CPU.
+//             poisoned, until Reset and Load. Nothing fails on the CPU.
 #ifndef ACCRUE_SERVER_KERNELS_SHARD_H_
 #define ACCRUE_SERVER_KERNELS_SHARD_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,6 +53,12 @@ struct PushPayload {
   Encoding encoding = Encoding::kF32;
 };
 
+// Where a group's new parameters go in another encoding, kBf16 or kF16.
+struct EncodedNext {
+  Encoding encoding = Encoding::kBf16;
+  std::byte* out = nullptr;  // [group_elems]
+};
+
 // What a pass does to one group. An untouched group has no pushes and no
 // update: nothing of it is read or written.
 struct GroupPass {
@@ -68,7 +77,9 @@ struct GroupPass {
   std::optional<rule::UpdateScalars> update;
   const float* theta = nullptr;  // [group_elems] published; look-ahead, update
   float* next = nullptr;         // [group_elems] the next publication
-  bool measure = false;          // with an update: |m|^2 is asked for
+  // With an update: the next publication in these encodings too.
+  std::vector<EncodedNext> encoded;
+  bool measure = false;  // with an update: |m|^2 is asked for
 };
 
 struct Pass {
@@ -102,6 +113,14 @@ class Shard {
                             absl::Span<float> out) const = 0;
   virtual absl::Status Write(Array array, int64_t offset,
                              absl::Span<const float> in) = 0;
+
+  // [group_elems] parameters that no pass of this shard has made: a group's
+  // first ones, or restored ones. What the group's next pass calls theta. Not
+  // during a pass; may block.
+  virtual absl::Status Load(int32_t group, const float* theta) = 0;
+  // Moments and accumulation buffer are zero again, as when they were made. Not
+  // during a pass; may block.
+  virtual absl::Status Reset() = 0;
 };
 
 struct ShardOptions {

@@ -86,6 +86,7 @@ TEST_P(ShardConformance, AnEncodedPushFoldsAsTheFloatsThatItStandsFor) {
         const int64_t elems = run.blocks()->elems;
         Pair encoded(*maker_, run), floats(*maker_, run);
         floats.parameters() = encoded.parameters();
+        floats.LoadParameters();
         PassPlan plan = run.NextPass(1);
         plan.chains = {std::make_shared<const ByteChain>(
             CutIntoSpans(RandomBytes(elems, encoding, random), max_span,
@@ -166,6 +167,31 @@ TEST_P(ShardConformance, WhatIsWrittenIsReadBack) {
               absl::StatusCode::kOutOfRange);
     EXPECT_EQ(shard->Read(array, -1, absl::MakeSpan(back)).code(),
               absl::StatusCode::kOutOfRange);
+  }
+}
+
+TEST_P(ShardConformance, AResetShardTrainsAsANewOne) {
+  uint64_t seed = 8500;
+  for (const auto buffering :
+       {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
+    SCOPED_TRACE(testing::Message() << "seed " << ++seed);
+    const GroupTraits traits = {
+        .optimizer = rule::Optimizer::kAdam, .buffering = buffering, .k = 3};
+    TrainingRun run({.tensor_elems = {3, kBlockElems + 1, 5},
+                     .tensor_groups = {0, 1, 0},
+                     .groups = {traits, traits}},
+                    seed);
+    Pair pair(*maker_, run);
+    // The last of them ends in the middle of a cycle.
+    for (int pass = 0; pass < 4; ++pass) pair.Run(run.NextPass(2), false);
+    ASSERT_TRUE(pair.shard().Reset().ok());
+    pair.state() = MakeReferenceState(*run.blocks());
+    pair.ExpectSameState();
+    pair.parameters() = run.RandomParameters();
+    pair.LoadParameters();
+    for (int pass = 0; pass < 4 && !HasFatalFailure(); ++pass) {
+      pair.Run(run.NextPass(2), false);
+    }
   }
 }
 

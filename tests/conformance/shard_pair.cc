@@ -68,6 +68,15 @@ void Pair::Run(const PassPlan& plan, bool one_by_one) {
   ExpectSameState();
 }
 
+void Pair::LoadParameters() {
+  for (size_t g = 0; g < parameters_.theta.size(); ++g) {
+    const absl::Status status =
+        shard_->Load(static_cast<int32_t>(g), parameters_.theta[g].data());
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  expected_ = parameters_;
+}
+
 void Pair::ExpectSameState() {
   const int64_t elems = options_.blocks->elems;
   ASSERT_TRUE(

@@ -32,7 +32,9 @@ class Pair {
         shard_(*maker.Make(options_)),
         state_(MakeReferenceState(*options_.blocks)),
         parameters_(run.RandomParameters()),
-        expected_(parameters_) {}
+        expected_(parameters_) {
+    LoadParameters();
+  }
 
   // One pass on the shard (as passes of one push, if so wanted), one on the
   // reference.
@@ -42,6 +44,8 @@ class Pair {
   Shard& shard() { return *shard_; }
   ReferenceState& state() { return state_; }
   Parameters& parameters() { return parameters_; }
+  // After they were changed by hand: the shard and the reference hear of it.
+  void LoadParameters();
 
  private:
   TrainingRun& run_;

@@ -1,10 +1,13 @@
 // Of the step at a cycle's end: norms, buffers, directions.
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <vector>
 
+#include "server/kernels/convert.h"
 #include "tests/conformance/shard_conformance.h"
 #include "tests/conformance/shard_pair.h"
 #include "tests/conformance/training_run.h"
@@ -130,6 +133,7 @@ TEST_P(ShardConformance, ASignIsOneWhateverTheSizeAndZeroOfZeros) {
     gradient[e] = kGradients[e % 6];
     want[e] = static_cast<float>(e) + kSteps[e % 6];
   }
+  pair.LoadParameters();
   plan.chains = {std::make_shared<const ByteChain>(
       ByteChain::View(gradient.data(), kElems * 4))};
   plan.encodings = {Encoding::kF32};
@@ -167,6 +171,7 @@ TEST_P(ShardConformance, ACorrectionStaysBetweenNothingAndAllOfIt) {
                                             .noise_share = 0.25f},
                              .epsilon = 1e-3f};
     pair.parameters().theta[0] = std::vector<float>(5);
+    pair.LoadParameters();
     RunAndWait(pair.shard(), pair.parameters().Bind(plan));
     const float step = 2.0f / (std::sqrt(c.variance) + 1e-3f);
     EXPECT_TRUE(SameBits(pair.parameters().next[0],
@@ -193,6 +198,7 @@ TEST_P(ShardConformance, ATrustRatioIsOfOneTensorAndOneOfZeros) {
   plan.groups[0].pushes = {{.keep1 = 0, .gain1 = 1, .keep2 = 0, .gain2 = 0}};
   plan.groups[0].update = {.epsilon = 1, .rate = 0.125};
   pair.parameters().theta[0] = {0, 0, 3, 4, 1, 1, 0x1p100f};
+  pair.LoadParameters();
   RunAndWait(pair.shard(), pair.parameters().Bind(plan));
   EXPECT_TRUE(
       SameBits(pair.parameters().next[0],
@@ -231,6 +237,66 @@ TEST_P(ShardConformance, AGatheredCycleIsClassics) {
                            classic.parameters().theta[0]));
       EXPECT_TRUE(SameBits(gather.state().m, classic.state().m));
       EXPECT_TRUE(SameBits(gather.state().v, classic.state().v));
+    }
+  }
+}
+
+// One group's next parameters in two encodings, and a byte behind each that is
+// nobody's.
+class EncodedCopies {
+ public:
+  static constexpr Encoding kEncodings[] = {Encoding::kBf16, Encoding::kF16};
+
+  explicit EncodedCopies(size_t elems) {
+    for (auto& bytes : bytes_) bytes.resize(2 * elems + 1, kUntouched);
+  }
+  std::vector<EncodedNext> Wanted() {
+    return {{kEncodings[0], bytes_[0].data()},
+            {kEncodings[1], bytes_[1].data()}};
+  }
+  // Null: nothing was encoded.
+  void Expect(const std::vector<float>* next) const {
+    for (size_t i = 0; i < 2; ++i) {
+      std::vector<std::byte> want(bytes_[i].size(), kUntouched);
+      if (next != nullptr) {
+        Encode(next->data(), static_cast<int64_t>(next->size()), kEncodings[i],
+               want.data());
+      }
+      EXPECT_EQ(bytes_[i], want) << "encoding " << i;
+    }
+  }
+
+ private:
+  static constexpr std::byte kUntouched{0x5a};
+  std::vector<std::byte> bytes_[2];
+};
+
+TEST_P(ShardConformance, AnUpdateEncodesWhatItMakesAndNothingElseDoes) {
+  uint64_t seed = 6900;
+  for (GroupTraits traits : AllGroupTraits()) {
+    traits.k = 2;
+    SCOPED_TRACE(testing::Message() << "seed " << ++seed);
+    // Groups in turn, so that a block's place in its group is not its place in
+    // the model.
+    TrainingRun run({.tensor_elems = {5, 4099, 1, kBlockElems + 3},
+                     .tensor_groups = {0, 1, 0, 1},
+                     .groups = {traits, traits}},
+                    seed);
+    Pair pair(*maker_, run);
+    for (int pass = 0; pass < 4; ++pass) {
+      const PassPlan plan = run.NextPass(1);
+      Pass bound = pair.parameters().Bind(plan);
+      std::vector<EncodedCopies> copies;
+      for (size_t g = 0; g < 2; ++g) {
+        copies.emplace_back(pair.parameters().next[g].size());
+        bound.groups[g].encoded = copies[g].Wanted();
+      }
+      RunAndWait(pair.shard(), std::move(bound));
+      for (size_t g = 0; g < 2; ++g) {
+        const bool updated = plan.groups[g].update.has_value();
+        copies[g].Expect(updated ? &pair.parameters().next[g] : nullptr);
+      }
+      pair.parameters().Publish(plan);
     }
   }
 }

@@ -34,6 +34,10 @@ class ForwardingShard : public kernels::Shard {
                      absl::Span<const float> in) override {
     return shard_->Write(array, offset, in);
   }
+  absl::Status Load(int32_t group, const float* theta) override {
+    return shard_->Load(group, theta);
+  }
+  absl::Status Reset() override { return shard_->Reset(); }
 
  private:
   const std::unique_ptr<kernels::Shard> shard_;
