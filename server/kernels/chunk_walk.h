@@ -22,6 +22,7 @@
 #include "server/kernels/shard.h"
 #include "server/kernels/square_lanes.h"
 #include "server/kernels/tile.h"
+#include "server/kernels/trust_rate.h"
 
 namespace accrue::kernels {
 
@@ -49,10 +50,6 @@ class ChunkWalk {
 
   // Of the last Run, where that was an update of lamb: the block's sums of
   // squares of theta and of the direction, which is in `next`.
-  struct TrustSquares {
-    double theta = 0;
-    double direction = 0;
-  };
   const TrustSquares& trust_squares() const { return trust_squares_; }
 
   // The sum of squares of what the block's clipping bounds, after kFold: m, or

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -12,8 +11,9 @@
 #include "server/base/status_macros.h"
 #include "server/kernels/chunk_walk.h"
 #include "server/kernels/convert.h"
+#include "server/kernels/pass_check.h"
+#include "server/kernels/pass_sums.h"
 #include "server/kernels/shard.h"
-#include "server/kernels/trust_rate.h"
 
 namespace accrue::kernels {
 namespace {
@@ -53,22 +53,6 @@ std::vector<Chunk> CutIntoChunks(const BlockMap& map, int thread_count) {
   return chunks;
 }
 
-bool IsTouched(const GroupPass& group) {
-  return !group.pushes.empty() || group.update.has_value();
-}
-
-bool IsMeasured(const GroupPass& group) {
-  return group.update.has_value() && group.measure;
-}
-
-bool IsClipped(const GroupPass& group) {
-  return group.update.has_value() && group.update->clip_norm > 0;
-}
-
-bool IsGathered(const GroupPass& group) {
-  return group.buffering == rule::Buffering::kGather;
-}
-
 // The block's new parameters in other encodings, while they are in a cache.
 void EncodeBlock(const GroupPass& group, const Block& block) {
   for (const EncodedNext& encoded : group.encoded) {
@@ -84,14 +68,15 @@ void SetToZero(const Buffer& buffer) {
 
 // A pass on its way: what its chunks share.
 struct PassRun {
-  Pass pass;
-  std::function<void(absl::StatusOr<PassResult>)> done;
-  std::vector<double> block_squares;   // [blocks], of clipped groups
-  std::vector<double> block_momentum;  // [blocks], of measured groups
-  std::vector<float> clips;            // [groups]
-  std::vector<ChunkWalk::TrustSquares> block_trust;  // [blocks], of lamb
-  std::vector<float> rates;                          // [tensors], of lamb
-  PassResult result;
+  PassRun(const BlockMap& blocks, Pass the_pass,
+          std::function<void(absl::StatusOr<PassResult>)> when_done)
+      : pass(std::move(the_pass)),
+        done(std::move(when_done)),
+        sums(blocks, pass) {}
+
+  const Pass pass;
+  const std::function<void(absl::StatusOr<PassResult>)> done;
+  PassSums sums;
 };
 
 class CpuShard : public Shard {
@@ -123,7 +108,6 @@ class CpuShard : public Shard {
  private:
   using ChunkBody = void (CpuShard::*)(PassRun& run, const Chunk& chunk) const;
 
-  absl::Status Check(const Pass& pass) const;
   void RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
                  std::function<void()> then) const;
   void FoldChunk(PassRun& run, const Chunk& chunk) const;
@@ -131,8 +115,7 @@ class CpuShard : public Shard {
   void StepChunk(PassRun& run, const Chunk& chunk) const;
   void EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
                 double momentum) const;
-  void FindClips(PassRun& run) const;
-  void Finish(PassRun& run) const;
+  static void Finish(PassRun& run);
   void RunUpdate(const std::shared_ptr<PassRun>& run) const;
   void RunStep(const std::shared_ptr<PassRun>& run) const;
   absl::StatusOr<float*> Elements(Array array, int64_t offset,
@@ -148,77 +131,27 @@ class CpuShard : public Shard {
 
 void CpuShard::Run(Pass pass,
                    std::function<void(absl::StatusOr<PassResult>)> done) {
-  if (absl::Status status = Check(pass); !status.ok()) {
+  if (absl::Status status = CheckPass(*blocks_, pass); !status.ok()) {
     done(std::move(status));
     return;
   }
-  auto run = std::make_shared<PassRun>();
-  run->pass = std::move(pass);
-  run->done = std::move(done);
-  const auto& groups = run->pass.groups;
-  run->result.clip_norms.resize(groups.size());
-  run->result.momentum_squares.resize(groups.size());
-  const size_t block_count = blocks_->blocks.size();
-  if (std::any_of(groups.begin(), groups.end(), IsMeasured)) {
-    run->block_momentum.resize(block_count);
-  }
-  if (std::any_of(groups.begin(), groups.end(), IsClipped)) {
-    run->block_squares.resize(block_count);
-  }
-  if (std::any_of(groups.begin(), groups.end(), IsTrusted)) {
-    run->block_trust.resize(block_count);
-  }
+  auto run =
+      std::make_shared<PassRun>(*blocks_, std::move(pass), std::move(done));
   RunChunks(run, &CpuShard::FoldChunk, [this, run] { RunUpdate(run); });
 }
 
 // A clip's norm over all that was folded stands between fold and update.
 void CpuShard::RunUpdate(const std::shared_ptr<PassRun>& run) const {
-  if (run->block_squares.empty()) return RunStep(run);
-  FindClips(*run);
+  if (!run->sums.clips()) return RunStep(run);
+  run->sums.FindClips();
   RunChunks(run, &CpuShard::UpdateChunk, [this, run] { RunStep(run); });
 }
 
 // And lamb's norms between its direction and the step.
 void CpuShard::RunStep(const std::shared_ptr<PassRun>& run) const {
-  if (run->block_trust.empty()) return Finish(*run);
-  run->rates = TrustRates(*blocks_, run->pass, run->block_trust);
-  RunChunks(run, &CpuShard::StepChunk, [this, run] { Finish(*run); });
-}
-
-absl::Status CpuShard::Check(const Pass& pass) const {
-  if (pass.groups.size() != blocks_->group_elems.size()) {
-    return absl::InternalError(absl::StrCat("pass: ", pass.groups.size(),
-                                            " groups, want ",
-                                            blocks_->group_elems.size()));
-  }
-  for (const PushPayload& push : pass.payloads) {
-    const PayloadBytes want = PayloadBytesOf(push.encoding, blocks_->elems);
-    if (!want.Allow(push.payload->size_bytes())) {
-      return absl::InternalError(absl::StrCat(
-          "pass: payload of ", push.payload->size_bytes(), " bytes, want ",
-          want.least, " to ", want.most, " in steps of ", want.step));
-    }
-  }
-  for (const GroupPass& group : pass.groups) {
-    const size_t want =
-        group.payloads.empty() ? pass.payloads.size() : group.payloads.size();
-    if (!group.pushes.empty() && group.pushes.size() != want) {
-      return absl::InternalError(absl::StrCat(
-          "pass: scalars of ", group.pushes.size(), " pushes, want ", want));
-    }
-    for (const int32_t payload : group.payloads) {
-      if (payload < 0 || static_cast<size_t>(payload) >= pass.payloads.size()) {
-        return absl::InternalError(absl::StrCat("pass: payload ", payload,
-                                                " of ", pass.payloads.size()));
-      }
-    }
-    if (IsGathered(group) && IsTouched(group) &&
-        (!group.update.has_value() || !group.buffer_fold.has_value() ||
-         group.pushes.empty())) {
-      return absl::InternalError("pass: gathers less than a cycle");
-    }
-  }
-  return absl::OkStatus();
+  if (!run->sums.trusts()) return Finish(*run);
+  run->sums.FindRates();
+  RunChunks(run, &CpuShard::StepChunk, [run] { Finish(*run); });
 }
 
 void CpuShard::RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
@@ -246,9 +179,9 @@ void CpuShard::EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
   const auto at = static_cast<size_t>(b);
   const Block& block = blocks_->blocks[at];
   const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
-  if (IsMeasured(group)) run.block_momentum[at] = momentum;
+  if (IsMeasured(group)) run.sums.LeaveMomentum(b, momentum);
   if (IsTrusted(group)) {
-    run.block_trust[at] = walk.trust_squares();
+    run.sums.LeaveTrust(b, walk.trust_squares());
   } else if (group.update.has_value()) {
     EncodeBlock(group, block);
   }
@@ -262,14 +195,14 @@ void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
     if (!IsTouched(group)) continue;
     const bool clipped = IsClipped(group);
     if (clipped && IsGathered(group)) {
-      run.block_squares[static_cast<size_t>(b)] = walk.MeanSquares(block);
+      run.sums.LeaveClipped(b, walk.MeanSquares(block));
       continue;
     }
     const double momentum =
         walk.Run(block, group.update && !clipped ? TileStage::kFoldAndUpdate
                                                  : TileStage::kFold);
     if (clipped) {
-      run.block_squares[static_cast<size_t>(b)] = walk.ClippedSquares(block);
+      run.sums.LeaveClipped(b, walk.ClippedSquares(block));
     } else {
       EndBlock(run, b, walk, momentum);
     }
@@ -286,7 +219,7 @@ void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
     const TileStage stage = IsGathered(run.pass.groups[group])
                                 ? TileStage::kFoldAndUpdate
                                 : TileStage::kUpdate;
-    const double momentum = walk.Run(block, stage, run.clips[group]);
+    const double momentum = walk.Run(block, stage, run.sums.clip(block.group));
     EndBlock(run, b, walk, momentum);
   }
 }
@@ -296,44 +229,13 @@ void CpuShard::StepChunk(PassRun& run, const Chunk& chunk) const {
     const Block& block = blocks_->blocks[static_cast<size_t>(b)];
     const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];
     if (!IsTrusted(group)) continue;
-    RunLambStep(run.rates[static_cast<size_t>(block.tensor)],
-                group.theta + block.group_offset,
+    RunLambStep(run.sums.rate(block.tensor), group.theta + block.group_offset,
                 group.next + block.group_offset, block.size);
     EncodeBlock(group, block);
   }
 }
 
-void CpuShard::Finish(PassRun& run) const {
-  for (size_t b = 0; b < run.block_momentum.size(); ++b) {
-    run.result
-        .momentum_squares[static_cast<size_t>(blocks_->blocks[b].group)] +=
-        run.block_momentum[b];
-  }
-  run.done(std::move(run.result));
-}
-
-void CpuShard::FindClips(PassRun& run) const {
-  const std::vector<GroupPass>& groups = run.pass.groups;
-  std::vector<double> squares(groups.size());
-  for (size_t b = 0; b < blocks_->blocks.size(); ++b) {
-    squares[static_cast<size_t>(blocks_->blocks[b].group)] +=
-        run.block_squares[b];
-  }
-  double model_squares = 0;
-  for (const double sum : squares) model_squares += sum;
-
-  run.clips.assign(groups.size(), 1.0f);
-  for (size_t g = 0; g < groups.size(); ++g) {
-    if (!IsClipped(groups[g])) continue;
-    double norm =
-        std::sqrt(run.pass.clip_over_groups ? model_squares : squares[g]);
-    if (groups[g].buffering == rule::Buffering::kEmbedded) {
-      norm *= groups[g].update->norm_factor;
-    }
-    run.clips[g] = rule::ClipFactor(norm, groups[g].update->clip_norm);
-    run.result.clip_norms[g] = norm;
-  }
-}
+void CpuShard::Finish(PassRun& run) { run.done(std::move(run.sums).Result()); }
 
 absl::Status CpuShard::Read(Array array, int64_t offset,
                             absl::Span<float> out) const {

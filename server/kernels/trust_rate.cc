@@ -5,13 +5,11 @@
 #include <cstddef>
 #include <limits>
 
+#include "server/kernels/pass_check.h"
+
 namespace accrue::kernels {
 
-bool IsTrusted(const GroupPass& group) {
-  return group.update.has_value() && group.optimizer == rule::Optimizer::kLamb;
-}
-
-float TrustRate(double lr, const ChunkWalk::TrustSquares& squares) {
+float TrustRate(double lr, const TrustSquares& squares) {
   const double theta = std::sqrt(squares.theta);
   const double direction = std::sqrt(squares.direction);
   const bool has_ratio = theta > 0 && direction > 0 && std::isfinite(theta) &&
@@ -21,11 +19,10 @@ float TrustRate(double lr, const ChunkWalk::TrustSquares& squares) {
   return static_cast<float>(std::min(lr * (theta / direction), kLargest));
 }
 
-std::vector<float> TrustRates(
-    const BlockMap& blocks, const Pass& pass,
-    const std::vector<ChunkWalk::TrustSquares>& block_squares) {
+std::vector<float> TrustRates(const BlockMap& blocks, const Pass& pass,
+                              const std::vector<TrustSquares>& block_squares) {
   const auto tensors = static_cast<size_t>(blocks.tensor_count);
-  std::vector<ChunkWalk::TrustSquares> sums(tensors);
+  std::vector<TrustSquares> sums(tensors);
   std::vector<double> learning_rates(tensors);
   for (size_t b = 0; b < blocks.blocks.size(); ++b) {
     const Block& block = blocks.blocks[b];

@@ -15,21 +15,22 @@
 #include <vector>
 
 #include "server/kernels/block.h"
-#include "server/kernels/chunk_walk.h"
 #include "server/kernels/shard.h"
 
 namespace accrue::kernels {
 
-// Whether the pass ends in such a step of the group.
-bool IsTrusted(const GroupPass& group);
+// Sums of squares of theta and of the direction.
+struct TrustSquares {
+  double theta = 0;
+  double direction = 0;
+};
 
-float TrustRate(double lr, const ChunkWalk::TrustSquares& squares);
+float TrustRate(double lr, const TrustSquares& squares);
 
 // Those of every tensor, from the squares of every block; what stands there for
 // tensors of other groups means nothing.
-std::vector<float> TrustRates(
-    const BlockMap& blocks, const Pass& pass,
-    const std::vector<ChunkWalk::TrustSquares>& block_squares);
+std::vector<float> TrustRates(const BlockMap& blocks, const Pass& pass,
+                              const std::vector<TrustSquares>& block_squares);
 
 }  // namespace accrue::kernels
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/kernels/pass_check.h"
 
 namespace accrue::kernels {
 namespace {
