@@ -24,29 +24,46 @@ set(ACCRUE_HOT
   server/ingest tests/oracle tests/rule tests/kernels tests/conformance
   tests/bench)
 
+# Options of the C++ compiler: for C++ sources, and for the host's part of CUDA
+# sources. None may contain a comma, at which nvcc would split it.
+function(accrue_host_options target)
+  foreach(option IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CXX>:${option}>
+      $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${option}>)
+  endforeach()
+endfunction()
+
 function(accrue_configure_target target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
+    LINKER_LANGUAGE CXX
     POSITION_INDEPENDENT_CODE ON)
   target_include_directories(${target}
     PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
   # CPU and GPU agree bit for bit only if no compiler fuses a multiply with an
   # add, or reorders either.
-  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-fast-math
-    -Wall -Wextra -Werror $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+  accrue_host_options(${target} -ffp-contract=off -fno-fast-math
+    -Wall -Wextra -Werror)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wthread-safety>
+    # CMake 3.25.1 does not know that nvcc has C++20.
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--fmad=false;-prec-div=true;\
+-prec-sqrt=true;-ftz=false;-Werror=all-warnings>")
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR
     BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
   if(ACCRUE_SANITIZE AND folder MATCHES "^client/examples/")
-    target_compile_options(${target} PRIVATE -O2)  # it trains
+    accrue_host_options(${target} -O2)  # it trains
   elseif(ACCRUE_SANITIZE AND folder IN_LIST ACCRUE_HOT)
-    target_compile_options(${target} PRIVATE -O1)
+    accrue_host_options(${target} -O1)
   elseif(folder MATCHES "^tests/" AND NOT folder IN_LIST ACCRUE_HOT)
-    target_compile_options(${target} PRIVATE -O0)
+    accrue_host_options(${target} -O0)
   endif()
   if(ACCRUE_SANITIZE)
-    target_compile_options(${target} PRIVATE
-      -fsanitize=${ACCRUE_SANITIZE} -fno-sanitize-recover=all
+    string(REGEX REPLACE "([a-z]+),?" "-fsanitize=\\1;" sanitizers
+      "${ACCRUE_SANITIZE}")
+    accrue_host_options(${target} ${sanitizers} -fno-sanitize-recover=all
       -fno-omit-frame-pointer
       # GCC takes what the sanitizers add for uses of unset variables.
       -Wno-maybe-uninitialized)
@@ -159,6 +176,7 @@ function(accrue_test_properties name)
     ACCRUE_BIN_DIR=${ACCRUE_BIN_DIR}
     ACCRUE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
     ACCRUE_PYTHON=${PROJECT_SOURCE_DIR}/build/python/bin/python3
+    ASAN_OPTIONS=protect_shadow_gap=0  # where CUDA maps memory of its own
     UBSAN_OPTIONS=print_stacktrace=1
     TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/deploy/cmake/tsan_suppressions.txt
     ${arg_ENV})

@@ -76,10 +76,10 @@ class Gpu {
   virtual absl::Status health() const = 0;
 };
 
-// The CUDA devices with these indices; none given: all there are, perhaps none.
-// NOT_FOUND: one does not exist, there is no driver, or Accrue was built
-// without CUDA: the message says which. FAILED_PRECONDITION: one cannot run our
-// kernels.
+// The CUDA devices with these indices; none given: all that can run our
+// kernels, at least one. NOT_FOUND: one does not exist, none exists, there is
+// no driver, or Accrue was built without CUDA: the message says which.
+// FAILED_PRECONDITION: a named one, or all there are, cannot run our kernels.
 absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> OpenCudaGpus(
     const std::vector<int>& indices);
 

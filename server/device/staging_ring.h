@@ -9,7 +9,8 @@
 // Memory.    allocated once, charged to the ledger as staging.
 // Errors.    what a slot's work failed with goes to its own `ended` alone.
 // Threading. safe. Acquire and Finish block; `ended` runs on a thread that is
-//            in one of them, without any lock held.
+//            in one of them, without any lock held, perhaps while another runs.
+//            It must not call the ring.
 #ifndef ACCRUE_SERVER_DEVICE_STAGING_RING_H_
 #define ACCRUE_SERVER_DEVICE_STAGING_RING_H_
 
@@ -51,8 +52,9 @@ class StagingRing {
     Buffer host_, device_;
     std::unique_ptr<Stream> stream_;  // gone before the memory it works on
     std::unique_ptr<Event> event_;
-    State state_ = State::kFree;  // under the ring's lock
-    const void* owner_ = nullptr;
+    State state_ = State::kFree;   // under the ring's lock
+    const void* owner_ = nullptr;  // likewise
+    bool recorded_ = false;
     absl::Status queued_;
     std::function<void(const absl::Status&)> ended_;
   };
@@ -84,6 +86,8 @@ class StagingRing {
 
  private:
   explicit StagingRing(int64_t slot_bytes) : slot_bytes_(slot_bytes) {}
+  // Waits for the work of one that is running, without the lock.
+  void End(Slot* slot, Slot::State then) ACCRUE_REQUIRES(mu_);
 
   const int64_t slot_bytes_;
   Mutex mu_;

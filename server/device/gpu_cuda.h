@@ -1,0 +1,26 @@
+// What kernels need to know of a Gpu's streams to run on them.
+//
+// Order.     CudaStreamOf -> <<<..., stream>>> -> CheckLaunch, on one thread.
+// Errors.    INTERNAL: the launch failed. A sticky error loses the GPU.
+// Threading. compatible, as the stream is.
+#ifndef ACCRUE_SERVER_DEVICE_GPU_CUDA_H_
+#define ACCRUE_SERVER_DEVICE_GPU_CUDA_H_
+
+#include <cuda_runtime_api.h>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "server/device/gpu.h"
+
+namespace accrue {
+
+// The stream of a Gpu that OpenCudaGpus opened, whose device is the calling
+// thread's current one from now on.
+cudaStream_t CudaStreamOf(Stream& stream);
+
+// How the launches since CudaStreamOf went. `kernel`: its name, for the error.
+absl::Status CheckLaunch(Stream& stream, absl::string_view kernel);
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_DEVICE_GPU_CUDA_H_
