@@ -248,7 +248,8 @@ void AddInitialize(CLI::App& app, Command* chosen) {
   const auto flags = std::make_shared<InitializeFlags>();
   CLI::App* initialize = app.add_subcommand(
       "initialize",
-      "gives a model its first parameters; if it has them, they stay");
+      "gives a model its first parameters; if it has them, they stay, unless "
+      "the model is poisoned: then it begins anew");
   initialize->add_option("MODEL", flags->model)->required();
   initialize->add_option("--initialize", flags->initialize, kInitializeHelp);
   initialize->add_option("--seed", flags->seed, "of --initialize; default: 0");

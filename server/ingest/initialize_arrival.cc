@@ -29,13 +29,8 @@ absl::Status InitializeArrival::CheckHeader(
         absl::StatusCode::kInvalidArgument, reason,
         absl::StrCat("values for model \"", header.model, "\": ", problem...));
   };
-  if (absl::Status takes = model()->CheckTakesPayloads(); !takes.ok()) {
+  if (absl::Status takes = model()->CheckTakesParameters(); !takes.ok()) {
     return takes;
-  }
-  if (model()->newest() != nullptr) {
-    return Error(
-        absl::StatusCode::kAlreadyExists, Reason::kAlreadyInitialized,
-        absl::StrCat("model \"", header.model, "\" has parameters already"));
   }
   if (header.encoding.has_value() && !header.initializers.empty()) {
     return refuse(Reason::kUnspecified,

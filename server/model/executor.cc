@@ -145,43 +145,42 @@ bool ModelImpl::StartBatch(std::shared_ptr<Batch> batch, Closed closed) {
   if (!needs_room || store_->HasRoom()) {
     return RunBatch(std::move(batch), std::move(closed));
   }
-  ErrorInfo info;
-  info.reason = Reason::kSlowReader;
-  info.subject = name();
+  return Park(
+      {.go_on = [this, batch, closed] { return StartBatch(batch, closed); },
+       .give_up =
+           [this, batch, closed](const absl::Status& why) {
+             FailBatch(*batch, closed, why);
+           }});
+}
+
+// Returns false: the step goes on when there is room.
+bool ModelImpl::Park(Parked step) {
+  absl::Status why;
   {
     MutexLock lock(&mu_);
-    parked_ = std::move(batch);
-    parked_closed_ = std::move(closed);
-    info.current_version = version_->number;
-    info.lineage = version_->lineage;
+    parked_ = std::move(step);
+    why = GateError(
+        absl::StatusCode::kAborted, Reason::kSlowReader, View(cycles_),
+        absl::StrCat("this version's memory is needed for a new one: "
+                     "max_publications is ",
+                     spec_.max_publications));
   }
-  store_->EndOldestReaders(MakeError(
-      absl::StatusCode::kAborted, info,
-      absl::StrCat("model \"", name(),
-                   "\": this version's memory is needed for a new one: "
-                   "max_publications is ",
-                   spec_.max_publications)));
+  store_->EndOldestReaders(why);
   Unpark();  // room may have come in between
   return false;
 }
 
 void ModelImpl::Unpark() {
-  std::shared_ptr<Batch> batch;
-  Closed closed;
+  std::optional<Parked> parked;
   {
     MutexLock lock(&mu_);
-    if (parked_ == nullptr || !store_->HasRoom()) return;
-    batch = std::move(parked_);
-    parked_ = nullptr;
-    closed = std::move(parked_closed_);
-    parked_closed_ = nullptr;
+    if (!parked_.has_value() || !store_->HasRoom()) return;
+    parked = std::exchange(parked_, std::nullopt);
   }
-  environment_.pool->Post(lane_, [self = Self(), batch = std::move(batch),
-                                  closed = std::move(closed)]() mutable {
-    if (self->StartBatch(std::move(batch), std::move(closed))) {
-      self->Drive();
-    }
-  });
+  environment_.pool->Post(lane_,
+                          [self = Self(), go_on = std::move(parked->go_on)] {
+                            if (go_on()) self->Drive();
+                          });
 }
 
 absl::Status ModelImpl::GiveBuffers(Batch& batch) {

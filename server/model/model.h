@@ -74,7 +74,8 @@ struct OpenedSession {
   std::optional<Version> version;
 };
 
-// First parameters: `initializers` for every tensor, or `values`.
+// First parameters, or those that a poisoned model begins anew with:
+// `initializers` for every tensor, or `values`.
 struct Initialization {
   std::vector<Initializer> initializers;
   int64_t seed = 0;
@@ -176,6 +177,7 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual WorkPool* pool() const = 0;
   virtual WorkPool::Lane lane() const = 0;
 
+  // INTERNAL kDeviceFault: the device did not take them; it is poisoned.
   virtual void Initialize(
       Initialization initialization,
       std::function<void(absl::StatusOr<Version>)> done) = 0;
@@ -208,8 +210,9 @@ class Model : public std::enable_shared_from_this<Model> {
 
   // NOT_FOUND: deleted; FAILED_PRECONDITION: poisoned.
   virtual absl::Status CheckUsable() const = 0;
-  // CheckUsable's, and UNAVAILABLE: draining.
-  virtual absl::Status CheckTakesPayloads() const = 0;
+  // Whether Initialize may come. NOT_FOUND: deleted; ALREADY_EXISTS: it has
+  // parameters, and is not poisoned; UNAVAILABLE: draining.
+  virtual absl::Status CheckTakesParameters() const = 0;
   // Null while uninitialized.
   virtual std::shared_ptr<const Publication> newest() const = 0;
   // Calls `notice` once per publication, and with a status when the model is

@@ -172,11 +172,7 @@ void ModelImpl::Publish(const Batch& batch) {
   ++version_->number;
   facts.version = *version_;
   newest_ = store_->Publish(std::move(facts), std::move(groups));
-  ++window_;
-  window_pushes_ = 0;
-  window_overdue_ = false;
-  environment_.timers->Cancel(window_timer_);
-  window_timer_ = TimerId();
+  NextWindow();
 }
 
 // Once the sessions know of their folded pushes: a sequence that is folded by
@@ -198,10 +194,14 @@ void ModelImpl::AbortStaleArrivals() {
 }
 
 void ModelImpl::Poison(const absl::Status& why) {
+  // What a pass has begun is nothing that another could go on with.
+  for (auto& buffer : next_) buffer = nullptr;
+  bool again;
   absl::Status poisoned;
   std::vector<Held> held;  // let go of without the lock
   {
     MutexLock lock(&mu_);
+    again = !poison_reason_.empty();
     poison_reason_ = why.ToString();
     held = gathering_.Clear();
     poisoned = Usable();
@@ -211,7 +211,7 @@ void ModelImpl::Poison(const absl::Status& why) {
     });
   }
   ACCRUE_LOG(error, "model \"{}\" is poisoned: {}", name(), why);
-  Announce(poisoned);
+  if (!again) Announce(poisoned);
 }
 
 void ModelImpl::Announce(

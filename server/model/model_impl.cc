@@ -14,14 +14,6 @@
 namespace accrue {
 namespace {
 
-std::vector<rule::RuleSpec> Rules(const ModelSpec& spec) {
-  std::vector<rule::RuleSpec> rules;
-  for (size_t g = 0; g < spec.groups.size(); ++g) {
-    rules.push_back(GroupRule(spec, static_cast<int>(g)));
-  }
-  return rules;
-}
-
 bool Adaptive(const ModelSpec& spec) {
   return rule::HasSecondMoment(spec.optimizer.optimizer);
 }
@@ -49,7 +41,7 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       small_(layout_->elems() <= kernels::kBlockElems && !gathers_),
       patience_(Patience()),
       next_(spec.groups.size()),
-      rules_(Rules(spec)),
+      rules_(GroupRules(spec)),
       cycles_(spec.groups.size()),
       gathering_(spec.groups.size()),
       clip_norms_(spec.groups.size(), 0.0),
@@ -94,15 +86,28 @@ absl::Status ModelImpl::Usable() const {
   }
   if (!poison_reason_.empty()) {
     info.reason = Reason::kPoisoned;
-    return MakeError(absl::StatusCode::kFailedPrecondition, info,
-                     absl::StrCat("model \"", name(), "\" is poisoned (",
-                                  poison_reason_, "); restore it"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, info,
+        absl::StrCat("model \"", name(), "\" is poisoned (", poison_reason_,
+                     "); initialize it again to restore it"));
   }
   return absl::OkStatus();
 }
 
 absl::Status ModelImpl::TakesPayloads() const {
   ACCRUE_RETURN_IF_ERROR(Usable());
+  return Draining();
+}
+
+absl::Status ModelImpl::TakesParameters() const {
+  if (deleted_) return Usable();
+  if (!version_.has_value() || !poison_reason_.empty()) return absl::OkStatus();
+  return GateError(absl::StatusCode::kAlreadyExists,
+                   Reason::kAlreadyInitialized, View(cycles_),
+                   "it has parameters already");
+}
+
+absl::Status ModelImpl::Draining() const {
   if (!draining_) return absl::OkStatus();
   return GateError(absl::StatusCode::kUnavailable, Reason::kDraining,
                    View(cycles_), "the server is shutting down");
@@ -113,9 +118,10 @@ absl::Status ModelImpl::CheckUsable() const {
   return Usable();
 }
 
-absl::Status ModelImpl::CheckTakesPayloads() const {
+absl::Status ModelImpl::CheckTakesParameters() const {
   MutexLock lock(&mu_);
-  return TakesPayloads();
+  ACCRUE_RETURN_IF_ERROR(TakesParameters());
+  return Draining();
 }
 
 GateView ModelImpl::View(const std::vector<rule::CycleState>& cycles) const {
@@ -333,8 +339,7 @@ void ModelImpl::Drain(std::function<void()> done) {
 
 void ModelImpl::Delete() {
   absl::Status gone;
-  std::shared_ptr<Batch> parked;
-  Closed closed;
+  std::optional<Parked> parked;
   std::vector<Held> held;  // let go of without the lock
   {
     MutexLock lock(&mu_);
@@ -344,15 +349,12 @@ void ModelImpl::Delete() {
     environment_.timers->Cancel(expiry_timer_);
     gone = Usable();
     AbortArrivals([&gone](const Incoming&) { return gone; });
-    parked = std::move(parked_);
-    parked_ = nullptr;
-    closed = std::move(parked_closed_);
-    parked_closed_ = nullptr;
+    parked = std::exchange(parked_, std::nullopt);
   }
   Announce(gone);
-  if (parked == nullptr) return;
+  if (!parked.has_value()) return;
   // Its executor waited for memory: it goes on, and refuses all that is left.
-  FailBatch(*parked, closed, gone);
+  parked->give_up(gone);
   environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
 }
 

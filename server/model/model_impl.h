@@ -62,7 +62,7 @@ class ModelImpl final : public Model {
   void EndCycle(std::optional<Version> version,
                 std::function<void(absl::StatusOr<EndedCycle>)> done) override;
   absl::Status CheckUsable() const override;
-  absl::Status CheckTakesPayloads() const override;
+  absl::Status CheckTakesParameters() const override;
   std::shared_ptr<const Publication> newest() const override;
   std::shared_ptr<Subscription> Subscribe(Notice notice) override;
   ModelDescription Describe() const override;
@@ -92,7 +92,14 @@ class ModelImpl final : public Model {
     int64_t sequence = 0;
     int64_t version = 0;
   };
+  // A step that waits for a publication's memory: as Step::run, or the end of
+  // the waiting.
+  struct Parked {
+    std::function<bool()> go_on;
+    std::function<void(const absl::Status&)> give_up;
+  };
   using Closed = std::function<void(absl::StatusOr<EndedCycle>)>;
+  using Initialized = std::function<void(absl::StatusOr<Version>)>;
 
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
   void Run(absl::AnyInvocable<bool()> step) {
@@ -120,6 +127,7 @@ class ModelImpl final : public Model {
   bool RunBatch(std::shared_ptr<Batch> batch, Closed closed);
   absl::Status GiveBuffers(Batch& batch);
   void AskForNoise(Batch& batch) const;
+  bool Park(Parked step) ACCRUE_EXCLUDES(mu_);
   void Unpark() ACCRUE_EXCLUDES(mu_);
   void FinishBatch(Batch& batch, const Closed& closed,
                    absl::StatusOr<kernels::PassResult> result)
@@ -144,6 +152,7 @@ class ModelImpl final : public Model {
   void Announce(absl::StatusOr<std::shared_ptr<const Publication>> news)
       ACCRUE_EXCLUDES(mu_);
 
+  void NextWindow() ACCRUE_REQUIRES(mu_);
   void WatchWindow() ACCRUE_REQUIRES(mu_);
   void ArmWindowTimer() ACCRUE_REQUIRES(mu_);
   void OnCycleTimeout(int64_t window) ACCRUE_EXCLUDES(mu_);
@@ -151,16 +160,20 @@ class ModelImpl final : public Model {
   void RetryClose(int64_t window, const absl::Status& why) ACCRUE_EXCLUDES(mu_);
   bool DoEndCycle(const std::optional<Version>& version, const Closed& closed)
       ACCRUE_EXCLUDES(mu_);
-  bool DoInitialize(std::shared_ptr<Initialization> initialization,
-                    std::function<void(absl::StatusOr<Version>)> done)
-      ACCRUE_EXCLUDES(mu_);
+  bool DoInitialize(const std::shared_ptr<Initialization>& initialization,
+                    const Initialized& done) ACCRUE_EXCLUDES(mu_);
+  bool Fill(std::shared_ptr<Initialization> initialization,
+            std::vector<Initializer> sorted, Initialized done);
   absl::Status CheckInitialization(const Initialization& initialization,
                                    std::vector<Initializer>& sorted)
       ACCRUE_EXCLUDES(mu_);
   absl::Status NewBuffers(std::vector<std::shared_ptr<GroupBuffer>>& groups);
-  void PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
-                    const std::function<void(absl::StatusOr<Version>)>& done)
+  absl::Status TellShard(
+      const std::vector<std::shared_ptr<GroupBuffer>>& groups)
       ACCRUE_EXCLUDES(mu_);
+  void PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
+                    const Initialized& done) ACCRUE_EXCLUDES(mu_);
+  void StartAnew() ACCRUE_REQUIRES(mu_);
   absl::Status DoUpdate(const std::vector<HyperparameterUpdate>& updates)
       ACCRUE_EXCLUDES(mu_);
   std::string Change(const std::vector<HyperparameterUpdate>& updates,
@@ -173,6 +186,8 @@ class ModelImpl final : public Model {
 
   absl::Status Usable() const ACCRUE_REQUIRES(mu_);
   absl::Status TakesPayloads() const ACCRUE_REQUIRES(mu_);
+  absl::Status TakesParameters() const ACCRUE_REQUIRES(mu_);
+  absl::Status Draining() const ACCRUE_REQUIRES(mu_);
   GateView View(const std::vector<rule::CycleState>& cycles) const
       ACCRUE_REQUIRES(mu_);
   void AbortArrivalsOf(const std::string& session_id) ACCRUE_REQUIRES(mu_);
@@ -205,9 +220,7 @@ class ModelImpl final : public Model {
   std::optional<std::chrono::steady_clock::time_point> awaits_until_
       ACCRUE_GUARDED_BY(mu_);
   TimerId awaits_timer_ ACCRUE_GUARDED_BY(mu_);
-  // A batch that waits for a publication's memory, and who waits for it.
-  std::shared_ptr<Batch> parked_ ACCRUE_GUARDED_BY(mu_);
-  Closed parked_closed_ ACCRUE_GUARDED_BY(mu_);
+  std::optional<Parked> parked_ ACCRUE_GUARDED_BY(mu_);
 
   bool deleted_ ACCRUE_GUARDED_BY(mu_) = false;
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;

@@ -1,4 +1,5 @@
-// ModelImpl's first parameters, from a payload or from initializers.
+// ModelImpl's first parameters, from a payload or from initializers; and those
+// that it begins anew with after a device fault.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -6,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
+#include "server/base/logging.h"
 #include "server/base/random_id.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/convert.h"
@@ -57,22 +59,39 @@ void ModelImpl::Initialize(Initialization initialization,
                            std::function<void(absl::StatusOr<Version>)> done) {
   auto shared = std::make_shared<Initialization>(std::move(initialization));
   Run([this, shared = std::move(shared), done = std::move(done)]() mutable {
-    return DoInitialize(std::move(shared), std::move(done));
+    return DoInitialize(shared, done);
   });
 }
 
 bool ModelImpl::DoInitialize(
-    std::shared_ptr<Initialization> initialization,
-    std::function<void(absl::StatusOr<Version>)> done) {
-  auto initializers = std::make_shared<std::vector<Initializer>>();
+    const std::shared_ptr<Initialization>& initialization,
+    const Initialized& done) {
+  std::vector<Initializer> sorted;
+  absl::Status status = CheckInitialization(*initialization, sorted);
+  if (status.ok()) {
+    // Readers may still hold what a poisoned model has published.
+    if (!store_->HasRoom()) {
+      return Park(
+          {.go_on = [this, initialization,
+                     done] { return DoInitialize(initialization, done); },
+           .give_up = done});
+    }
+    return Fill(initialization, std::move(sorted), done);
+  }
+  done(status);
+  return true;
+}
+
+bool ModelImpl::Fill(std::shared_ptr<Initialization> initialization,
+                     std::vector<Initializer> sorted, Initialized done) {
   std::vector<std::shared_ptr<GroupBuffer>> groups;
-  absl::Status status = CheckInitialization(*initialization, *initializers);
-  if (status.ok()) status = NewBuffers(groups);
-  if (!status.ok()) {
+  if (absl::Status status = NewBuffers(groups); !status.ok()) {
     initialization.reset();
     done(status);
     return true;
   }
+  auto initializers =
+      std::make_shared<std::vector<Initializer>>(std::move(sorted));
   auto pieces = std::make_shared<std::vector<Piece>>(CutTensors(*layout_));
   const auto piece_count = static_cast<int64_t>(pieces->size());
   auto write = [this, pieces, initialization, initializers,
@@ -108,12 +127,7 @@ absl::Status ModelImpl::CheckInitialization(
   {
     MutexLock lock(&mu_);
     // Draining refuses new ones with their headers; this one is in flight.
-    ACCRUE_RETURN_IF_ERROR(Usable());
-    if (version_.has_value()) {
-      return GateError(absl::StatusCode::kAlreadyExists,
-                       Reason::kAlreadyInitialized, View(cycles_),
-                       "it has parameters already");
-    }
+    ACCRUE_RETURN_IF_ERROR(TakesParameters());
     if (initialization.first_non_finite >= 0) {
       return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
                        View(cycles_),
@@ -145,9 +159,32 @@ absl::Status ModelImpl::NewBuffers(
   return absl::OkStatus();
 }
 
-void ModelImpl::PublishFirst(
-    std::vector<std::shared_ptr<GroupBuffer>> groups,
-    const std::function<void(absl::StatusOr<Version>)>& done) {
+absl::Status ModelImpl::TellShard(
+    const std::vector<std::shared_ptr<GroupBuffer>>& groups) {
+  bool poisoned;
+  {
+    MutexLock lock(&mu_);
+    poisoned = !poison_reason_.empty();
+  }
+  if (poisoned) ACCRUE_RETURN_IF_ERROR(shard_->Reset());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    ACCRUE_RETURN_IF_ERROR(
+        shard_->Load(static_cast<int32_t>(g), groups[g]->floats()));
+  }
+  return absl::OkStatus();
+}
+
+void ModelImpl::PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
+                             const Initialized& done) {
+  if (absl::Status told = TellShard(groups); !told.ok()) {
+    Poison(told);
+    absl::Status fault = DeviceFault(told);
+    {
+      MutexLock lock(&mu_);
+      fault = WithVersion(fault, View(cycles_));
+    }
+    return done(std::move(fault));
+  }
   Publication::Facts facts;
   facts.version.lineage = RandomId();
   facts.group_versions.resize(groups.size());
@@ -158,14 +195,43 @@ void ModelImpl::PublishFirst(
   }
   const Version version = facts.version;
   std::shared_ptr<const Publication> news;
+  // Kept past the lock: the last reference to a publication calls Unpark.
+  const std::shared_ptr<const Publication> before = newest();
+  bool anew;
   {
     MutexLock lock(&mu_);
+    anew = !poison_reason_.empty();
+    if (anew) StartAnew();
     version_ = version;
     newest_ = store_->Publish(std::move(facts), std::move(groups));
     news = newest_;
   }
+  if (anew) {
+    ACCRUE_LOG(info, "model \"{}\" was poisoned and begins anew", name());
+  }
   done(version);
   Announce(std::move(news));
+}
+
+// As it was created, but for its sessions, and for what is counted of traffic.
+void ModelImpl::StartAnew() {
+  const size_t groups = spec_.groups.size();
+  poison_reason_.clear();
+  rules_ = GroupRules(spec_);
+  cycles_.assign(groups, rule::CycleState());
+  gathering_ = Gathering(groups);
+  clip_norms_.assign(groups, 0.0);
+  noise_.assign(groups, std::nullopt);
+  micro_steps_ = 1;
+  recent_micro_steps_ = rule::RecentMicroSteps();
+  k_changes_.clear();
+  folded_pushes_ = 0;
+  sessions_.ForgetPushes();
+  NextWindow();
+  loss_sum_ = 0;
+  loss_count_ = 0;
+  last_loss_.reset();
+  short_cycles_ = 0;
 }
 
 }  // namespace accrue

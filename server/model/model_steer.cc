@@ -114,6 +114,14 @@ bool ModelImpl::DoEndCycle(const std::optional<Version>& version,
   return StartBatch(std::move(batch), closed);
 }
 
+void ModelImpl::NextWindow() {
+  ++window_;
+  window_pushes_ = 0;
+  window_overdue_ = false;
+  environment_.timers->Cancel(window_timer_);
+  window_timer_ = TimerId();
+}
+
 // After a batch: a cycle may have begun, or have waited for min_pushes only.
 void ModelImpl::WatchWindow() {
   if (window_pushes_ == 0 || spec_.cycle_timeout == absl::InfiniteDuration()) {

@@ -57,6 +57,8 @@ class SessionTable {
   // another version than before forgets the counts of that one.
   void CountPushes(const std::string& worker, int64_t version, int64_t pushes);
   int64_t PushesAfter(int64_t version, const std::string& worker) const;
+  // Versions are about to be counted anew.
+  void ForgetPushes() { counted_version_ = -1; }
 
   int64_t size() const { return static_cast<int64_t>(by_worker_.size()); }
   // By worker name.

@@ -236,6 +236,14 @@ rule::RuleSpec GroupRule(const ModelSpec& spec, int group) {
   return rule;
 }
 
+std::vector<rule::RuleSpec> GroupRules(const ModelSpec& spec) {
+  std::vector<rule::RuleSpec> rules;
+  for (size_t g = 0; g < spec.groups.size(); ++g) {
+    rules.push_back(GroupRule(spec, static_cast<int>(g)));
+  }
+  return rules;
+}
+
 std::vector<std::optional<rule::AdaptiveK>> AdaptivePolicies(
     const ModelSpec& spec) {
   std::vector<std::optional<rule::AdaptiveK>> policies;

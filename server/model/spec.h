@@ -89,6 +89,7 @@ absl::Status ValidateSpec(const ModelSpec& spec, const SpecLimits& limits);
 rule::RuleSpec GroupRule(const ModelSpec& spec, int group);
 
 // Every group's, parallel to `spec.groups`.
+std::vector<rule::RuleSpec> GroupRules(const ModelSpec& spec);
 std::vector<std::optional<rule::AdaptiveK>> AdaptivePolicies(
     const ModelSpec& spec);
 

@@ -1,5 +1,5 @@
-// A device that fails, seen from outside: the model is poisoned and refuses
-// all, and the other models of the same daemon go on.
+// A device that fails, seen from outside: the model is poisoned and refuses all
+// until it is initialized again, and the other models of the same daemon go on.
 #include <memory>
 #include <string>
 #include <vector>
@@ -112,6 +112,55 @@ TEST_F(DeviceFaultTest, APoisonedModelRefusesAllAndTheOthersGoOn) {
   wire_.Make(Wire::Spec("faulty", kFaultyElems, 1));
   faulty_ = wire_.Open("faulty", "w");
   EXPECT_TRUE(PushFaulty(1).status.ok());
+}
+
+TEST_F(DeviceFaultTest, InitializingItAgainBringsItBack) {
+  v1::PushHeader old = wire_.Header("faulty", faulty_, kGoodPasses + 1,
+                                    std::vector<float>(kFaultyElems, 1.0f));
+  LoseTheDevice();
+  const std::string lineage = wire_.Describe("faulty").version().lineage();
+  EXPECT_EQ(old.version().lineage(), lineage);
+  const std::vector<float> values(kFaultyElems, 4.0f);
+  // Half of them is nothing.
+  EXPECT_EQ(wire_.InitializeValues("faulty", values, 1).detail.reason(),
+            Detail::REASON_PARTIAL);
+  EXPECT_EQ(wire_.Describe("faulty").state(), v1::Model::STATE_POISONED);
+
+  const Ending initialized = wire_.InitializeValues("faulty", values);
+  EXPECT_TRUE(initialized.status.ok()) << initialized.status.error_message();
+  const v1::Model restored = wire_.Describe("faulty");
+  EXPECT_EQ(restored.state(), v1::Model::STATE_READY);
+  EXPECT_EQ(restored.version().number(), 0);
+  EXPECT_NE(restored.version().lineage(), lineage);
+  EXPECT_EQ(restored.folded_pushes(), 0);
+  EXPECT_EQ(wire_.Parameters("faulty"), FloatBytes(values));
+  EXPECT_EQ(wire_.InitializeValues("faulty", values).detail.reason(),
+            Detail::REASON_ALREADY_INITIALIZED);
+
+  const std::vector<float> gradient(kFaultyElems, 1.0f);
+  const Ending refused = wire_.Push(old, FloatBytes(gradient));
+  EXPECT_EQ(refused.status.error_code(), StatusCode::ABORTED);
+  EXPECT_EQ(refused.detail.reason(), Detail::REASON_LINEAGE_CHANGED);
+  EXPECT_EQ(refused.detail.lineage(), restored.version().lineage());
+
+  // The session that was opened before goes on, and the numbers are a new
+  // model's: each element's are those of any other model of this rule.
+  ASSERT_TRUE(wire_.Delete("sound").status.ok());
+  ASSERT_TRUE(
+      wire_.Create(Wire::Spec("sound", kFaultyElems + 1, 1)).status.ok());
+  const std::vector<float> other_values(kFaultyElems + 1, 4.0f);
+  ASSERT_TRUE(wire_.InitializeValues("sound", other_values).status.ok());
+  sound_ = wire_.Open("sound", "w");
+  const std::vector<float> other(kFaultyElems + 1, 1.0f);
+  for (int64_t i = 1; i <= 3; ++i) {
+    EXPECT_TRUE(PushFaulty(kGoodPasses + i).status.ok());
+    EXPECT_TRUE(
+        wire_.Push(wire_.Header("sound", sound_, i, other), FloatBytes(other))
+            .status.ok());
+  }
+  EXPECT_EQ(wire_.Describe("faulty").version().number(), 3);
+  EXPECT_EQ(wire_.Parameters("faulty"),
+            wire_.Parameters("sound").substr(0, kFaultyElems * 4));
 }
 
 TEST_F(DeviceFaultTest, WhoeverWaitsForAVersionHearsThatThereIsNone) {

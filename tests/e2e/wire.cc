@@ -116,6 +116,23 @@ Ending Wire::Initialize(const std::string& model) {
   return EndOf(writer->Finish(), context);
 }
 
+Ending Wire::InitializeValues(const std::string& model,
+                              const std::vector<float>& values,
+                              size_t missing) {
+  BoundedContext context;
+  v1::InitializeModelResponse response;
+  auto writer = models_->InitializeModel(&context, &response);
+  v1::InitializeModelRequest request;
+  request.mutable_header()->set_model(model);
+  request.mutable_header()->set_encoding(v1::ENCODING_F32);
+  request.mutable_header()->set_payload_bytes(
+      static_cast<int64_t>(values.size() * sizeof(float)));
+  request.set_chunk(FloatBytes(
+      {values.begin(), values.end() - static_cast<std::ptrdiff_t>(missing)}));
+  writer->WriteLast(request, grpc::WriteOptions());
+  return EndOf(writer->Finish(), context);
+}
+
 std::string Wire::Open(const std::string& model, const std::string& worker) {
   BoundedContext context;
   v1::OpenSessionRequest request;

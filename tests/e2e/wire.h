@@ -7,6 +7,7 @@
 #define ACCRUE_TESTS_E2E_WIRE_H_
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,6 +46,9 @@ class Wire {
   // Created, and initialized to zeros.
   void Make(const v1::ModelSpec& spec);
   Ending Initialize(const std::string& model);
+  // With values, of which the last `missing` are announced but not sent.
+  Ending InitializeValues(const std::string& model,
+                          const std::vector<float>& values, size_t missing = 0);
   std::string Open(const std::string& model, const std::string& worker);
   Ending TryOpen(const std::string& model, const std::string& worker,
                  const std::string& session,

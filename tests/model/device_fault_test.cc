@@ -53,7 +53,7 @@ class DeviceFaultTest : public ::testing::Test {
   std::string a_, b_;
 };
 
-TEST_F(DeviceFaultTest, ThePushIsToldAndTheModelRefusesAllFromThenOn) {
+TEST_F(DeviceFaultTest, ThePushIsToldAndTheModelRefusesAllUntilItIsRestored) {
   Make(1);
   ExpectFault(PushStatus(a_, 2));
   ExpectPoisoned(PushStatus(a_, 2));
@@ -61,13 +61,15 @@ TEST_F(DeviceFaultTest, ThePushIsToldAndTheModelRefusesAllFromThenOn) {
   ExpectPoisoned(harness_.Open(*model_, "c").status());
   ExpectPoisoned(harness_.EndCycle(*model_).status());
   ExpectPoisoned(harness_.Update(*model_, {}));
-  ExpectPoisoned(harness_.Initialize(*model_, 0).status());
   ExpectPoisoned(model_->CheckUsable());
   const ModelDescription now = model_->Describe();
   EXPECT_EQ(now.state, ModelState::kPoisoned);
   EXPECT_THAT(now.poison_reason, HasSubstr("the device is lost"));
   EXPECT_EQ(now.version->number, 1);
   EXPECT_EQ(now.folded_pushes, 1);
+  ASSERT_TRUE(harness_.Initialize(*model_, 0).ok());
+  EXPECT_TRUE(model_->CheckUsable().ok());
+  EXPECT_TRUE(PushStatus(a_, 2).ok());
 }
 
 TEST_F(DeviceFaultTest, EveryPushOfThePassIsTold) {

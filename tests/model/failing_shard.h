@@ -1,4 +1,5 @@
-// FailingShard: a shard whose device is lost in the middle of the training.
+// FailingShard: a shard whose device is lost in the middle of the training, and
+// replaced.
 #ifndef ACCRUE_TESTS_MODEL_FAILING_SHARD_H_
 #define ACCRUE_TESTS_MODEL_FAILING_SHARD_H_
 
@@ -15,8 +16,7 @@
 
 namespace accrue {
 
-// Does what another shard does for some passes, then fails one; what comes
-// after that, nobody should see.
+// Does what another shard does for some passes, then fails one, and goes on.
 class FailingShard final : public ForwardingShard {
  public:
   FailingShard(std::unique_ptr<kernels::Shard> shard, int64_t good_passes)

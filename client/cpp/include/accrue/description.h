@@ -81,7 +81,8 @@ struct ModelDescription {
     kUnknown = 0,        // of a newer daemon
     kUninitialized = 1,  // created; no parameters yet
     kReady = 2,          // it trains
-    kPoisoned = 3,       // a device fault; it refuses all until restored
+    kPoisoned = 3,       // a device fault; it refuses all until it is
+                         // initialized again
   };
 
   // As created, defaults filled in, hyperparameters as last updated.

@@ -97,8 +97,11 @@ class Model {
   int64_t parameter_count() const { return parameter_count_; }
 
   // Gives the model its first parameters. The first complete one of all
-  // workers' wins, atomically, so that each may call it with its own.
-  // INVALID_ARGUMENT (kWrongShape, kNonFinite).
+  // workers' wins, atomically, so that each may call it with its own. A
+  // poisoned model begins anew with them: a new lineage, from version 0, with
+  // the spec's hyperparameters; sessions stay.
+  // INVALID_ARGUMENT (kWrongShape, kNonFinite); INTERNAL (kDeviceFault): it is
+  // poisoned.
   absl::StatusOr<InitializeResult> InitializeValues(
       const Payload& values, const InitializeOptions& options = {}) const;
 
