@@ -1,0 +1,316 @@
+// The real daemon on a GPU, over loopback, beside one on the CPU: what both are
+// told the same, they publish in the same bits.
+#include "tests/e2e/daemon.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "accrue/client.h"
+#include "server/device/gpu.h"
+#include "tests/e2e/faulty_daemon.h"
+
+namespace accrue {
+namespace {
+
+using client::Buffering;
+using client::Encoding;
+using client::Optimizer;
+using ::testing::HasSubstr;
+
+constexpr int64_t kCycle = 4;
+
+std::vector<float> Gradient(int64_t elems, int64_t seed) {
+  std::vector<float> gradient(static_cast<size_t>(elems));
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    gradient[i] =
+        std::sin(static_cast<float>(seed) + static_cast<float>(i) * 0.37f);
+  }
+  return gradient;
+}
+
+client::ModelSpec Spec(const std::string& name, int64_t elems,
+                       Optimizer optimizer, Buffering buffering) {
+  client::ModelSpec spec;
+  spec.name = name;
+  spec.tensors = {{.name = "w", .shape = {elems - 77}},
+                  {.name = "b", .shape = {77}, .group = "often"}};
+  const client::Hyperparameters hyper = {.learning_rate = 0.01,
+                                         .beta1 = 0.9,
+                                         .beta2 = 0.9,  // lion folds one by one
+                                         .weight_decay = 0.01,
+                                         .clip_norm = 1};
+  spec.groups = {{.name = "all", .k = kCycle, .hyperparameters = hyper},
+                 {.name = "often", .k = kCycle / 2, .hyperparameters = hyper}};
+  spec.optimizer.optimizer = optimizer;
+  spec.optimizer.buffering = buffering;
+  return spec;
+}
+
+// Not EXPECT_EQ: nobody reads so many floats.
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() &&
+         std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// A model of a daemon, with a worker.
+class Side {
+ public:
+  Side(const Daemon& daemon, const client::ModelSpec& spec,
+       const client::Compression& compression)
+      : client_(*client::Client::Connect(daemon.tcp())),
+        model_(*client_.CreateModel(spec)) {
+    Initialize();
+    worker_.emplace(
+        *model_.OpenWorker({.name = "w", .compression = compression}));
+    parameters_.resize(static_cast<size_t>(model_.parameter_count()));
+  }
+
+  void Initialize() {
+    const client::NormalInitializer normal;
+    std::vector<client::Initializer> initializers;
+    for (const client::TensorSpec& tensor : model_.spec().tensors) {
+      initializers.push_back({tensor.name, normal});
+    }
+    const auto initialized = model_.InitializeWith(initializers, /*seed=*/5);
+    ASSERT_TRUE(initialized.ok()) << initialized.status();
+  }
+
+  // Of the newest version.
+  absl::StatusOr<client::PushResult> Push(const std::vector<float>& gradient) {
+    Pull();
+    return worker_->Push(gradient);
+  }
+
+  // The newest parameters.
+  const std::vector<float>& Pull() {
+    const auto pulled = worker_->Pull(&parameters_);
+    EXPECT_TRUE(pulled.ok()) << pulled.status();
+    return parameters_;
+  }
+
+  client::ModelDescription Describe() { return *model_.Describe(); }
+
+ private:
+  const client::Client client_;
+  client::Model model_;
+  std::optional<client::Worker> worker_;
+  std::vector<float> parameters_;
+};
+
+// The same model on both.
+class Sides {
+ public:
+  Sides(const Daemon& gpu, const Daemon& cpu, const client::ModelSpec& spec,
+        const client::Compression& compression)
+      : gpu_(gpu, spec, compression),
+        cpu_(cpu, spec, compression),
+        elems_(client::ElementCount(spec)) {}
+
+  Side& gpu() { return gpu_; }
+
+  // So many pushes to both. After each, nothing can be told apart.
+  void Train(int64_t pushes) {
+    for (int64_t i = 0; i < pushes; ++i) {
+      const std::vector<float> gradient = Gradient(elems_, ++pushed_);
+      for (Side* side : {&gpu_, &cpu_}) {
+        const auto pushed = side->Push(gradient);
+        ASSERT_TRUE(pushed.ok()) << pushed.status();
+        ASSERT_TRUE(pushed->accepted) << pushed->message;
+      }
+      ASSERT_TRUE(SameBits(gpu_.Pull(), cpu_.Pull()))
+          << "after push " << pushed_;
+      const auto described = gpu_.Describe(), expected = cpu_.Describe();
+      EXPECT_EQ(described.version->number, expected.version->number);
+      EXPECT_EQ(described.folded_pushes, expected.folded_pushes);
+      for (size_t g = 0; g < expected.groups.size(); ++g) {
+        EXPECT_EQ(described.groups[g].clip_norm_seen,
+                  expected.groups[g].clip_norm_seen);
+      }
+    }
+  }
+
+ private:
+  Side gpu_, cpu_;
+  const int64_t elems_;
+  int64_t pushed_ = 0;
+};
+
+// Both daemons, for all tests of a suite; without a GPU, none.
+template <class Base>
+class WithDaemons : public Base {
+ protected:
+  static void SetUpTestSuite() {
+    const auto gpus = OpenCudaGpus({});
+    no_gpu_ = std::string(gpus.status().message());
+    if (!gpus.ok()) return;
+    product_ = (*gpus)[0]->product();
+    gpu_ = Daemon::Start({"--device=cuda"});
+    cpu_ = Daemon::Start({"--device=cpu"});
+  }
+  static void TearDownTestSuite() {
+    gpu_.reset();
+    cpu_.reset();
+  }
+
+  void SetUp() override {
+    if (!no_gpu_.empty()) GTEST_SKIP() << no_gpu_;
+    ASSERT_NE(gpu_, nullptr);
+    ASSERT_NE(cpu_, nullptr);
+  }
+
+  static Sides Make(const client::ModelSpec& spec,
+                    const client::Compression& compression = {}) {
+    return Sides(*gpu_, *cpu_, spec, compression);
+  }
+
+  inline static std::string no_gpu_, product_;
+  inline static std::unique_ptr<Daemon> gpu_, cpu_;
+};
+
+struct Training {
+  const char* name;
+  Optimizer optimizer;
+  Buffering buffering;
+  client::Compression compression = {};
+};
+
+void PrintTo(const Training& training, std::ostream* out) {
+  *out << training.name;
+}
+
+class GpuTrainingTest : public WithDaemons<testing::TestWithParam<Training>> {};
+
+TEST_P(GpuTrainingTest, PublishesTheBitsOfTheCpu) {
+  const Training& training = GetParam();
+  Sides sides =
+      Make(Spec(training.name, 100'003, training.optimizer, training.buffering),
+           training.compression);
+  sides.Train(3 * kCycle);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Gpu, GpuTrainingTest,
+    testing::ValuesIn(std::vector<Training>{
+        {"Sgd", Optimizer::kSgd, Buffering::kEmbedded},
+        {"AdamW", Optimizer::kAdamW, Buffering::kEmbedded},
+        {"Lamb", Optimizer::kLamb, Buffering::kEmbedded},
+        {"Lion", Optimizer::kLion, Buffering::kEmbedded},
+        {"ClassicSgd", Optimizer::kSgd, Buffering::kClassic},
+        {"ClassicAdam", Optimizer::kAdam, Buffering::kClassic},
+        {"ClassicLamb", Optimizer::kLamb, Buffering::kClassic},
+        {"ClassicLion", Optimizer::kLion, Buffering::kClassic},
+        {"GatherSgd", Optimizer::kSgd, Buffering::kGather},
+        {"GatherAdamW", Optimizer::kAdamW, Buffering::kGather},
+        {"Bf16",
+         Optimizer::kAdamW,
+         Buffering::kEmbedded,
+         {.encoding = Encoding::kBf16}},
+        {"F16",
+         Optimizer::kAdamW,
+         Buffering::kEmbedded,
+         {.encoding = Encoding::kF16}},
+        {"Int8",
+         Optimizer::kAdamW,
+         Buffering::kEmbedded,
+         {.encoding = Encoding::kInt8}},
+        {"TopK",
+         Optimizer::kAdamW,
+         Buffering::kEmbedded,
+         {.encoding = Encoding::kTopK}},
+        {"GatherTopK",
+         Optimizer::kSgd,
+         Buffering::kGather,
+         {.encoding = Encoding::kTopK}}}),
+    [](const testing::TestParamInfo<Training>& info) {
+      return info.param.name;
+    });
+
+class GpuDaemonTest : public WithDaemons<testing::Test> {};
+
+TEST_F(GpuDaemonTest, SaysWhichDeviceItHas) {
+  const auto info = client::Client::Connect(gpu_->tcp())->GetServerInfo();
+  ASSERT_TRUE(info.ok()) << info.status();
+  ASSERT_FALSE(info->devices.empty());
+  EXPECT_THAT(info->devices[0], HasSubstr("cuda:0"));
+  EXPECT_THAT(info->devices[0], HasSubstr(product_));
+}
+
+// 100 MB and more: pushes on data connections, through every slot of the ring
+// several times, while others come and go.
+TEST_F(GpuDaemonTest, ModelsThatTrainAtTheSameTimeDoNotTouchEachOther) {
+  const std::vector<client::ModelSpec> specs = {
+      Spec("large", 25'000'003, Optimizer::kAdamW, Buffering::kEmbedded),
+      Spec("middling", 3'000'000, Optimizer::kSgd, Buffering::kClassic),
+      Spec("small", 5'000, Optimizer::kLamb, Buffering::kEmbedded),
+      Spec("held", 2'000'000, Optimizer::kAdamW, Buffering::kGather)};
+  std::vector<std::thread> threads;
+  for (const client::ModelSpec& spec : specs) {
+    threads.emplace_back([&spec] { Make(spec).Train(2 * kCycle); });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(GpuDaemonTest, ReportsTwelveBytesAParameterOfAdamAndNoBuffer) {
+  constexpr int64_t kElems = 1'000'000;
+  Sides sides =
+      Make(Spec("m", kElems, Optimizer::kAdamW, Buffering::kEmbedded));
+  const client::MemoryReport memory = sides.gpu().Describe().memory;
+  EXPECT_EQ(memory.accumulation_buffer_bytes, 0);
+  int64_t device_bytes = 0;
+  for (const client::MemoryItem& item : memory.items) {
+    if (item.tag == "momentum" || item.tag == "variance") {
+      EXPECT_EQ(item.live_bytes, 4 * kElems) << item.tag;
+      device_bytes += item.live_bytes;
+    } else if (item.tag == "parameters") {  // publications lie on the host
+      device_bytes += item.live_bytes - memory.published_bytes;
+    }
+  }
+  EXPECT_EQ(device_bytes, 12 * kElems);
+}
+
+// The fault is one of the shard's passes, between two cycles of others.
+TEST_F(GpuDaemonTest, AFaultPoisonsOneModelUntilItIsInitializedAgain) {
+  const auto faulty_daemon = Daemon::Start({"--device=cuda"}, kFaultyProgram);
+  ASSERT_NE(faulty_daemon, nullptr);
+  const auto spec = [](const char* name, int64_t elems) {
+    return Spec(name, elems, Optimizer::kAdamW, Buffering::kEmbedded);
+  };
+  Side faulty(*faulty_daemon, spec("faulty", kFaultyElems), {});
+  Sides sound(*faulty_daemon, *cpu_, spec("sound", 50'000), {});
+  Side reference(*cpu_, spec("reference", kFaultyElems), {});
+  for (int64_t i = 0; i < kGoodPasses; ++i) {
+    const auto pushed = faulty.Push(Gradient(kFaultyElems, i));
+    ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
+  }
+  const auto failed = faulty.Push(Gradient(kFaultyElems, kGoodPasses));
+  EXPECT_EQ(failed.status().code(), absl::StatusCode::kInternal)
+      << failed.status();
+  EXPECT_EQ(faulty.Describe().state,
+            client::ModelDescription::State::kPoisoned);
+  ASSERT_NO_FATAL_FAILURE(sound.Train(2 * kCycle));
+
+  ASSERT_NO_FATAL_FAILURE(faulty.Initialize());
+  EXPECT_EQ(faulty.Describe().state, client::ModelDescription::State::kReady);
+  for (int64_t i = 0; i < 2 * kCycle; ++i) {
+    for (Side* side : {&faulty, &reference}) {
+      const auto pushed = side->Push(Gradient(kFaultyElems, 100 + i));
+      ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
+    }
+    EXPECT_TRUE(SameBits(faulty.Pull(), reference.Pull()))
+        << "after push " << i;
+  }
+  ASSERT_NO_FATAL_FAILURE(sound.Train(kCycle));
+}
+
+}  // namespace
+}  // namespace accrue

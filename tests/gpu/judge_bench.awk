@@ -1,0 +1,79 @@
+# Rows of run.sh's table from the JSON lines of accrue_bench and torch_cycle.py,
+# each with the floor and the aim that it has.
+
+# A field of the line at hand, without quotes; empty if it has none.
+function field(key,    found) {
+  if (!match($0, "\"" key "\":(\"[^\"]*\"|[^,}]*)")) return ""
+  found = substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3)
+  gsub(/"/, "", found)
+  return found
+}
+
+function row(name, verdict, what) {
+  printf "%-34s %-8s %s\n", name, verdict, what
+}
+
+function judged_row(name, what, ratio, floor, aim) {
+  row(name, ratio >= aim ? "pass" : ratio >= floor ? "short" : "below",
+      sprintf("%s: %.3f, floor %s, aim %s", what, ratio, floor, aim))
+}
+
+{
+  name = field("name")
+  value = field("value") + 0
+  baseline = field("baseline") + 0
+  ratio = field("ratio") + 0
+  figure = sprintf("%.2f %s", value, field("unit"))
+  values[name] = value
+}
+
+field("skipped") != "" {
+  row(name, "skip", field("skipped"))
+  delete values[name]
+  next
+}
+
+name ~ /^gpu\/(fold|update)/ {
+  judged_row(name, sprintf("%s, copy %.2f", figure, baseline), ratio,
+             0.85, 0.92)
+  next
+}
+
+name == "gpu/push" {
+  judged_row(name, sprintf("%s, pinned copy %.2f", figure, baseline), ratio,
+             0.7, 0.85)
+  next
+}
+
+# Bytes that the driver says are taken, in tensors of 340 M parameters.
+name ~ /^gpu\/memory\/(adam|sgd)$/ {
+  most = name ~ /adam/ ? 12 : 8
+  row(name, value <= most * 1.001 ? "pass" : "below",
+      sprintf("%s, classic %.2f; at most %d", figure, baseline, most))
+  next
+}
+
+name ~ /^torch/ {
+  figure = figure ", PyTorch " field("torch") ", set_to_none " \
+    field("set_to_none")
+}
+
+{ row(name, "info", figure) }
+
+# In PyTorch the first gradient becomes .grad, the others are added to it (12
+# bytes a parameter each), and AdamW reads four arrays and writes three.
+END {
+  for (k = 4; k <= 8; k += 4) {
+    ours = "gpu/cycle/adam/k" k
+    theirs = "torch/cycle/adam/k" k
+    if (!(ours in values)) continue
+    if (!(theirs in values)) {
+      row(ours "/torch", "skip", "no PyTorch")
+      continue
+    }
+    bytes = (12 * (k - 1) + 28) / (4 * k + 24)
+    ratio = values[ours] / values[theirs]
+    judged_row(ours "/torch", sprintf("%.2f times PyTorch, bytes %.2f times", \
+      ratio, bytes), ratio / bytes, 0.8, 0.9)
+  }
+}
