@@ -16,6 +16,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/service/device_choice.h"
 #include "server/yaml_config.h"
 
 namespace accrue {
@@ -148,6 +149,17 @@ class FlagSet {
            });
   }
 
+  void Device(const std::string& name, DeviceChoice& target,
+              const std::string& description) {
+    Parsed(name, "auto|cpu|cuda[:N,...]", ToString(target), description,
+           [&target](const std::string& text) {
+             auto choice = ParseDeviceChoice(text);
+             if (!choice.ok()) return std::string(choice.status().message());
+             target = *std::move(choice);
+             return std::string();
+           });
+  }
+
  private:
   // `parse` returns what is wrong, or nothing.
   void Parsed(const std::string& name, const std::string& type,
@@ -222,8 +234,10 @@ void AddTimeouts(FlagSet& flags, DaemonOptions& options) {
 }
 
 void AddOthers(FlagSet& flags, DaemonOptions& options) {
-  flags.Value("device", options.server.device, "where models live")
-      ->check(CLI::IsMember({"auto", "cpu"}));
+  flags.Device(
+      "device", options.server.backend.device,
+      "where models live: the CPU, or all of a machine's GPUs, or some "
+      "(cuda:0,2); auto: GPUs where there are any, else the CPU");
   flags
       .Value("threads", options.server.threads,
              "threads that compute; 0: one a processor")

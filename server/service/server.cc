@@ -13,14 +13,13 @@
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_posix.h>
 
-#include "absl/strings/str_cat.h"
 #include "server/base/data_preface.h"
 #include "server/base/logging.h"
 #include "server/base/memory_ledger.h"
 #include "server/base/status_macros.h"
 #include "server/base/timer_queue.h"
 #include "server/base/work_pool.h"
-#include "server/device/device.h"
+#include "server/service/backend.h"
 #include "server/service/call_environment.h"
 #include "server/service/data_connections.h"
 #include "server/service/limits.h"
@@ -77,12 +76,6 @@ class WithoutReflection : public grpc::ServerBuilderOption {
   }
 };
 
-absl::StatusOr<std::unique_ptr<Device>> MakeDevice(const std::string& name) {
-  if (name == "auto" || name == "cpu") return MakeCpuDevice();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--device=", name, ", want auto or cpu"));
-}
-
 // Threads that receive payloads: what a socket's copies keep busy.
 int ReceivingThreadCount() {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 2,
@@ -98,11 +91,11 @@ int ThreadCount(int asked) {
 
 // In the order in which they may be built; destroyed the other way round.
 struct Server::Parts {
-  Parts(const ServerOptions& options, std::unique_ptr<Device> device_made)
-      : device(std::move(device_made)),
+  Parts(const ServerOptions& options, Backend made)
+      : backend(std::move(made)),
         pool(ThreadCount(options.threads)),
-        store({.environment = {.make_shard = options.make_shard,
-                               .device = device.get(),
+        store({.environment = {.make_shard = backend.make_shard,
+                               .device = backend.device.get(),
                                .pool = &pool,
                                .timers = &timers,
                                .ledger = &ledger,
@@ -130,9 +123,10 @@ struct Server::Parts {
             .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes},
         worker_service(environment),
         model_service(environment),
-        server_service(environment, {device->name()}, options.max_sessions) {}
+        server_service(environment, {backend.device->name()},
+                       options.max_sessions) {}
 
-  const std::unique_ptr<Device> device;
+  const Backend backend;
   MemoryLedger ledger;
   Connections connections;
   LiveCalls calls;
@@ -151,8 +145,8 @@ struct Server::Parts {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerOptions& options) {
-  ACCRUE_ASSIGN_OR_RETURN(auto device, MakeDevice(options.device));
-  auto parts = std::make_unique<Parts>(options, std::move(device));
+  ACCRUE_ASSIGN_OR_RETURN(Backend backend, MakeBackend(options.backend));
+  auto parts = std::make_unique<Parts>(options, std::move(backend));
   ACCRUE_ASSIGN_OR_RETURN(
       parts->listener, Listener::Open(options.listener, &parts->connections));
 

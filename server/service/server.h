@@ -15,17 +15,15 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/ingest/ingest.h"
-#include "server/kernels/shard.h"
-#include "server/model/model.h"
 #include "server/model/model_store.h"
+#include "server/service/backend.h"
 #include "server/service/listener.h"
 
 namespace accrue {
 
 struct ServerOptions {
   ListenerOptions listener;
-  std::string device = "auto";  // or "cpu"
-  ShardFactory make_shard = kernels::MakeCpuShard;
+  BackendOptions backend;
   // The window of one stream: what a peer may send before it is read. It
   // bounds the rate of a push to the window over the round-trip time.
   int64_t stream_window_bytes = int64_t{256} << 10;
@@ -44,7 +42,8 @@ struct ServerOptions {
 class Server {
  public:
   // Listens and serves when it returns.
-  // INVALID_ARGUMENT, FAILED_PRECONDITION: an option or address cannot be
+  // INVALID_ARGUMENT, FAILED_PRECONDITION: an option or address cannot be;
+  // NOT_FOUND: there are no such GPUs
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
   // Ends whatever still goes on, and waits for it: a peer that does not read

@@ -22,7 +22,8 @@ int main(int argc, char** argv) {
   accrue::ParsedFlags flags = accrue::ParseFlags(argc, argv);
   if (flags.exit_code) return *flags.exit_code;
   accrue::DaemonOptions& options = flags.options;
-  options.server.make_shard =
+  options.server.backend.device.kind = accrue::DeviceChoice::Kind::kCpu;
+  options.server.backend.make_cpu_shard =
       accrue::FailingShards(accrue::kFaultyElems, accrue::kGoodPasses);
   const auto server = accrue::Server::Start(options.server);
   if (!server.ok()) {

@@ -184,6 +184,8 @@ TEST_F(FlagsTest, BadValuesAreRefusedByName) {
                                "--max_data_connections=-1",
                                "--max_data_connections=1073741825",
                                "--device=gpu",
+                               "--device=cuda:0,0",
+                               "--device=cuda:-1",
                                "--log_level=loud",
                                "--drain_timeout=0s",
                                "--no_such_flag"}) {
@@ -193,6 +195,24 @@ TEST_F(FlagsTest, BadValuesAreRefusedByName) {
   }
   SetEnvironment("ACCRUED_THREADS", "many");
   EXPECT_THAT(Refusal({}), HasSubstr("threads"));
+}
+
+TEST_F(FlagsTest, TheDeviceIsAChoice) {
+  EXPECT_EQ(Parse({}).options.server.backend.device, DeviceChoice());
+  EXPECT_EQ(Parse({"--device=cuda:2,0"}).options.server.backend.device,
+            (DeviceChoice{.kind = DeviceChoice::Kind::kCuda, .gpus = {2, 0}}));
+  SetEnvironment("ACCRUED_DEVICE", "cpu");
+  EXPECT_EQ(Parse({}).options.server.backend.device.kind,
+            DeviceChoice::Kind::kCpu);
+  EXPECT_EQ(Parse({"--config=" + Config("device: cuda:1\n"), "--device=cuda"})
+                .options.server.backend.device,
+            DeviceChoice{.kind = DeviceChoice::Kind::kCuda});
+}
+
+TEST_F(FlagsTest, TheDeviceComesFromTheConfigFileToo) {
+  EXPECT_EQ(Parse({"--config=" + Config("device: cuda:0,1\n")})
+                .options.server.backend.device,
+            (DeviceChoice{.kind = DeviceChoice::Kind::kCuda, .gpus = {0, 1}}));
 }
 
 TEST_F(FlagsTest, HelpAndVersionEndWithSuccess) {

@@ -282,9 +282,12 @@ TEST(ServerStartTest, WhatCannotBeIsRefusedWithTheFlagsName) {
   EXPECT_THAT(std::string(Server::Start(options).status().message()),
               HasSubstr("--insecure"));
   options = Listening("127.0.0.1:0");
-  options.device = "abacus";
+  options.backend.device = {.kind = DeviceChoice::Kind::kCuda, .gpus = {7}};
+  options.backend.open_gpus = [](const std::vector<int>&) {
+    return absl::NotFoundError("no such GPU");
+  };
   EXPECT_THAT(std::string(Server::Start(options).status().message()),
-              HasSubstr("--device=abacus"));
+              HasSubstr("--device=cuda:7: no such GPU"));
 }
 
 TEST(ServerStartTest, ReflectionOnlyWhereAskedFor) {

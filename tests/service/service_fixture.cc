@@ -90,6 +90,7 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
 ServerOptions ServiceFixture::Options() {
   ServerOptions options;
   options.listener.tcp = {"127.0.0.1:0"};
+  options.backend.device.kind = DeviceChoice::Kind::kCpu;
   return options;
 }
 
