@@ -110,7 +110,7 @@ class CudaMemory : public Buffer::Storage {
   CudaMemory(const CudaMemory&) = delete;
   CudaMemory& operator=(const CudaMemory&) = delete;
   ~CudaMemory() override {
-    // A device that is lost has taken its memory with it.
+    // What belongs to a device that is lost cannot be freed either.
     if (!card_->Use().ok()) return;
     card_->Log(card_->Check(free_(data_), "freeing memory"));
   }
@@ -163,8 +163,8 @@ class CudaStream : public Stream {
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
   ~CudaStream() override {
-    card_->Log(Synchronize());
     if (!card_->Use().ok()) return;
+    card_->Log(Synchronize());
     card_->Log(card_->Check(cudaStreamDestroy(stream_), "cudaStreamDestroy"));
   }
 

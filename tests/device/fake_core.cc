@@ -1,7 +1,7 @@
 #include "tests/device/fake_core.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstddef>
 #include <limits>
 #include <utility>
 
@@ -217,18 +217,19 @@ absl::Status FakeCore::Perform(const FakeOperation& operation) {
   if (!lost_.ok() || suffers(Effect::kFail)) return operation.fault->status;
   ++counts_.run;
   Open();
-  const auto size = static_cast<size_t>(operation.size_bytes);
+  auto* const to = static_cast<std::byte*>(operation.to);
+  const auto* const from = static_cast<const std::byte*>(operation.from);
   switch (operation.op) {
     case FakeOp::kCopyToDevice:
-      std::memcpy(operation.to, operation.from, size);
+      std::copy_n(from, operation.size_bytes, to);
       counts_.to_device_bytes += operation.size_bytes;
       break;
     case FakeOp::kCopyToHost:
-      std::memcpy(operation.to, operation.from, size);
+      std::copy_n(from, operation.size_bytes, to);
       counts_.to_host_bytes += operation.size_bytes;
       break;
     case FakeOp::kZero:
-      std::memset(operation.to, 0, size);
+      std::fill_n(to, operation.size_bytes, std::byte{0});
       break;
     case FakeOp::kKernel:
       return operation.kernel();
