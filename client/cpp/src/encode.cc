@@ -10,16 +10,8 @@
 namespace accrue::client::internal {
 namespace {
 
-// conversion-inl.h's operations on a plain word.
-inline bool Above(uint32_t x, uint32_t y) { return x > y; }
-inline uint32_t Select(bool where, uint32_t yes, uint32_t no) {
-  return where ? yes : no;
-}
-inline uint32_t Product(uint32_t x, float factor) {
-  return std::bit_cast<uint32_t>(static_cast<float>(x) * factor);
-}
-
 #define ACCRUE_ELEMENT inline
+#include "server/base/bits-inl.h"
 #include "server/base/conversion-inl.h"
 #undef ACCRUE_ELEMENT
 
