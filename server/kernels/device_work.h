@@ -11,7 +11,9 @@
 #ifndef ACCRUE_SERVER_KERNELS_DEVICE_WORK_H_
 #define ACCRUE_SERVER_KERNELS_DEVICE_WORK_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "server/kernels/encoding.h"
 #include "server/kernels/tile.h"
@@ -92,6 +94,11 @@ struct DecodeLaunch {
   float* out = nullptr;    // [count]; kTopK: zero by now
 };
 
+// What a decoding goes through: elements, or pairs.
+inline int64_t DecodeItems(const DecodeLaunch& launch) {
+  return launch.encoding == Encoding::kTopK ? launch.pair_count : launch.count;
+}
+
 // out = in, narrowed. [count] each.
 struct EncodeLaunch {
   Encoding encoding = Encoding::kBf16;  // or kF16
@@ -99,6 +106,13 @@ struct EncodeLaunch {
   const float* in = nullptr;
   uint16_t* out = nullptr;
 };
+
+// They reach a GPU as their bytes.
+static_assert(std::is_trivially_copyable_v<GroupWork> &&
+              std::is_trivially_copyable_v<BlockWork> &&
+              std::is_trivially_copyable_v<Launch> &&
+              std::is_trivially_copyable_v<DecodeLaunch> &&
+              std::is_trivially_copyable_v<EncodeLaunch>);
 
 }  // namespace accrue::kernels
 
