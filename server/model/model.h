@@ -65,6 +65,10 @@ struct ModelEnvironment {
   // How long a push may wait for others, a parameter: what a pass over one
   // takes at 20 GB/s.
   absl::Duration pass_time = absl::Nanoseconds(1);
+  // A model was poisoned (true), or one that was is none any more: restored or
+  // deleted. Once a change, though of two close ones the later may come first;
+  // no lock of the model is held. Short, any thread.
+  std::function<void(bool poisoned)> on_poison_change = [](bool) {};
 };
 
 struct OpenedSession {

@@ -196,12 +196,12 @@ void ModelImpl::AbortStaleArrivals() {
 void ModelImpl::Poison(const absl::Status& why) {
   // What a pass has begun is nothing that another could go on with.
   for (auto& buffer : next_) buffer = nullptr;
-  bool again;
+  bool first;
   absl::Status poisoned;
   std::vector<Held> held;  // let go of without the lock
   {
     MutexLock lock(&mu_);
-    again = !poison_reason_.empty();
+    first = poison_reason_.empty() && !deleted_;
     poison_reason_ = why.ToString();
     held = gathering_.Clear();
     poisoned = Usable();
@@ -211,7 +211,9 @@ void ModelImpl::Poison(const absl::Status& why) {
     });
   }
   ACCRUE_LOG(error, "model \"{}\" is poisoned: {}", name(), why);
-  if (!again) Announce(poisoned);
+  if (!first) return;
+  environment_.on_poison_change(true);
+  Announce(poisoned);
 }
 
 void ModelImpl::Announce(

@@ -339,10 +339,12 @@ void ModelImpl::Drain(std::function<void()> done) {
 
 void ModelImpl::Delete() {
   absl::Status gone;
+  bool poisoned;
   std::optional<Parked> parked;
   std::vector<Held> held;  // let go of without the lock
   {
     MutexLock lock(&mu_);
+    poisoned = CountsAsPoisoned();
     deleted_ = true;
     held = gathering_.Clear();
     environment_.timers->Cancel(window_timer_);
@@ -351,6 +353,7 @@ void ModelImpl::Delete() {
     AbortArrivals([&gone](const Incoming&) { return gone; });
     parked = std::exchange(parked_, std::nullopt);
   }
+  if (poisoned) environment_.on_poison_change(false);
   Announce(gone);
   if (!parked.has_value()) return;
   // Its executor waited for memory: it goes on, and refuses all that is left.

@@ -185,6 +185,9 @@ class ModelImpl final : public Model {
   void ScheduleExpiry();
 
   absl::Status Usable() const ACCRUE_REQUIRES(mu_);
+  bool CountsAsPoisoned() const ACCRUE_REQUIRES(mu_) {
+    return !poison_reason_.empty() && !deleted_;
+  }
   absl::Status TakesPayloads() const ACCRUE_REQUIRES(mu_);
   absl::Status TakesParameters() const ACCRUE_REQUIRES(mu_);
   absl::Status Draining() const ACCRUE_REQUIRES(mu_);

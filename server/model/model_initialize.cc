@@ -200,14 +200,15 @@ void ModelImpl::PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
   bool anew;
   {
     MutexLock lock(&mu_);
-    anew = !poison_reason_.empty();
-    if (anew) StartAnew();
+    anew = CountsAsPoisoned();
+    if (!poison_reason_.empty()) StartAnew();
     version_ = version;
     newest_ = store_->Publish(std::move(facts), std::move(groups));
     news = newest_;
   }
   if (anew) {
     ACCRUE_LOG(info, "model \"{}\" was poisoned and begins anew", name());
+    environment_.on_poison_change(false);
   }
   done(version);
   Announce(std::move(news));

@@ -22,6 +22,7 @@
 #include "server/service/backend.h"
 #include "server/service/call_environment.h"
 #include "server/service/data_connections.h"
+#include "server/service/health.h"
 #include "server/service/limits.h"
 #include "server/service/model_service.h"
 #include "server/service/server_service.h"
@@ -93,6 +94,7 @@ int ThreadCount(int asked) {
 struct Server::Parts {
   Parts(const ServerOptions& options, Backend made)
       : backend(std::move(made)),
+        health(&backend.gpus, &timers),
         pool(ThreadCount(options.threads)),
         store({.environment = {.make_shard = backend.make_shard,
                                .device = backend.device.get(),
@@ -100,7 +102,11 @@ struct Server::Parts {
                                .timers = &timers,
                                .ledger = &ledger,
                                .max_sessions = options.max_sessions,
-                               .session_ttl = options.session_ttl},
+                               .session_ttl = options.session_ttl,
+                               .on_poison_change =
+                                   [this](bool poisoned) {
+                                     health.OnPoisonChange(poisoned);
+                                   }},
                .limits = {.max_payload_bytes =
                               options.ingest.ingest_memory_bytes},
                .max_models = options.max_models,
@@ -131,6 +137,7 @@ struct Server::Parts {
   Connections connections;
   LiveCalls calls;
   TimerQueue timers;
+  Health health;
   WorkPool pool;
   ModelStore store;
   Ingest ingest;
@@ -170,12 +177,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   if (parts->grpc_server == nullptr) {
     return absl::InternalError("gRPC cannot start its server");
   }
-  auto* health = parts->grpc_server->GetHealthCheckService();
-  for (const char* service : {"", v1::WorkerService::service_full_name(),
-                              v1::ModelService::service_full_name(),
-                              v1::ServerService::service_full_name()}) {
-    health->SetServingStatus(service, true);
-  }
+  parts->health.Start(parts->grpc_server->GetHealthCheckService());
   parts->listener->Start(
       [server = parts->grpc_server.get(), data = &parts->data_connections](
           int fd, char first_byte) {
@@ -193,6 +195,7 @@ Server::~Server() {
   // Its connections closed, no call can linger.
   parts_->connections.ShutdownAll();
   parts_->grpc_server->Shutdown(std::chrono::system_clock::now());
+  parts_->health.Stop();
   // Models may still set timers while they go; none may fire without a pool.
   parts_->timers.Stop();
 }
@@ -207,7 +210,7 @@ std::vector<std::string> Server::addresses() const {
 
 void Server::Drain(std::function<void()> done) {
   Parts* const parts = parts_.get();
-  parts->grpc_server->GetHealthCheckService()->SetServingStatus(false);
+  parts->health.Drain();
   parts->store.Drain([parts, done = std::move(done)] {
     parts->calls.EndWaiting();
     parts->calls.WhenNone(done);

@@ -10,6 +10,7 @@
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/faulty_daemon.h"
 #include "tests/e2e/wire.h"
+#include "tests/service/raw_call.h"
 
 namespace accrue {
 namespace {
@@ -161,6 +162,34 @@ TEST_F(DeviceFaultTest, InitializingItAgainBringsItBack) {
   EXPECT_EQ(wire_.Describe("faulty").version().number(), 3);
   EXPECT_EQ(wire_.Parameters("faulty"),
             wire_.Parameters("sound").substr(0, kFaultyElems * 4));
+}
+
+TEST_F(DeviceFaultTest, HealthTellsOfPoisonedModelsAndThatTheDaemonIsUp) {
+  const auto channel =
+      grpc::CreateChannel(daemon_->tcp(), grpc::InsecureChannelCredentials());
+  const auto expect = [&](const std::string& models) {
+    EXPECT_EQ(HealthOf(channel, "accrue.models"), models);
+    for (const char* service : {"", "accrue.devices", "accrue.v1.WorkerService",
+                                "accrue.v1.ModelService"}) {
+      EXPECT_EQ(HealthOf(channel, service), "SERVING") << service;
+    }
+  };
+  expect("SERVING");
+  LoseTheDevice();
+  expect("NOT_SERVING");
+  ASSERT_TRUE(wire_.Initialize("faulty").status.ok());
+  expect("SERVING");
+  // One that loses its device again and is deleted.
+  ASSERT_TRUE(wire_.Delete("faulty").status.ok());
+  wire_.Make(Wire::Spec("faulty", kFaultyElems, 1));
+  faulty_ = wire_.Open("faulty", "w");
+  for (int64_t i = 1; i <= kGoodPasses; ++i) {
+    EXPECT_TRUE(PushFaulty(i).status.ok());
+  }
+  LoseTheDevice();
+  expect("NOT_SERVING");
+  ASSERT_TRUE(wire_.Delete("faulty").status.ok());
+  expect("SERVING");
 }
 
 TEST_F(DeviceFaultTest, WhoeverWaitsForAVersionHearsThatThereIsNone) {

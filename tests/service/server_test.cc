@@ -5,10 +5,10 @@
 #include <vector>
 
 #include <gmock/gmock.h>
-#include <grpcpp/generic/generic_stub.h>
 
 #include "server/base/mutex.h"
 #include "server/service/convert.h"
+#include "tests/service/raw_call.h"
 #include "tests/service/service_fixture.h"
 
 namespace accrue {
@@ -17,54 +17,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// A unary or streaming call of a service that has no stub here: the request and
-// the first response as they are on the wire.
-std::string Call(const std::shared_ptr<grpc::Channel>& channel,
-                 const std::string& method, const std::string& request,
-                 grpc::Status* status) {
-  grpc::GenericStub stub(channel);
-  grpc::CompletionQueue queue;
-  grpc::ClientContext context;
-  const auto await = [&] {
-    void* tag = nullptr;
-    bool ok = false;
-    queue.Next(&tag, &ok);
-    return ok;
-  };
-  const auto call = stub.PrepareCall(&context, method, &queue);
-  call->StartCall(nullptr);
-  await();
-  const grpc::Slice slice(request);
-  call->Write(grpc::ByteBuffer(&slice, 1), nullptr);
-  await();
-  call->WritesDone(nullptr);
-  await();
-  grpc::ByteBuffer response;
-  call->Read(&response, nullptr);
-  const bool answered = await();
-  call->Finish(status, nullptr);
-  await();
-  grpc::Slice bytes;
-  if (!answered || !response.DumpToSingleSlice(&bytes).ok()) return "";
-  return std::string(bytes.begin(), bytes.end());
-}
-
-std::string Health(const std::shared_ptr<grpc::Channel>& channel,
-                   const std::string& service) {
-  std::string request;
-  if (!service.empty()) {
-    request =
-        "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
-  }
-  grpc::Status status;
-  const std::string response =
-      Call(channel, "/grpc.health.v1.Health/Check", request, &status);
-  if (!status.ok()) return status.error_message();
-  if (response == std::string("\x08\x01", 2)) return "SERVING";
-  if (response == std::string("\x08\x02", 2)) return "NOT_SERVING";
-  return response;
-}
 
 class ServerTest : public ServiceFixture {
  protected:
@@ -105,8 +57,8 @@ TEST_F(ServerTest, TellsItsLimits) {
 TEST_F(ServerTest, IsHealthyAndSoAreItsServices) {
   for (const char* service :
        {"", "accrue.v1.WorkerService", "accrue.v1.ModelService",
-        "accrue.v1.ServerService"}) {
-    EXPECT_EQ(Health(channel_, service), "SERVING") << service;
+        "accrue.v1.ServerService", "accrue.models", "accrue.devices"}) {
+    EXPECT_EQ(HealthOf(channel_, service), "SERVING") << service;
   }
 }
 
@@ -182,8 +134,8 @@ TEST_F(DrainTest, WithoutCallsItIsDoneAtOnce) {
   Drain();
   AwaitDrained();
   EXPECT_TRUE(Info().draining());
-  EXPECT_EQ(Health(channel_, ""), "NOT_SERVING");
-  EXPECT_EQ(Health(channel_, "accrue.v1.WorkerService"), "NOT_SERVING");
+  EXPECT_EQ(HealthOf(channel_, ""), "NOT_SERVING");
+  EXPECT_EQ(HealthOf(channel_, "accrue.v1.WorkerService"), "NOT_SERVING");
 }
 
 TEST_F(DrainTest, NewAndIncompletePushesAreRefused) {
@@ -260,7 +212,7 @@ TEST_F(DrainTest, APullInProgressIsFinished) {
   ASSERT_TRUE(reader->Read(&response));
   auto received = static_cast<int64_t>(response.chunk().size());
   Drain();
-  while (Health(channel_, "") != "NOT_SERVING") {
+  while (HealthOf(channel_, "") != "NOT_SERVING") {
   }
   EXPECT_FALSE(drained());
   while (reader->Read(&response)) {

@@ -1,0 +1,126 @@
+#include "server/service/health.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "server/service/server.h"
+#include "tests/device/fake_gpu.h"
+#include "tests/service/raw_call.h"
+#include "tests/service/service_fixture.h"
+
+namespace accrue {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+
+// What gRPC's health service is told.
+class Told : public grpc::HealthCheckServiceInterface {
+ public:
+  void SetServingStatus(const std::string& name, bool serving) override {
+    if (name.rfind("accrue.v1", 0) == 0 || name.empty()) return;
+    changes_.emplace_back(name, serving);
+  }
+  void SetServingStatus(bool serving) override {
+    changes_.emplace_back("all", serving);
+  }
+  std::vector<std::pair<std::string, bool>> Take() {
+    return std::exchange(changes_, {});
+  }
+
+ private:
+  std::vector<std::pair<std::string, bool>> changes_;
+};
+
+class HealthTest : public testing::Test {
+ protected:
+  HealthTest() {
+    auto gpu = std::make_unique<FakeGpu>(FakeGpuOptions{});
+    gpu_ = gpu.get();
+    gpus_.push_back(std::move(gpu));
+    // Fires no more: the tests alone say when it is looked.
+    timers_.Stop();
+    health_.Start(&told_);
+    EXPECT_THAT(told_.Take(), ElementsAre(Pair(kModelsHealth, true),
+                                          Pair(kDevicesHealth, true)));
+  }
+
+  std::vector<std::unique_ptr<Gpu>> gpus_;
+  FakeGpu* gpu_;
+  TimerQueue timers_;
+  Told told_;
+  Health health_{&gpus_, &timers_};
+};
+
+TEST_F(HealthTest, ModelsServeAgainWhenTheLastPoisonedOneIsNoneAnyMore) {
+  health_.OnPoisonChange(true);
+  EXPECT_THAT(told_.Take(), ElementsAre(Pair(kModelsHealth, false)));
+  health_.OnPoisonChange(true);
+  health_.OnPoisonChange(false);
+  EXPECT_THAT(told_.Take(), IsEmpty());
+  health_.OnPoisonChange(false);
+  EXPECT_THAT(told_.Take(), ElementsAre(Pair(kModelsHealth, true)));
+}
+
+TEST_F(HealthTest, OfTwoChangesTheSecondMayComeFirst) {
+  health_.OnPoisonChange(false);
+  health_.OnPoisonChange(true);
+  EXPECT_THAT(told_.Take(), IsEmpty());
+}
+
+TEST_F(HealthTest, ALostGpuStaysLostThoughItsModelsAreGone) {
+  gpu_->Lose("fallen off");
+  health_.OnPoisonChange(true);
+  health_.OnPoisonChange(false);
+  EXPECT_THAT(told_.Take(), ElementsAre(Pair(kModelsHealth, false),
+                                        Pair(kDevicesHealth, false),
+                                        Pair(kModelsHealth, true)));
+}
+
+TEST_F(HealthTest, NothingServesAgainOnceItDrains) {
+  health_.OnPoisonChange(true);
+  told_.Take();
+  health_.Drain();
+  EXPECT_THAT(told_.Take(), ElementsAre(Pair("all", false)));
+  health_.OnPoisonChange(false);
+  EXPECT_THAT(told_.Take(), IsEmpty());
+}
+
+TEST_F(HealthTest, NobodyIsToldAfterItsStop) {
+  health_.Stop();
+  health_.OnPoisonChange(true);
+  health_.Drain();
+  EXPECT_THAT(told_.Take(), IsEmpty());
+}
+
+// Without a model, and so without a pass that would fail.
+TEST(ServerHealthTest, ALostGpuIsNoticedInTime) {
+  FakeGpu* gpu = nullptr;
+  ServerOptions options;
+  options.listener.tcp = {"127.0.0.1:0"};
+  options.backend.open_gpus = [&](const std::vector<int>&) {
+    std::vector<std::unique_ptr<Gpu>> gpus;
+    gpus.push_back(std::make_unique<FakeGpu>(FakeGpuOptions{}));
+    gpu = static_cast<FakeGpu*>(gpus[0].get());
+    return gpus;
+  };
+  const auto server = Server::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto channel = NewChannel((*server)->addresses()[0]);
+  EXPECT_EQ(HealthOf(channel, kDevicesHealth), "SERVING");
+  EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");
+  gpu->Lose("fallen off");
+  while (HealthOf(channel, kDevicesHealth) != "NOT_SERVING") {
+  }
+  EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");
+  EXPECT_EQ(HealthOf(channel, ""), "SERVING");
+}
+
+}  // namespace
+}  // namespace accrue
