@@ -130,6 +130,14 @@ Json ToJsonList(const std::vector<T>& elements) {
   return list;
 }
 
+Json ToJson(const client::DeviceInfo& device) {
+  return {{"name", device.name},
+          {"product", device.product},
+          {"total_bytes", device.total_bytes},
+          {"free_bytes", device.free_bytes},
+          {"fault", device.fault}};
+}
+
 }  // namespace
 
 Json ToJson(const client::Version& version) {
@@ -209,8 +217,13 @@ Json Names(const std::vector<client::Encoding>& encodings) {
 }
 
 Json ToJson(const client::ServerInfo& info) {
+  Json devices = Json::array();
+  for (const client::DeviceInfo& device : info.device_infos) {
+    devices.push_back(ToJson(device));
+  }
   return {{"version", info.version},
           {"devices", info.devices},
+          {"device_infos", devices},
           {"encodings", Names(info.encodings)},
           {"push_encodings", Names(info.push_encodings)},
           {"max_chunk_bytes", info.max_chunk_bytes},

@@ -188,6 +188,20 @@ std::string WorkersText(const std::vector<std::string>& workers) {
   return workers.empty() ? "-" : absl::StrJoin(workers, ", ");
 }
 
+// What there is to say of it besides its name.
+std::string DeviceText(const client::DeviceInfo& device) {
+  std::vector<std::string> parts;
+  if (!device.product.empty()) parts.push_back(device.product);
+  if (device.total_bytes > 0) {
+    parts.push_back(absl::StrCat(HumanBytes(device.free_bytes), " of ",
+                                 HumanBytes(device.total_bytes), " free"));
+  }
+  if (!device.fault.empty()) {
+    parts.push_back(absl::StrCat("LOST: ", device.fault));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
 }  // namespace
 
 std::string ModelsText(const std::vector<ModelDescription>& models) {
@@ -317,6 +331,10 @@ std::string ServerInfoText(const client::ServerInfo& info) {
   Table facts({{""}, {""}});
   facts.AddRow({"version", info.version});
   facts.AddRow({"devices", absl::StrJoin(info.devices, ", ")});
+  for (const client::DeviceInfo& device : info.device_infos) {
+    const std::string text = DeviceText(device);
+    if (!text.empty()) facts.AddRow({absl::StrCat("  ", device.name), text});
+  }
   facts.AddRow({"encodings", absl::StrJoin(info.encodings, ", ", name)});
   facts.AddRow(
       {"of pushes only", absl::StrJoin(info.push_encodings, ", ", name)});

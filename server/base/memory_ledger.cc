@@ -30,6 +30,8 @@ absl::string_view MemoryTagName(MemoryTag tag) {
   switch (tag) {
     case MemoryTag::kParameters:
       return "parameters";
+    case MemoryTag::kDeviceParameters:
+      return "device_parameters";
     case MemoryTag::kMomentum:
       return "momentum";
     case MemoryTag::kVariance:

@@ -21,14 +21,15 @@
 namespace accrue {
 
 enum class MemoryTag {
-  kParameters,    // publications
-  kMomentum,      // first moments
-  kVariance,      // second moments
-  kAccumulation,  // CLASSIC buffering's gradient buffer
-  kGathered,      // GATHER buffering's held pushes
-  kIngest,        // pushes, while they arrive and wait
-  kStaging,       // scratch space of kernels and transfers
-  kEncoded,       // publications in another encoding
+  kParameters,        // publications
+  kDeviceParameters,  // parameters on a GPU, beside their publications
+  kMomentum,          // first moments
+  kVariance,          // second moments
+  kAccumulation,      // CLASSIC buffering's gradient buffer
+  kGathered,          // GATHER buffering's held pushes
+  kIngest,            // pushes, while they arrive and wait
+  kStaging,           // scratch space of kernels and transfers
+  kEncoded,           // publications in another encoding
   kOther,
 };
 inline constexpr int kMemoryTagCount = static_cast<int>(MemoryTag::kOther) + 1;

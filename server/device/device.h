@@ -44,7 +44,9 @@ class Buffer {
 class Device {
  public:
   virtual ~Device() = default;
-  virtual std::string name() const = 0;  // "cpu"; later "cuda:0"
+  virtual std::string name() const = 0;  // "cpu", "cuda:0"
+  // Whether Allocate's memory is the host's, as AllocateHost's always is.
+  virtual bool allocates_host_memory() const { return true; }
   // Memory for arrays that kernels on this device work on. A null ledger:
   // charged to nobody.
   virtual absl::StatusOr<Buffer> Allocate(int64_t size_bytes, MemoryTag tag,

@@ -12,28 +12,36 @@
 namespace accrue {
 namespace {
 
-// What a model may come to hold: moments, buffer, and its publications.
-int64_t StateBytes(const ModelSpec& spec) {
-  int64_t elems = 0;
-  for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
-  int64_t arrays = 1 + spec.max_publications;
+// Those that a shard keeps: moments, and a buffer.
+int64_t ShardArrays(const ModelSpec& spec) {
+  int64_t arrays = 1;
   if (rule::HasSecondMoment(spec.optimizer.optimizer)) ++arrays;
   if (spec.optimizer.buffering == rule::Buffering::kClassic) ++arrays;
+  return arrays;
+}
+
+// What a model may come to hold of the host's memory.
+int64_t StateBytes(const ModelSpec& spec, const Device& device) {
+  int64_t elems = 0;
+  for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
+  int64_t arrays = spec.max_publications;
+  if (device.allocates_host_memory()) arrays += ShardArrays(spec);
   return elems * arrays * static_cast<int64_t>(sizeof(float));
 }
 
 absl::StatusOr<StateBudget::Reservation> ReserveState(const ModelSpec& spec,
+                                                      const Device& device,
                                                       StateBudget& budget) {
   const int64_t held_bytes = GatherBytes(spec);
+  const int64_t state_bytes = StateBytes(spec, device);
   if (held_bytes == 0) {
-    return budget.Reserve(spec.name, "state and publications",
-                          StateBytes(spec));
+    return budget.Reserve(spec.name, "state and publications", state_bytes);
   }
   return budget.Reserve(
       spec.name,
       absl::StrCat("state, publications and, under GATHER, a cycle's pushes (",
                    held_bytes, ")"),
-      StateBytes(spec) + held_bytes);
+      state_bytes + held_bytes);
 }
 
 absl::Status Refuse(absl::StatusCode code, Reason reason,
@@ -92,7 +100,7 @@ absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
   }
   ModelEnvironment environment = options_.environment;
   ACCRUE_ASSIGN_OR_RETURN(environment.state_reservation,
-                          ReserveState(spec, *budget_));
+                          ReserveState(spec, *environment.device, *budget_));
   ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
                           Model::Create(spec, environment));
   models_[spec.name] = model;

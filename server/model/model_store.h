@@ -29,7 +29,8 @@ class ModelStore {
     int64_t max_models = 1000;
     // Bound on moments, buffers, gathered pushes and max_publications
     // publications of all models together (--state_memory); with the encoded
-    // copies of those that were ever pulled in that encoding.
+    // copies of those that were ever pulled in that encoding. What lies in a
+    // device's own memory does not count.
     int64_t state_memory_bytes = int64_t{1} << 62;
   };
   explicit ModelStore(Options options);

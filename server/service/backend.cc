@@ -18,7 +18,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> OpenSome(
 Backend OnCpu(const BackendOptions& options) {
   return {.gpus = {},
           .device = MakeCpuDevice(),
-          .make_shard = options.make_cpu_shard};
+          .make_shard = options.wrap_shards(kernels::MakeCpuShard)};
 }
 
 Backend OnGpus(std::vector<std::unique_ptr<Gpu>> gpus,

@@ -26,8 +26,11 @@ using GpuOpener =
 
 struct BackendOptions {
   DeviceChoice device = {};
-  ShardFactory make_cpu_shard = kernels::MakeCpuShard;
   GpuOpener open_gpus = OpenCudaGpus;
+  // What becomes of the backend's way to make shards: it stays, unless a test
+  // interferes.
+  std::function<ShardFactory(ShardFactory)> wrap_shards =
+      [](ShardFactory make_shard) { return make_shard; };
 };
 
 struct Backend {

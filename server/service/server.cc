@@ -129,8 +129,7 @@ struct Server::Parts {
             .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes},
         worker_service(environment),
         model_service(environment),
-        server_service(environment, {backend.device->name()},
-                       options.max_sessions) {}
+        server_service(environment, backend, options.max_sessions) {}
 
   const Backend backend;
   MemoryLedger ledger;

@@ -5,10 +5,10 @@
 #ifndef ACCRUE_SERVER_SERVICE_SERVER_SERVICE_H_
 #define ACCRUE_SERVER_SERVICE_SERVER_SERVICE_H_
 
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "accrue/v1/server_service.grpc.pb.h"
+#include "server/service/backend.h"
 #include "server/service/call_environment.h"
 
 namespace accrue {
@@ -17,10 +17,11 @@ class ServerService final
     : public v1::ServerService::WithCallbackMethod_GetServerInfo<
           v1::ServerService::Service> {
  public:
-  ServerService(const CallEnvironment& environment,
-                std::vector<std::string> devices, int64_t max_sessions)
+  // Both outlive it.
+  ServerService(const CallEnvironment& environment, const Backend& backend,
+                int64_t max_sessions)
       : environment_(environment),
-        devices_(std::move(devices)),
+        backend_(backend),
         max_sessions_(max_sessions) {}
 
   grpc::ServerUnaryReactor* GetServerInfo(
@@ -29,8 +30,10 @@ class ServerService final
       v1::GetServerInfoResponse* response) override;
 
  private:
+  void Describe(v1::GetServerInfoResponse& response) const;
+
   const CallEnvironment& environment_;
-  const std::vector<std::string> devices_;
+  const Backend& backend_;
   const int64_t max_sessions_;
 };
 

@@ -158,6 +158,13 @@ TEST(ConvertTest, ServerInfoAndNoticesAndSessionsToo) {
   const ServerInfo info = FromProto(server);
   EXPECT_EQ(info.version, server.version());
   EXPECT_EQ(info.devices[0], server.devices(0));
+  EXPECT_EQ(info.device_infos[0].name, server.device_infos(0).name());
+  EXPECT_EQ(info.device_infos[0].product, server.device_infos(0).product());
+  EXPECT_EQ(info.device_infos[0].total_bytes,
+            server.device_infos(0).total_bytes());
+  EXPECT_EQ(info.device_infos[0].free_bytes,
+            server.device_infos(0).free_bytes());
+  EXPECT_EQ(info.device_infos[0].fault, server.device_infos(0).fault());
   EXPECT_EQ(info.encodings[0], Encoding::kTopK);
   EXPECT_EQ(info.push_encodings[0], Encoding::kTopK);
   EXPECT_EQ(info.max_chunk_bytes, server.max_chunk_bytes());

@@ -389,6 +389,8 @@ TEST_F(CtlTest, ServerInfoShowsTheLimits) {
   EXPECT_THAT(info["encodings"], ElementsAre("f32", "bf16", "f16"));
   EXPECT_GT(info["ingest_memory_bytes"], 0);
   EXPECT_EQ(info["draining"], false);
+  ASSERT_EQ(info["device_infos"].size(), info["devices"].size());
+  EXPECT_EQ(info["device_infos"][0]["name"], info["devices"][0]);
   EXPECT_THAT(Run({"server-info"}).out, HasSubstr("ingest memory"));
 }
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "server/flags.h"
 #include "server/service/server.h"
@@ -22,9 +23,10 @@ int main(int argc, char** argv) {
   accrue::ParsedFlags flags = accrue::ParseFlags(argc, argv);
   if (flags.exit_code) return *flags.exit_code;
   accrue::DaemonOptions& options = flags.options;
-  options.server.backend.device.kind = accrue::DeviceChoice::Kind::kCpu;
-  options.server.backend.make_cpu_shard =
-      accrue::FailingShards(accrue::kFaultyElems, accrue::kGoodPasses);
+  options.server.backend.wrap_shards = [](accrue::ShardFactory inner) {
+    return accrue::FailingShards(accrue::kFaultyElems, accrue::kGoodPasses,
+                                 std::move(inner));
+  };
   const auto server = accrue::Server::Start(options.server);
   if (!server.ok()) {
     std::fprintf(stderr, "%s\n", server.status().ToString().c_str());

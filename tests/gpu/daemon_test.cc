@@ -241,8 +241,13 @@ TEST_F(GpuDaemonTest, SaysWhichDeviceItHas) {
   const auto info = client::Client::Connect(gpu_->tcp())->GetServerInfo();
   ASSERT_TRUE(info.ok()) << info.status();
   ASSERT_FALSE(info->devices.empty());
-  EXPECT_THAT(info->devices[0], HasSubstr("cuda:0"));
-  EXPECT_THAT(info->devices[0], HasSubstr(product_));
+  EXPECT_EQ(info->devices[0], "cuda:0");
+  ASSERT_EQ(info->device_infos.size(), info->devices.size());
+  EXPECT_EQ(info->device_infos[0].name, "cuda:0");
+  EXPECT_THAT(info->device_infos[0].product, HasSubstr(product_));
+  EXPECT_GT(info->device_infos[0].total_bytes,
+            info->device_infos[0].free_bytes);
+  EXPECT_EQ(info->device_infos[0].fault, "");
 }
 
 // 100 MB and more: pushes on data connections, through every slot of the ring
@@ -268,11 +273,10 @@ TEST_F(GpuDaemonTest, ReportsTwelveBytesAParameterOfAdamAndNoBuffer) {
   EXPECT_EQ(memory.accumulation_buffer_bytes, 0);
   int64_t device_bytes = 0;
   for (const client::MemoryItem& item : memory.items) {
-    if (item.tag == "momentum" || item.tag == "variance") {
+    if (item.tag == "momentum" || item.tag == "variance" ||
+        item.tag == "device_parameters") {
       EXPECT_EQ(item.live_bytes, 4 * kElems) << item.tag;
       device_bytes += item.live_bytes;
-    } else if (item.tag == "parameters") {  // publications lie on the host
-      device_bytes += item.live_bytes - memory.published_bytes;
     }
   }
   EXPECT_EQ(device_bytes, 12 * kElems);

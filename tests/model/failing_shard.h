@@ -35,13 +35,15 @@ class FailingShard final : public ForwardingShard {
 
 // Of every model with exactly `elems` elements, the pass after `good_passes`
 // fails; all others are sound.
-inline ShardFactory FailingShards(int64_t elems, int64_t good_passes) {
+inline ShardFactory FailingShards(int64_t elems, int64_t good_passes,
+                                  ShardFactory inner = kernels::MakeCpuShard) {
   return WrappedShards(
       [=](std::unique_ptr<kernels::Shard> shard,
           int64_t model_elems) -> std::unique_ptr<kernels::Shard> {
         if (model_elems != elems) return shard;
         return std::make_unique<FailingShard>(std::move(shard), good_passes);
-      });
+      },
+      std::move(inner));
 }
 
 }  // namespace accrue

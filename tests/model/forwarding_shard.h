@@ -43,15 +43,16 @@ class ForwardingShard : public kernels::Shard {
   const std::unique_ptr<kernels::Shard> shard_;
 };
 
-// A CPU shard for every model, inside what wrap(shard, elems of the model)
-// makes of it.
+// For every model a shard of `inner`'s, inside what wrap(shard, elems of the
+// model) makes of it.
 template <class Wrap>
-ShardFactory WrappedShards(Wrap wrap) {
-  return [wrap](const kernels::ShardOptions& options, Device* device,
-                WorkPool* pool, WorkPool::Lane lane)
+ShardFactory WrappedShards(Wrap wrap,
+                           ShardFactory inner = kernels::MakeCpuShard) {
+  return [wrap, inner](const kernels::ShardOptions& options, Device* device,
+                       WorkPool* pool, WorkPool::Lane lane)
              -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
     ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<kernels::Shard> shard,
-                            kernels::MakeCpuShard(options, device, pool, lane));
+                            inner(options, device, pool, lane));
     return wrap(std::move(shard), options.blocks->elems);
   };
 }

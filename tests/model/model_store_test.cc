@@ -1,11 +1,13 @@
 #include "server/model/model_store.h"
 
 #include <future>
+#include <memory>
 #include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "server/model/gathering.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
@@ -81,6 +83,43 @@ TEST_F(ModelStoreTest, MemoryAndCountsAreBounded) {
             Reason::kLimit);
   ASSERT_TRUE(store.Delete("a").ok());
   EXPECT_TRUE(Create(store, Named("c")).ok());
+}
+
+// A GPU's: what is allocated on it is not the host's.
+class FarDevice final : public Device {
+ public:
+  std::string name() const override { return "far"; }
+  bool allocates_host_memory() const override { return false; }
+  absl::StatusOr<Buffer> Allocate(int64_t size_bytes, MemoryTag tag,
+                                  MemoryLedger* ledger) override {
+    return device_->Allocate(size_bytes, tag, ledger);
+  }
+  absl::StatusOr<Buffer> AllocateHost(int64_t size_bytes, MemoryTag tag,
+                                      MemoryLedger* ledger) override {
+    return device_->AllocateHost(size_bytes, tag, ledger);
+  }
+
+ private:
+  const std::unique_ptr<Device> device_ = MakeCpuDevice();
+};
+
+TEST_F(ModelStoreTest, WhatLiesOnAGpuDoesNotCountAgainstTheHostsMemory) {
+  FarDevice device;
+  ModelStore::Options options = Options();
+  options.environment.device = &device;
+  ModelStore store(options);
+  ModelSpec spec = Named("a");
+  spec.optimizer.optimizer = rule::Optimizer::kAdam;
+  spec.optimizer.buffering = rule::Buffering::kClassic;
+  ASSERT_TRUE(Create(store, spec).ok());
+  // Four publications, of 8 floats each.
+  EXPECT_EQ(store.reserved_state_bytes(), 4 * 8 * 4);
+  ModelSpec gathering = Named("b");
+  gathering.optimizer.buffering = rule::Buffering::kGather;
+  gathering.groups[0].k = gathering.groups[0].update_every = 2;
+  ASSERT_TRUE(Create(store, gathering).ok());
+  EXPECT_EQ(store.reserved_state_bytes(),
+            2 * 4 * 8 * 4 + GatherBytes(gathering));
 }
 
 TEST_F(ModelStoreTest, ADeletedNameIsUnknownAndFree) {

@@ -1,5 +1,6 @@
 #include "server/service/server.h"
 
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -8,6 +9,7 @@
 
 #include "server/base/mutex.h"
 #include "server/service/convert.h"
+#include "tests/device/fake_gpu.h"
 #include "tests/service/raw_call.h"
 #include "tests/service/service_fixture.h"
 
@@ -37,6 +39,9 @@ TEST_F(ServerTest, TellsItsLimits) {
   const v1::GetServerInfoResponse info = Info();
   EXPECT_THAT(info.version(), HasSubstr("."));
   EXPECT_THAT(info.devices(), ElementsAre("cpu"));
+  ASSERT_EQ(info.device_infos_size(), 1);
+  EXPECT_EQ(info.device_infos(0).name(), "cpu");
+  EXPECT_EQ(info.device_infos(0).total_bytes(), 0);
   EXPECT_THAT(info.encodings(), ElementsAre(v1::ENCODING_F32, v1::ENCODING_BF16,
                                             v1::ENCODING_F16));
   EXPECT_EQ(info.max_chunk_bytes(), 4 << 20);
@@ -52,6 +57,59 @@ TEST_F(ServerTest, TellsItsLimits) {
   EXPECT_EQ(info.memory_ceiling_bytes(), empty);
   CreateInitialized(PlainSpec("m", 1000), std::vector<float>(1000));
   EXPECT_GT(Info().memory_ceiling_bytes(), empty);
+}
+
+class ServerOnGpusTest : public ServerTest {
+ protected:
+  ServerOnGpusTest() : ServerOnGpusTest(MakeGpus()) {}
+
+  FakeGpu& gpu(int index) { return *gpus_[static_cast<size_t>(index)]; }
+
+ private:
+  using Gpus = std::vector<std::unique_ptr<FakeGpu>>;
+
+  static Gpus MakeGpus() {
+    Gpus gpus;
+    for (const char* name : {"fake:0", "fake:1"}) {
+      gpus.push_back(std::make_unique<FakeGpu>(
+          FakeGpuOptions{.capacity_bytes = 1 << 20, .name = name}));
+    }
+    return gpus;
+  }
+  explicit ServerOnGpusTest(Gpus gpus) : ServerTest(OnGpus(gpus)) {
+    for (auto& gpu : gpus) gpus_.push_back(gpu.release());
+  }
+  // Which are the server's from then on.
+  static ServerOptions OnGpus(Gpus& gpus) {
+    ServerOptions options = Options();
+    options.backend.device.kind = DeviceChoice::Kind::kCuda;
+    options.backend.open_gpus = [&gpus](const std::vector<int>&) {
+      std::vector<std::unique_ptr<Gpu>> opened;
+      for (auto& gpu : gpus) opened.emplace_back(gpu.get());
+      return opened;
+    };
+    return options;
+  }
+
+  std::vector<FakeGpu*> gpus_;
+};
+
+TEST_F(ServerOnGpusTest, TellsOfEachWhatItsDriverKnows) {
+  for (const bool lost : {false, true}) {
+    const v1::GetServerInfoResponse info = Info();
+    EXPECT_THAT(info.devices(), ElementsAre("fake:0", "fake:1"));
+    ASSERT_EQ(info.device_infos_size(), 2);
+    for (int i = 0; i < 2; ++i) {
+      const v1::DeviceInfo& device = info.device_infos(i);
+      EXPECT_EQ(device.name(), info.devices(i));
+      EXPECT_EQ(device.product(), gpu(i).product());
+      const bool sound = i == 0 || !lost;
+      EXPECT_EQ(device.fault(), sound ? "" : "fake:1: fallen off");
+      EXPECT_EQ(device.total_bytes(), sound ? 1 << 20 : 0);
+      EXPECT_LE(device.free_bytes(), device.total_bytes());
+    }
+    gpu(1).Lose("fallen off");
+  }
 }
 
 TEST_F(ServerTest, IsHealthyAndSoAreItsServices) {

@@ -355,6 +355,13 @@ ServerInfo FromProto(const v1::GetServerInfoResponse& proto) {
   ServerInfo value;
   value.version = proto.version();
   value.devices = Strings(proto.devices());
+  for (const v1::DeviceInfo& device : proto.device_infos()) {
+    value.device_infos.push_back({.name = device.name(),
+                                  .product = device.product(),
+                                  .total_bytes = device.total_bytes(),
+                                  .free_bytes = device.free_bytes(),
+                                  .fault = device.fault()});
+  }
   for (const int encoding : proto.encodings()) {
     value.encodings.push_back(static_cast<Encoding>(encoding));
   }

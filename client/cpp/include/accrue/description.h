@@ -125,9 +125,20 @@ struct SessionDescription {
   absl::Time last_active_time = {};  // when it last pushed or was opened
 };
 
+// A device that holds models.
+struct DeviceInfo {
+  std::string name = {};     // "cpu", "cuda:0"
+  std::string product = {};  // "NVIDIA H200"; empty of the CPU
+  // By its driver's account; 0 of the CPU, and of a device that is lost.
+  int64_t total_bytes = 0;
+  int64_t free_bytes = 0;
+  std::string fault = {};  // what it was lost to; empty: it is sound
+};
+
 struct ServerInfo {
   std::string version = {};
   std::vector<std::string> devices = {};      // that hold models
+  std::vector<DeviceInfo> device_infos = {};  // in their order
   std::vector<Encoding> encodings = {};       // that pushes and pulls may use
   std::vector<Encoding> push_encodings = {};  // that only pushes may use
   int64_t max_chunk_bytes = 0;
