@@ -8,6 +8,7 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -42,6 +43,16 @@ inline OpenedKernels OpenCudaKernels() {
   auto gpus = OpenCudaGpus({});
   if (!gpus.ok()) return {nullptr, nullptr, gpus.status().ToString()};
   return {std::move(gpus->front()), MakeCudaKernels(), ""};
+}
+
+inline auto AllKernels() {
+  return testing::Values(KernelsBackend{"Host", OpenHostKernels},
+                         KernelsBackend{"Cuda", OpenCudaKernels});
+}
+
+inline std::string KernelsName(
+    const testing::TestParamInfo<KernelsBackend>& backend) {
+  return backend.param.name;
 }
 
 // An array on the device, `skipped` elements behind an aligned address.

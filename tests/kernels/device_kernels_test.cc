@@ -306,22 +306,25 @@ TEST_P(DeviceFoldTest, ElementsBeyondThirtyTwoBitsAreFoundToo) {
   }
 }
 
-class DeviceFlawTest : public DeviceKernelsTest {
- protected:
+class DeviceFlawTest : public DeviceKernelsTest {};
+
+TEST_P(DeviceFlawTest, AGradientThatIsNotFiniteIsNoted) {
+  constexpr int64_t kSize = 1000;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const std::vector<float> zeros(kSize);
+  const auto m = Put(zeros), a = Put(zeros), fine = Put(zeros, 1);
+  const auto blocks =
+      Put(std::vector<BlockWork>{{.offset = 1, .size = kSize - 1}});
   // What a fold of three gradients, with `value` in the last of them, says.
-  uint32_t FlawOf(float value, size_t place, bool classic) {
-    constexpr int64_t kSize = 1000;
-    const std::vector<float> zeros(kSize);
-    std::vector<float> gradient(kSize - 1, 1.0f);
-    gradient[place] = value;
+  const auto flaw_of = [&](float value, size_t place, bool classic) {
     GroupWork group;
     group.push_count = 3;
     group.classic = classic;
     group.folds = true;
+    std::vector<float> gradient(kSize - 1, 1.0f);
+    gradient[place] = value;
     const auto groups = Put(std::vector<GroupWork>{group});
-    const auto blocks =
-        Put(std::vector<BlockWork>{{.offset = 1, .size = kSize - 1}});
-    const auto m = Put(zeros), a = Put(zeros), fine = Put(zeros, 1);
     const auto last = Put(gradient, 1);
     const auto flaw = Put(std::vector<uint32_t>(1));
     const Launch launch = {.blocks = blocks.data(),
@@ -334,33 +337,23 @@ class DeviceFlawTest : public DeviceKernelsTest {
                            .flaw = flaw.data()};
     EXPECT_TRUE(kernels().FoldAndUpdate(stream(), launch).ok());
     return flaw.Read()[0];
-  }
-};
-
-TEST_P(DeviceFlawTest, AGradientThatIsNotFiniteIsNoted) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kLargest = std::numeric_limits<float>::max();
+  };
   // In what comes before the first quad, in quads, and after the last.
   for (const size_t place : {0, 2, 3, 6, 500, 997, 998}) {
     for (const bool classic : {false, true}) {
       for (const float flaw : {kInfinity, -kInfinity, NAN, -NAN}) {
-        EXPECT_NE(FlawOf(flaw, place, classic), 0u) << flaw << " at " << place;
+        EXPECT_NE(flaw_of(flaw, place, classic), 0u) << flaw << " at " << place;
       }
-      for (const float fine : {kLargest, -kLargest, 0x1p-149f, -0.0f}) {
-        EXPECT_EQ(FlawOf(fine, place, classic), 0u) << fine << " at " << place;
+      for (const float fine_one : {kLargest, -kLargest, 0x1p-149f, -0.0f}) {
+        EXPECT_EQ(flaw_of(fine_one, place, classic), 0u)
+            << fine_one << " at " << place;
       }
     }
   }
 }
 
-const auto kBackends = testing::Values(KernelsBackend{"Host", OpenHostKernels},
-                                       KernelsBackend{"Cuda", OpenCudaKernels});
-const auto kName = [](const testing::TestParamInfo<KernelsBackend>& backend) {
-  return backend.param.name;
-};
-
-INSTANTIATE_TEST_SUITE_P(Backends, DeviceFoldTest, kBackends, kName);
-INSTANTIATE_TEST_SUITE_P(Backends, DeviceFlawTest, kBackends, kName);
+INSTANTIATE_TEST_SUITE_P(Backends, DeviceFoldTest, AllKernels(), KernelsName);
+INSTANTIATE_TEST_SUITE_P(Backends, DeviceFlawTest, AllKernels(), KernelsName);
 
 }  // namespace
 }  // namespace accrue::kernels
