@@ -20,11 +20,13 @@ struct BenchOptions {
 
 struct BenchResult {
   double value = 0;
-  std::string unit;
+  std::string unit = {};
   // What it is compared with, in the same unit.
-  std::optional<double> baseline;
+  std::optional<double> baseline = {};
   // Latencies: less is better, and so the ratio is baseline over value.
   bool less_is_better = false;
+  // Why nothing was measured; empty: it was.
+  std::string skipped = {};
 
   std::optional<double> ratio() const;
 };

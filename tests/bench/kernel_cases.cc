@@ -1,8 +1,6 @@
 // fold/*, update/*: a pass against a plain stream over the same arrays.
 // cycle/*: k pushes and the update in one pass against one pass for each.
 // gather/*: a cycle of k held pushes against a plain stream.
-#include <cstdlib>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,6 +14,7 @@
 #include "server/kernels/block.h"
 #include "server/kernels/shard.h"
 #include "tests/bench/bench_case.h"
+#include "tests/bench/or_die.h"
 #include "tests/bench/stream.h"
 
 namespace accrue::bench {
@@ -27,13 +26,6 @@ using kernels::Pass;
 // 256 MiB an array: far beyond any cache.
 constexpr int64_t kElems = int64_t{64} << 20;
 constexpr int64_t kStreamChunkElems = int64_t{1} << 18;
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::cerr << "accrue_bench: " << value.status() << "\n";
-  std::exit(1);
-}
 
 // The CPU, with a note of where each array lies.
 class NotedDevice : public Device {

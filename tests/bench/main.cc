@@ -4,7 +4,8 @@
 //   accrue_bench --list
 //
 // With --json one object a line: name, value, unit, and baseline and ratio
-// where there is something to compare with; more is better in every ratio.
+// where there is something to compare with; more is better in every ratio. Of a
+// case for which the machine lacks something: name, and in `skipped` what.
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -23,6 +24,13 @@ namespace accrue::bench {
 namespace {
 
 void PrintJson(const BenchCase& bench_case, const BenchResult& result) {
+  if (!result.skipped.empty()) {
+    std::cout << nlohmann::ordered_json{{"name", bench_case.name},
+                                        {"skipped", result.skipped}}
+                     .dump()
+              << std::endl;
+    return;
+  }
   nlohmann::ordered_json line = {{"name", bench_case.name},
                                  {"value", result.value},
                                  {"unit", result.unit}};
@@ -34,8 +42,12 @@ void PrintJson(const BenchCase& bench_case, const BenchResult& result) {
 }
 
 void PrintRow(const BenchCase& bench_case, const BenchResult& result) {
-  std::printf("%-20s %10.3f %-12s", bench_case.name.c_str(), result.value,
-              result.unit.c_str());
+  std::printf("%-25s ", bench_case.name.c_str());
+  if (!result.skipped.empty()) {
+    std::printf("skipped: %s\n", result.skipped.c_str());
+    return;
+  }
+  std::printf("%10.3f %-16s", result.value, result.unit.c_str());
   if (result.baseline) {
     std::printf(" baseline %10.3f  ratio %6.3f", *result.baseline,
                 *result.ratio());
@@ -73,7 +85,7 @@ int Main(int argc, char** argv) {
     if (!std::regex_search(bench_case.name, wanted)) continue;
     ++ran;
     if (list) {
-      std::printf("%-20s %s\n", bench_case.name.c_str(),
+      std::printf("%-25s %s\n", bench_case.name.c_str(),
                   bench_case.what.c_str());
       continue;
     }

@@ -1,0 +1,25 @@
+// RunOnGpu: a case that needs a GPU: the first one, for this case alone.
+#ifndef ACCRUE_TESTS_BENCH_RUN_ON_GPU_H_
+#define ACCRUE_TESTS_BENCH_RUN_ON_GPU_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "server/device/gpu.h"
+#include "tests/bench/bench_case.h"
+
+namespace accrue::bench {
+
+// `skipped`, if there is none.
+inline BenchResult RunOnGpu(
+    const std::function<BenchResult(std::unique_ptr<Gpu>)>& run) {
+  auto gpus = OpenCudaGpus({});
+  if (!gpus.ok()) return {.skipped = std::string(gpus.status().message())};
+  return run(std::move(gpus->front()));
+}
+
+}  // namespace accrue::bench
+
+#endif  // ACCRUE_TESTS_BENCH_RUN_ON_GPU_H_
