@@ -10,7 +10,7 @@ function field(key,    found) {
 }
 
 function row(name, verdict, what) {
-  printf "%-34s %-8s %s\n", name, verdict, what
+  printf "%-40s %-8s %s\n", name, verdict, what
 }
 
 function judged_row(name, what, ratio, floor, aim) {

@@ -38,22 +38,25 @@ if ! "$here/bin/accrued" --version >/dev/null 2>&1; then
   ours=(env LD_LIBRARY_PATH="$here/lib/runtime")
 fi
 
+sanitizer=$(command -v compute-sanitizer ||
+  ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+
 wanted() { [[ ,$only, == *,$1,* ]]; }
 
 # row NAME VERDICT WHAT...: verdicts are pass, short (of the aim), below (the
 # floor), FAIL, skip, refused, and info.
 row() {
-  printf '%-34s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table"
+  printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table"
 }
 
-# gtest SECTION SECONDS PROGRAM ARGUMENTS...
+# gtest SECONDS PROGRAM ARGUMENTS...
 gtest() {
-  local section=$1 seconds=$2 program=$3 start=$SECONDS log rc
+  local seconds=$1 program=$2 start=$SECONDS log rc
   log=$(mktemp)
   timeout -k 10 "$seconds" "${ours[@]}" "$here/bin/$program" \
-    --gtest_color=no --gtest_brief=1 "${@:4}" >"$log" 2>&1
+    --gtest_color=no --gtest_brief=1 "${@:3}" >"$log" 2>&1
   rc=$?
-  { echo "== $section: $program ${*:4}"; cat "$log"; } >>"$folder/tests.log"
+  { echo "== $program ${*:3}"; cat "$log"; } >>"$folder/tests.log"
   judge_gtest "$program" "$rc" "$seconds" "$log" \
     $((SECONDS - start))
   rm -f "$log"
@@ -81,7 +84,11 @@ judge_gtest() {
 
 # sanitize TOOL SECONDS PROGRAM ARGUMENTS...
 sanitize() {
-  local tool=$1 seconds=$2 program=$3 log rc summary
+  local tool=$1 seconds=$2 program=$3 name=$1/$3 log rc summary
+  if [ -z "$sanitizer" ]; then
+    row "$name" refused "there is no compute-sanitizer"
+    return
+  fi
   log=$(mktemp)
   timeout -k 10 "$seconds" "${ours[@]}" "$sanitizer" --tool "$tool" \
     --error-exitcode 86 "$here/bin/$program" --gtest_color=no \
@@ -90,15 +97,15 @@ sanitize() {
   { echo "== $tool: $program ${*:4}"; cat "$log"; } >>"$folder/sanitizer.log"
   summary=$(grep -m1 ' SUMMARY: ' "$log" | sed 's/^=* *//')
   if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
-    row "sanitizer/$tool" FAIL "not finished in $seconds s"
+    row "$name" FAIL "not finished in $seconds s"
   elif [ -z "$summary" ]; then
-    row "sanitizer/$tool" refused "$(grep -m1 -v '^$' "$log")"
+    row "$name" refused "$(grep -m1 -v '^$' "$log")"
   elif [ "$rc" -ne 0 ]; then
-    row "sanitizer/$tool" FAIL "$summary"
+    row "$name" FAIL "$summary"
   elif ! grep -q '^\[  PASSED  \] [1-9]' "$log" || grep -q SKIPPED "$log"; then
-    row "sanitizer/$tool" skip "$(skip_reason "$log")"
+    row "$name" skip "$(skip_reason "$log")"
   else
-    row "sanitizer/$tool" pass "$summary"
+    row "$name" pass "$summary"
   fi
   rm -f "$log"
 }
@@ -125,25 +132,22 @@ row machine info "${device:-no nvidia-smi}, $(uname -r), $(nproc) cores"
 : >"$folder/tests.log"
 
 if wanted conformance; then
-  gtest conformance 120 device_shard_conformance_test
+  gtest 120 device_shard_conformance_test '--gtest_filter=Cuda/*'
 fi
 if wanted device; then
-  gtest device 45 gpu_cuda_test
-  gtest device 45 device_kernels_test
+  gtest 45 gpu_cuda_test
+  gtest 45 device_kernels_test '--gtest_filter=*/Cuda'
 fi
 if wanted daemon; then
-  gtest daemon 90 gpu_daemon_test
+  gtest 90 gpu_daemon_test
 fi
 if wanted sanitizer; then
-  sanitizer=$(command -v compute-sanitizer ||
-    ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   : >"$folder/sanitizer.log"
   for tool in memcheck racecheck initcheck; do
-    if [ -n "$sanitizer" ]; then
-      sanitize "$tool" 50 device_kernels_test
-    else
-      row "sanitizer/$tool" refused "there is no compute-sanitizer"
-    fi
+    sanitize "$tool" 30 device_kernels_test \
+      '--gtest_filter=*/Cuda:-*BeyondThirtyTwoBits*'
+    sanitize "$tool" 30 device_shard_conformance_test \
+      '--gtest_filter=Cuda/*AResetShard*/One:Cuda/*AnUntouchedGroup*/One'
   done
 fi
 if wanted bench; then
