@@ -38,6 +38,12 @@ struct Batch {
   std::vector<rule::KChange> k_changes;  // made when it was committed
 
   std::vector<bool> measured;  // parallel to updated: |m|^2 is
+  // Copies of the next publication that the pass makes.
+  struct Copy {
+    int32_t group = 0;
+    kernels::Encoding encoding = kernels::Encoding::kBf16;
+  };
+  std::vector<Copy> copies;
 
   // Under GATHER: the items' payloads, to be held; what the updates are folded
   // from, until that is planned, with their groups' rules; and what the pass

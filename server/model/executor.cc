@@ -215,6 +215,20 @@ void ModelImpl::AskForNoise(Batch& batch) const {
   }
 }
 
+// In the encodings in which readers have wanted the version before: by the next
+// one they may all have gone, and then it is the last that is made for nobody.
+void ModelImpl::AskForCopies(Batch& batch) const {
+  const std::shared_ptr<const Publication> newest = this->newest();
+  for (const int32_t g : batch.updated) {
+    for (const auto encoding : newest->groups()[g]->asked_for()) {
+      std::byte* const out = next_[g]->Room(encoding);
+      if (out == nullptr) continue;  // who asks for it will learn why
+      batch.pass.groups[g].encoded.push_back({encoding, out});
+      batch.copies.push_back({g, encoding});
+    }
+  }
+}
+
 bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed) {
   if (absl::Status status = GiveBuffers(*batch); !status.ok()) {
     FailBatch(*batch, closed, status);  // nothing was folded yet
@@ -225,6 +239,7 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed) {
     return true;
   }
   AskForNoise(*batch);
+  AskForCopies(*batch);
   auto meeting = std::make_shared<Rendezvous>();
   kernels::Pass pass = std::move(batch->pass);
   shard_->Run(std::move(pass),

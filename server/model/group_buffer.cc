@@ -22,6 +22,7 @@ void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
   {
     MutexLock lock(&mu_);
     copy = &copies_[Index(encoding)];
+    copy->asked_for = true;
     if (copy->state == Copy::State::kMaking) {
       copy->waiting.push_back(std::move(done));
       return;
@@ -71,6 +72,28 @@ void GroupBuffer::Finish(Copy& copy, absl::Status status) {
   for (auto& done : waiting) done(status);
 }
 
+std::vector<kernels::Encoding> GroupBuffer::asked_for() const {
+  std::vector<kernels::Encoding> encodings;
+  MutexLock lock(&mu_);
+  for (const auto encoding :
+       {kernels::Encoding::kBf16, kernels::Encoding::kF16}) {
+    if (copies_[Index(encoding)].asked_for) encodings.push_back(encoding);
+  }
+  return encodings;
+}
+
+std::byte* GroupBuffer::Room(kernels::Encoding encoding) {
+  MutexLock lock(&mu_);
+  Copy& copy = copies_[Index(encoding)];
+  if (!Allocate(copy, encoding).ok()) return nullptr;
+  return static_cast<std::byte*>(copy.buffer.data());
+}
+
+void GroupBuffer::SetReady(kernels::Encoding encoding) {
+  MutexLock lock(&mu_);
+  copies_[Index(encoding)].state = Copy::State::kReady;
+}
+
 const std::byte* GroupBuffer::bytes(kernels::Encoding encoding) const {
   if (encoding == kernels::Encoding::kF32) {
     return reinterpret_cast<const std::byte*>(floats());
@@ -81,7 +104,10 @@ const std::byte* GroupBuffer::bytes(kernels::Encoding encoding) const {
 
 void GroupBuffer::Invalidate() {
   MutexLock lock(&mu_);
-  for (Copy& copy : copies_) copy.state = Copy::State::kNone;
+  for (Copy& copy : copies_) {
+    copy.state = Copy::State::kNone;
+    copy.asked_for = false;
+  }
 }
 
 }  // namespace accrue

@@ -4,6 +4,8 @@
 // Memory.    host memory of the model's device. A buffer is written by one
 //            pass, then shared, immutable, by publications; when the last of
 //            them goes it is recycled, its copies' memory with it.
+// Order.     a copy is made by the pass that makes the version, or when the
+//            first reader asks for it.
 // Threading. safe once published.
 #ifndef ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_
 #define ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_
@@ -55,6 +57,14 @@ class GroupBuffer {
   void Prepare(kernels::Encoding encoding, WorkPool* pool,
                const WorkPool::Lane& lane,
                std::function<void(absl::Status)> done);
+  // Encodings in which a reader has wanted this version.
+  std::vector<kernels::Encoding> asked_for() const;
+
+  // Before it is published: where the pass may write the copy in `encoding`;
+  // null: there is no memory for it. It counts once SetReady is called.
+  std::byte* Room(kernels::Encoding encoding);
+  void SetReady(kernels::Encoding encoding);
+
   // Of a prepared encoding, or F32.
   const std::byte* bytes(kernels::Encoding encoding) const;
 
@@ -65,6 +75,7 @@ class GroupBuffer {
   struct Copy {
     enum class State { kNone, kMaking, kReady };
     State state = State::kNone;
+    bool asked_for = false;
     Buffer buffer;  // kept when the copy is out of date
     std::vector<std::function<void(absl::Status)>> waiting;
   };

@@ -153,6 +153,9 @@ void ModelImpl::Publish(const Batch& batch) {
   facts.folded_pushes = folded_pushes_;
   facts.changed_groups = batch.updated;
   facts.group_versions = newest_->facts().group_versions;
+  for (const Batch::Copy& copy : batch.copies) {
+    next_[copy.group]->SetReady(copy.encoding);
+  }
   std::vector<std::shared_ptr<GroupBuffer>> groups = newest_->groups();
   for (size_t i = 0; i < batch.updated.size(); ++i) {
     const int32_t g = batch.updated[i];

@@ -127,6 +127,7 @@ class ModelImpl final : public Model {
   bool RunBatch(std::shared_ptr<Batch> batch, Closed closed);
   absl::Status GiveBuffers(Batch& batch);
   void AskForNoise(Batch& batch) const;
+  void AskForCopies(Batch& batch) const;
   bool Park(Parked step) ACCRUE_EXCLUDES(mu_);
   void Unpark() ACCRUE_EXCLUDES(mu_);
   void FinishBatch(Batch& batch, const Closed& closed,

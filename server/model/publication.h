@@ -70,9 +70,9 @@ class Publication : public std::enable_shared_from_this<Publication> {
   }
 
   // The bytes of `tensors` (indices, ascending; empty: all) in the spec's
-  // order. Encoded copies are made on `pool` the first time an encoding is
-  // asked for; `done` runs there, or before this returns when nothing has to
-  // be made. Ranges live as long as the publication.
+  // order. An encoded copy that did not come with the version is made on `pool`
+  // when it is first asked for; `done` runs there, or before this returns when
+  // nothing has to be made. Ranges live as long as the publication.
   // RESOURCE_EXHAUSTED: no memory for the copy.
   void Ranges(
       std::vector<int> tensors, kernels::Encoding encoding, WorkPool* pool,

@@ -195,11 +195,11 @@ void Wire::EndCycle(const std::string& model) {
   EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
-std::string Wire::Parameters(const std::string& model) {
+std::string Wire::Parameters(const std::string& model, v1::Encoding encoding) {
   BoundedContext context;
   v1::PullRequest request;
   request.set_model(model);
-  request.set_encoding(v1::ENCODING_F32);
+  request.set_encoding(encoding);
   auto reader = workers_->Pull(&context, request);
   std::string bytes;
   v1::PullResponse response;

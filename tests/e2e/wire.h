@@ -57,7 +57,8 @@ class Wire {
   std::vector<v1::Model> Models();
   Ending Delete(const std::string& model);
   void EndCycle(const std::string& model);
-  std::string Parameters(const std::string& model);
+  std::string Parameters(const std::string& model,
+                         v1::Encoding encoding = v1::ENCODING_F32);
 
   // A header of this gradient from the newest version.
   v1::PushHeader Header(const std::string& model, const std::string& session,
