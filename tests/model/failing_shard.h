@@ -25,8 +25,13 @@ class FailingShard final : public ForwardingShard {
   void Run(
       kernels::Pass pass,
       std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
-    if (left_-- == 0) return done(absl::InternalError("the device is lost"));
-    ForwardingShard::Run(std::move(pass), std::move(done));
+    if (left_-- != 0) {
+      return ForwardingShard::Run(std::move(pass), std::move(done));
+    }
+    // After the fold: what it leaves is not what was there.
+    ForwardingShard::Run(std::move(pass), [done = std::move(done)](auto) {
+      done(absl::InternalError("the device is lost"));
+    });
   }
 
  private:
