@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "server/base/float_env.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/chunk_walk.h"
@@ -262,17 +261,8 @@ absl::StatusOr<float*> CpuShard::Elements(Array array, int64_t offset,
   float* const begin = array == Array::kMomentum   ? arrays_.m
                        : array == Array::kVariance ? arrays_.v
                                                    : arrays_.a;
-  if (begin == nullptr) {
-    return absl::FailedPreconditionError(
-        array == Array::kVariance
-            ? "shard: no second moments under this optimizer"
-            : "shard: no accumulation buffer under embedded buffering");
-  }
-  if (offset < 0 || offset > blocks_->elems ||
-      static_cast<int64_t>(size) > blocks_->elems - offset) {
-    return absl::OutOfRangeError(absl::StrCat(
-        "shard: elements [", offset, ", +", size, ") of ", blocks_->elems));
-  }
+  ACCRUE_RETURN_IF_ERROR(
+      CheckRange(*blocks_, array, begin, offset, static_cast<int64_t>(size)));
   return begin + offset;
 }
 

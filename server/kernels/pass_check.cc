@@ -52,6 +52,21 @@ absl::Status CheckPass(const BlockMap& blocks, const Pass& pass) {
   return absl::OkStatus();
 }
 
+absl::Status CheckRange(const BlockMap& blocks, Shard::Array array,
+                        const float* begin, int64_t offset, int64_t count) {
+  if (begin == nullptr) {
+    return absl::FailedPreconditionError(
+        array == Shard::Array::kVariance
+            ? "shard: no second moments under this optimizer"
+            : "shard: no accumulation buffer under embedded buffering");
+  }
+  if (offset < 0 || offset > blocks.elems || count > blocks.elems - offset) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "shard: elements [", offset, ", +", count, ") of ", blocks.elems));
+  }
+  return absl::OkStatus();
+}
+
 bool IsTouched(const GroupPass& group) {
   return !group.pushes.empty() || group.update.has_value();
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "server/kernels/convert.h"
+#include "server/kernels/payload_slice.h"
 
 namespace accrue::kernels {
 
@@ -54,7 +55,7 @@ void PayloadReader::ReadScaled(int64_t offset, int64_t size, float* out,
 
 void PayloadReader::ReadPairs(int64_t offset, int64_t size, float* out) {
   std::fill_n(out, size, 0.0f);
-  if (offset != next_) pair_ = FindPair(offset);
+  if (offset != next_) pair_ = FindPair(chain_, pairs_, offset);
   next_ = offset + size;
   while (pair_ < pairs_) {
     // Those that lie whole in this span; one that does not is copied.
@@ -71,23 +72,6 @@ void PayloadReader::ReadPairs(int64_t offset, int64_t size, float* out) {
       std::memcpy(out + place, pair + sizeof(index), sizeof(float));
     }
   }
-}
-
-int64_t PayloadReader::FindPair(int64_t index) {
-  int64_t begin = 0, end = pairs_;
-  while (begin < end) {
-    const int64_t middle = begin + (end - begin) / 2;
-    std::byte cut[kPairBytes];
-    uint32_t found;
-    std::memcpy(&found, chain_.Contiguous(middle * kPairBytes, kPairBytes, cut),
-                sizeof(found));
-    if (found < index) {
-      begin = middle + 1;
-    } else {
-      end = middle;
-    }
-  }
-  return begin;
 }
 
 }  // namespace accrue::kernels

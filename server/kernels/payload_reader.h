@@ -39,8 +39,6 @@ class PayloadReader {
  private:
   void ReadScaled(int64_t offset, int64_t size, float* out, std::byte* encoded);
   void ReadPairs(int64_t offset, int64_t size, float* out);
-  // The first pair whose index is at least `index`.
-  int64_t FindPair(int64_t index);
 
   ChainReader chain_;
   Encoding encoding_;

@@ -99,8 +99,7 @@ ACCRUE_ELEMENT bool FoldAndUpdateThread(const Launch& launch,
   ForVariant(group.stage, group.adaptive, FoldsMean(group), [&](auto variant) {
     constexpr Variant kVariant = decltype(variant)::value;
     const rule::UpdateScalars& update = group.update;
-    const bool reads_theta =
-        (kVariant.update && t.next != nullptr) || s.look_ahead != nullptr;
+    const bool reads_theta = kVariant.update || s.look_ahead != nullptr;
     ForElements(block, thread, [&](auto number, int64_t at) {
       using N = decltype(number);
       ThreadInput<N> input(launch, kVariant.fold ? group.push_count : 0, at);

@@ -1,0 +1,233 @@
+#include "server/kernels/device_shard.h"
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <utility>
+
+#include "server/base/mutex.h"
+#include "server/base/status_macros.h"
+#include "server/kernels/chunk_run.h"
+#include "server/kernels/device_chunk.h"
+#include "server/kernels/device_transfer.h"
+#include "server/kernels/group_work.h"
+#include "server/kernels/pass_check.h"
+#include "server/kernels/pass_sums.h"
+#include "server/kernels/shard_part.h"
+
+namespace accrue::kernels {
+namespace {
+
+// A pass on its way: what its stages, parts and chunks share.
+class DeviceRun {
+ public:
+  DeviceRun(const BlockMap& blocks, Pass the_pass,
+            std::function<void(absl::StatusOr<PassResult>)> done)
+      : pass(std::move(the_pass)), sums(blocks, pass), done_(std::move(done)) {}
+
+  void Note(const absl::Status& status) {
+    if (status.ok()) return;
+    MutexLock lock(&mu_);
+    status_.Update(status);
+    failed_ = true;
+  }
+  // Chunks that have not begun need not begin.
+  bool failed() const { return failed_; }
+
+  // When nothing is left to do.
+  void End() {
+    absl::Status status;
+    {
+      MutexLock lock(&mu_);
+      status = status_;
+    }
+    if (!status.ok()) return done_(status);
+    done_(std::move(sums).Result());
+  }
+
+  const Pass pass;
+  PassSums sums;
+
+ private:
+  const std::function<void(absl::StatusOr<PassResult>)> done_;
+  std::atomic<bool> failed_{false};
+  Mutex mu_;
+  absl::Status status_ ACCRUE_GUARDED_BY(mu_);
+};
+
+float* ArrayOf(const PartArrays& arrays, Shard::Array array) {
+  switch (array) {
+    case Shard::Array::kMomentum:
+      return arrays.m;
+    case Shard::Array::kVariance:
+      return arrays.v;
+    case Shard::Array::kAccumulation:
+      return arrays.a;
+  }
+  return nullptr;
+}
+
+class DeviceShard : public Shard {
+ public:
+  DeviceShard(std::shared_ptr<const BlockMap> blocks,
+              std::vector<std::unique_ptr<ShardPart>> parts)
+      : blocks_(std::move(blocks)), parts_(std::move(parts)) {}
+
+  void Run(Pass pass,
+           std::function<void(absl::StatusOr<PassResult>)> done) override;
+  absl::Status Read(Array array, int64_t offset,
+                    absl::Span<float> out) const override;
+  absl::Status Write(Array array, int64_t offset,
+                     absl::Span<const float> in) override;
+  absl::Status Load(int32_t group, const float* theta) override;
+  absl::Status Reset() override;
+
+ private:
+  using RunPtr = std::shared_ptr<DeviceRun>;
+
+  void RunStage(const RunPtr& run, PassStage stage) const;
+  void RunChunk(const RunPtr& run, PassStage stage, const ShardPart& part,
+                const DeviceChunk& chunk) const;
+  void EndStage(const RunPtr& run, PassStage stage) const;
+  // body(elements on the device, first, count) for the parts of a range.
+  absl::Status ForEachPart(
+      Array array, int64_t offset, int64_t count,
+      const std::function<absl::Status(const ShardPart& part, float* elements,
+                                       int64_t first, int64_t count)>& body)
+      const;
+
+  const std::shared_ptr<const BlockMap> blocks_;
+  const std::vector<std::unique_ptr<ShardPart>> parts_;
+};
+
+void DeviceShard::Run(Pass pass,
+                      std::function<void(absl::StatusOr<PassResult>)> done) {
+  if (absl::Status status = CheckPass(*blocks_, pass); !status.ok()) {
+    done(std::move(status));
+    return;
+  }
+  RunStage(
+      std::make_shared<DeviceRun>(*blocks_, std::move(pass), std::move(done)),
+      PassStage::kFold);
+}
+
+void DeviceShard::RunStage(const RunPtr& run, PassStage stage) const {
+  auto parts_left = std::make_shared<std::atomic<size_t>>(parts_.size());
+  for (const auto& part : parts_) {
+    DeviceUnit& unit = part->unit();
+    auto chunks = std::make_shared<const std::vector<DeviceChunk>>(
+        CutIntoChunks(*blocks_, part->blocks(), run->pass, stage,
+                      unit.ring().slot_bytes()));
+    const auto count = static_cast<int64_t>(chunks->size());
+    unit.pool().Run(
+        part->lane(), count,
+        [this, run, stage, part = part.get(), chunks](int64_t chunk) {
+          RunChunk(run, stage, *part, (*chunks)[static_cast<size_t>(chunk)]);
+        },
+        [this, run, stage, part = part.get(), chunks, parts_left] {
+          part->unit().ring().Finish(run.get());
+          if (parts_left->fetch_sub(1) == 1) EndStage(run, stage);
+        });
+  }
+}
+
+void DeviceShard::RunChunk(const RunPtr& run, PassStage stage,
+                           const ShardPart& part,
+                           const DeviceChunk& chunk) const {
+  if (run->failed()) return;
+  DeviceUnit& unit = part.unit();
+  StagingRing::Slot* const slot = unit.ring().Acquire();
+  auto chunk_run = std::make_shared<ChunkRun>(
+      StageRun{*blocks_, run->pass, stage, run->sums}, part.arrays(), chunk,
+      *slot, unit.kernels());
+  absl::Status queued = chunk_run->Queue();
+  unit.ring().Release(slot, run.get(), std::move(queued),
+                      [run = run.get(), chunk_run](const absl::Status& ended) {
+                        run->Note(ended.ok() ? chunk_run->Collect() : ended);
+                      });
+}
+
+// The host's turn: it has seen the sums of all blocks.
+void DeviceShard::EndStage(const RunPtr& run, PassStage stage) const {
+  if (run->failed()) return run->End();
+  if (stage == PassStage::kFold && run->sums.clips()) {
+    run->sums.FindClips();
+    return RunStage(run, PassStage::kUpdate);
+  }
+  if (stage != PassStage::kStep && run->sums.trusts()) {
+    run->sums.FindRates();
+    return RunStage(run, PassStage::kStep);
+  }
+  run->End();
+}
+
+absl::Status DeviceShard::ForEachPart(
+    Array array, int64_t offset, int64_t count,
+    const std::function<absl::Status(const ShardPart& part, float* elements,
+                                     int64_t first, int64_t count)>& body)
+    const {
+  for (const auto& part : parts_) {
+    float* const elements = ArrayOf(part->arrays(), array);
+    ACCRUE_RETURN_IF_ERROR(
+        CheckRange(*blocks_, array, elements, offset, count));
+    const int64_t first = std::max(offset, part->begin());
+    const int64_t last = std::min(offset + count, part->end());
+    if (first >= last) continue;
+    ACCRUE_RETURN_IF_ERROR(body(*part, elements + (first - part->begin()),
+                                first - offset, last - first));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeviceShard::Read(Array array, int64_t offset,
+                               absl::Span<float> out) const {
+  return ForEachPart(array, offset, static_cast<int64_t>(out.size()),
+                     [&](const ShardPart& part, float* elements, int64_t first,
+                         int64_t count) {
+                       return CopyOut(part.unit().ring(), elements, count,
+                                      out.data() + first);
+                     });
+}
+
+absl::Status DeviceShard::Write(Array array, int64_t offset,
+                                absl::Span<const float> in) {
+  return ForEachPart(array, offset, static_cast<int64_t>(in.size()),
+                     [&](const ShardPart& part, float* elements, int64_t first,
+                         int64_t count) {
+                       return CopyIn(part.unit().ring(), in.data() + first,
+                                     count, elements);
+                     });
+}
+
+absl::Status DeviceShard::Load(int32_t group, const float* theta) {
+  for (const auto& part : parts_) {
+    ACCRUE_RETURN_IF_ERROR(part->Load(*blocks_, group, theta));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeviceShard::Reset() {
+  for (const auto& part : parts_) ACCRUE_RETURN_IF_ERROR(part->Reset());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Shard>> MakeDeviceShard(
+    const ShardOptions& options, const std::vector<DeviceUnit*>& units,
+    const DeviceShardOptions& device_options) {
+  const int64_t worth_it =
+      options.blocks->elems / device_options.least_part_elems;
+  const auto part_count = static_cast<int>(
+      std::clamp<int64_t>(worth_it, 1, static_cast<int64_t>(units.size())));
+  std::vector<std::unique_ptr<ShardPart>> parts;
+  for (const BlockRange& blocks : CutIntoParts(*options.blocks, part_count)) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        std::unique_ptr<ShardPart> part,
+        ShardPart::Make(options, blocks, units[parts.size()]));
+    parts.push_back(std::move(part));
+  }
+  return std::make_unique<DeviceShard>(options.blocks, std::move(parts));
+}
+
+}  // namespace accrue::kernels

@@ -1,0 +1,52 @@
+// DeviceUnit: a GPU with what passes on it need: the way in and out, kernels,
+// and threads that fill the one and queue the other.
+//
+// Memory.    its ring's, on the host and on the device: kept for good.
+// Order.     the pool's threads may block in the ring; they do no other work.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_KERNELS_DEVICE_UNIT_H_
+#define ACCRUE_SERVER_KERNELS_DEVICE_UNIT_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/base/memory_ledger.h"
+#include "server/base/work_pool.h"
+#include "server/device/gpu.h"
+#include "server/device/staging_ring.h"
+#include "server/kernels/device_kernels.h"
+
+namespace accrue::kernels {
+
+class DeviceUnit {
+ public:
+  struct Options {
+    // One core fills pinned memory slower than a bus empties it.
+    int threads = 6;
+    StagingOptions staging = {.slots = 8, .slot_bytes = int64_t{8} << 20};
+  };
+
+  // RESOURCE_EXHAUSTED: no memory for the ring.
+  static absl::StatusOr<std::unique_ptr<DeviceUnit>> Make(
+      std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels,
+      const Options& options);
+
+  Gpu& gpu() { return *gpu_; }
+  StagingRing& ring() { return *ring_; }
+  DeviceKernels& kernels() { return *kernels_; }
+  WorkPool& pool() { return pool_; }
+
+ private:
+  DeviceUnit(std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels,
+             std::unique_ptr<StagingRing> ring, int threads);
+
+  const std::unique_ptr<Gpu> gpu_;
+  const std::unique_ptr<DeviceKernels> kernels_;
+  const std::unique_ptr<StagingRing> ring_;
+  WorkPool pool_;  // first to go
+};
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_SERVER_KERNELS_DEVICE_UNIT_H_

@@ -1,0 +1,76 @@
+#include "server/kernels/shard_part.h"
+
+#include "server/base/status_macros.h"
+#include "server/kernels/device_transfer.h"
+
+namespace accrue::kernels {
+
+absl::StatusOr<std::unique_ptr<ShardPart>> ShardPart::Make(
+    const ShardOptions& options, const BlockRange& blocks, DeviceUnit* unit) {
+  const BlockMap& map = *options.blocks;
+  int64_t begin = 0, elems = 0;
+  for (int64_t b = blocks.first; b < blocks.last; ++b) {
+    const Block& block = map.blocks[static_cast<size_t>(b)];
+    if (b == blocks.first) begin = block.offset;
+    elems += block.size;
+  }
+  std::unique_ptr<ShardPart> part(new ShardPart(blocks, begin, elems, unit));
+  const auto allocate = [&](bool wanted, MemoryTag tag, Buffer* buffer,
+                            float** array) -> absl::Status {
+    if (!wanted) return absl::OkStatus();
+    ACCRUE_ASSIGN_OR_RETURN(
+        *buffer,
+        unit->gpu().Allocate(elems * static_cast<int64_t>(sizeof(float)), tag,
+                             options.ledger));
+    *array = static_cast<float*>(buffer->data());
+    return absl::OkStatus();
+  };
+  PartArrays& arrays = part->arrays_;
+  ACCRUE_RETURN_IF_ERROR(
+      allocate(true, MemoryTag::kMomentum, &part->m_, &arrays.m));
+  ACCRUE_RETURN_IF_ERROR(allocate(options.has_variance, MemoryTag::kVariance,
+                                  &part->v_, &arrays.v));
+  ACCRUE_RETURN_IF_ERROR(allocate(options.has_accumulation,
+                                  MemoryTag::kAccumulation, &part->a_,
+                                  &arrays.a));
+  ACCRUE_RETURN_IF_ERROR(
+      allocate(true, MemoryTag::kParameters, &part->theta_, &arrays.theta));
+  return part;
+}
+
+ShardPart::ShardPart(const BlockRange& blocks, int64_t begin, int64_t elems,
+                     DeviceUnit* unit)
+    : blocks_(blocks),
+      elems_(elems),
+      unit_(unit),
+      lane_(unit->pool().NewLane()) {
+  arrays_.begin = begin;
+}
+
+absl::Status ShardPart::Load(const BlockMap& map, int32_t group,
+                             const float* theta) {
+  for (int64_t b = blocks_.first; b < blocks_.last;) {
+    const Block& first = map.blocks[static_cast<size_t>(b)];
+    int64_t count = 0;
+    for (; b < blocks_.last &&
+           map.blocks[static_cast<size_t>(b)].group == first.group;
+         ++b) {
+      count += map.blocks[static_cast<size_t>(b)].size;
+    }
+    if (first.group != group) continue;
+    ACCRUE_RETURN_IF_ERROR(CopyIn(unit_->ring(), theta + first.group_offset,
+                                  count,
+                                  arrays_.theta + (first.offset - begin())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShardPart::Reset() {
+  for (float* const array : {arrays_.m, arrays_.v, arrays_.a}) {
+    if (array == nullptr) continue;
+    ACCRUE_RETURN_IF_ERROR(SetToZero(unit_->ring(), array, elems_));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace accrue::kernels
