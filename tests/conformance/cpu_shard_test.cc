@@ -56,10 +56,7 @@ std::vector<ShardBackend> CpuBackends() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, ShardConformance,
-                         testing::ValuesIn(CpuBackends()),
-                         [](const testing::TestParamInfo<ShardBackend>& info) {
-                           return info.param.name;
-                         });
+                         testing::ValuesIn(CpuBackends()), NameOfBackend);
 
 // Beyond the caches, where new parameters are stored past them.
 TEST(CpuShardTest, AShardTooLargeForAnyCacheAgreesWithTheReference) {

@@ -25,8 +25,14 @@ class ShardMaker {
 
 struct ShardBackend {
   std::string name;
+  // Null: this machine has not what it takes.
   std::function<std::unique_ptr<ShardMaker>()> start;
 };
+
+inline std::string NameOfBackend(
+    const testing::TestParamInfo<ShardBackend>& info) {
+  return info.param.name;
+}
 
 inline void PrintTo(const ShardBackend& backend, std::ostream* out) {
   *out << backend.name;
@@ -34,7 +40,10 @@ inline void PrintTo(const ShardBackend& backend, std::ostream* out) {
 
 class ShardConformance : public testing::TestWithParam<ShardBackend> {
  protected:
-  void SetUp() override { maker_ = GetParam().start(); }
+  void SetUp() override {
+    maker_ = GetParam().start();
+    if (maker_ == nullptr) GTEST_SKIP() << "no GPU that CUDA can use here";
+  }
 
   std::unique_ptr<ShardMaker> maker_;
 };

@@ -61,6 +61,8 @@ void Pair::Run(const PassPlan& plan, bool one_by_one) {
     SCOPED_TRACE(testing::Message() << "group " << g);
     ASSERT_TRUE(SameBits(parameters_.theta[g], before.theta[g]))
         << "published parameters changed";
+    // Nesterov's halfway point is kept wherever the shard likes.
+    if (plan.groups[g].nesterov && !plan.groups[g].update.has_value()) continue;
     ASSERT_TRUE(SameBits(parameters_.next[g], expected_.next[g]));
   }
   parameters_.Publish(plan);

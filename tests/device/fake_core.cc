@@ -11,11 +11,37 @@
 namespace accrue {
 namespace {
 
-bool Contains(const std::vector<std::unique_ptr<GuardedPages>>& all,
-              const void* at, int64_t size_bytes) {
+template <class Pages>
+bool Contains(const Pages& all, const void* at, int64_t size_bytes) {
   return std::any_of(all.begin(), all.end(), [&](const auto& pages) {
     return pages->Contains(at, size_bytes);
   });
+}
+
+// What any fake has pinned, is pinned for all of them.
+class PinnedMemory {
+ public:
+  void Add(const GuardedPages* pages) {
+    MutexLock lock(&mu_);
+    all_.push_back(pages);
+  }
+  void Remove(const GuardedPages* pages) {
+    MutexLock lock(&mu_);
+    std::erase(all_, pages);
+  }
+  bool Has(const void* at, int64_t size_bytes) const {
+    MutexLock lock(&mu_);
+    return Contains(all_, at, size_bytes);
+  }
+
+ private:
+  mutable Mutex mu_;
+  std::vector<const GuardedPages*> all_ ACCRUE_GUARDED_BY(mu_);
+};
+
+PinnedMemory& PinnedOfAll() {
+  static PinnedMemory memory;
+  return memory;
 }
 
 }  // namespace
@@ -52,6 +78,7 @@ absl::StatusOr<GuardedPages*> FakeCore::AddPinned(int64_t size_bytes) {
                      size_bytes, " bytes"));
   }
   counts_.pinned_bytes += size_bytes;
+  PinnedOfAll().Add(pages.get());
   return pinned_.emplace_back(std::move(pages)).get();
 }
 
@@ -61,6 +88,7 @@ void FakeCore::Remove(const GuardedPages* pages) {
     return other.get() == pages;
   };
   const int64_t size_bytes = pages->size_bytes();
+  PinnedOfAll().Remove(pages);
   if (std::erase_if(device_, is_it) > 0) counts_.device_bytes -= size_bytes;
   if (std::erase_if(pinned_, is_it) > 0) counts_.pinned_bytes -= size_bytes;
 }
@@ -143,13 +171,16 @@ FakeCounts FakeCore::counts() const {
 }
 
 absl::Status FakeCore::CheckMemory(const FakeOperation& operation) const {
-  const auto is_in = [&](const Pages& pages, const void* at) {
-    return Contains(pages, at, operation.size_bytes);
+  const auto is_pinned = [&](const void* at) {
+    return PinnedOfAll().Has(at, operation.size_bytes);
   };
-  const bool from_pinned = is_in(pinned_, operation.from);
-  const bool from_device = is_in(device_, operation.from);
-  const bool to_pinned = is_in(pinned_, operation.to);
-  const bool to_device = is_in(device_, operation.to);
+  const auto is_device = [&](const void* at) {
+    return Contains(device_, at, operation.size_bytes);
+  };
+  const bool from_pinned = is_pinned(operation.from);
+  const bool from_device = is_device(operation.from);
+  const bool to_pinned = is_pinned(operation.to);
+  const bool to_device = is_device(operation.to);
   bool fits = true;
   switch (operation.op) {
     case FakeOp::kCopyToDevice:

@@ -1,0 +1,42 @@
+// DeviceBackend: shards on GPUs: on fake ones, which run the kernels' code on
+// the host, and on real ones where there are any.
+//
+// Threading. compatible.
+#ifndef ACCRUE_TESTS_CONFORMANCE_DEVICE_BACKEND_H_
+#define ACCRUE_TESTS_CONFORMANCE_DEVICE_BACKEND_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "server/kernels/device_shard.h"
+#include "server/kernels/device_unit.h"
+#include "tests/conformance/shard_conformance.h"
+#include "tests/device/fake_gpu.h"
+
+namespace accrue::kernels {
+
+// Units of few and small slots, so that little work is enough to fill them.
+std::unique_ptr<DeviceUnit> MakeSmallUnit(
+    std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels);
+
+// Shards on all of its units, however few elements each gets.
+class DeviceShardMaker : public ShardMaker {
+ public:
+  explicit DeviceShardMaker(std::vector<std::unique_ptr<DeviceUnit>> units)
+      : units_(std::move(units)) {}
+
+  absl::StatusOr<std::unique_ptr<Shard>> Make(
+      const ShardOptions& options) override;
+
+ private:
+  const std::vector<std::unique_ptr<DeviceUnit>> units_;
+};
+
+// Fake ones, each with the options, and names and seeds of their own.
+std::unique_ptr<DeviceShardMaker> MakeFakeGpus(const FakeGpuOptions& options,
+                                               int count);
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_TESTS_CONFORMANCE_DEVICE_BACKEND_H_

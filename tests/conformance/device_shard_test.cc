@@ -1,0 +1,48 @@
+// The GPUs' shards: on fake GPUs of every schedule, alone and several, and on
+// the real ones of this machine.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/conformance/device_backend.h"
+#include "tests/conformance/shard_conformance.h"
+
+namespace accrue::kernels {
+namespace {
+
+ShardBackend OnFakes(std::string name, FakeSchedule schedule, int gpus) {
+  return {std::move(name), [=] {
+            return MakeFakeGpus({.schedule = schedule, .seed = 7}, gpus);
+          }};
+}
+
+std::vector<ShardBackend> FakeBackends() {
+  return {OnFakes("Eager", FakeSchedule::kEager, 1),
+          OnFakes("Lazy", FakeSchedule::kLazy, 1),
+          OnFakes("Random", FakeSchedule::kRandom, 1),
+          OnFakes("ThreeRandom", FakeSchedule::kRandom, 3)};
+}
+
+std::unique_ptr<ShardMaker> StartCuda(size_t most) {
+  std::vector<std::unique_ptr<DeviceUnit>> units;
+  auto gpus = OpenCudaGpus({});
+  if (!gpus.ok()) return nullptr;
+  for (auto& gpu : *gpus) {
+    if (units.size() == most) break;
+    units.push_back(MakeSmallUnit(std::move(gpu), MakeCudaKernels()));
+  }
+  return std::make_unique<DeviceShardMaker>(std::move(units));
+}
+
+INSTANTIATE_TEST_SUITE_P(Fake, ShardConformance,
+                         testing::ValuesIn(FakeBackends()), NameOfBackend);
+
+INSTANTIATE_TEST_SUITE_P(
+    Cuda, ShardConformance,
+    testing::Values(ShardBackend{"One", [] { return StartCuda(1); }},
+                    ShardBackend{"All", [] { return StartCuda(99); }}),
+    NameOfBackend);
+
+}  // namespace
+}  // namespace accrue::kernels
