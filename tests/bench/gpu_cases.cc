@@ -1,8 +1,7 @@
 // gpu/fold/*, gpu/update/*: a launch against a copy on the device.
 // gpu/cycle/*: a whole cycle of gradients that the device holds.
-#include <array>
+#include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,8 +55,11 @@ class GpuArrays {
   template <class T>
   T* NewCopy(const std::vector<T>& values) {
     const auto size_bytes = static_cast<int64_t>(values.size() * sizeof(T));
+    const Buffer pinned =
+        OrDie(gpu_->AllocateHost(size_bytes, MemoryTag::kOther, nullptr));
+    std::memcpy(pinned.data(), values.data(), static_cast<size_t>(size_bytes));
     void* const copy = Allocate(size_bytes);
-    OrDie(stream_->CopyToDevice(copy, values.data(), size_bytes));
+    OrDie(stream_->CopyToDevice(copy, pinned.data(), size_bytes));
     OrDie(stream_->Synchronize());
     return static_cast<T*>(copy);
   }
