@@ -100,8 +100,8 @@ sanitize() {
     row "$name" FAIL "not finished in $seconds s"
   elif [ -z "$summary" ]; then
     row "$name" refused "$(grep -m1 -v '^$' "$log")"
-  elif [ "$rc" -ne 0 ]; then
-    row "$name" FAIL "$summary"
+  elif [ "$rc" -ne 0 ] || ! [[ $summary =~ :\ 0\ (errors|hazards) ]]; then
+    row "$name" FAIL "$summary, exit status $rc"
   elif ! grep -q '^\[  PASSED  \] [1-9]' "$log" || grep -q SKIPPED "$log"; then
     row "$name" skip "$(skip_reason "$log")"
   else

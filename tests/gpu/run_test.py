@@ -122,7 +122,14 @@ class RunTest(unittest.TestCase):
         status, table = self.run_suite("sanitizer")
         self.assertEqual(status, 1)
         self.assertEqual(table["memcheck/device_kernels_test"],
-                         ("FAIL", "ERROR SUMMARY: 2 errors"))
+                         ("FAIL", "ERROR SUMMARY: 2 errors, exit status 86"))
+
+        self.script("path/compute-sanitizer", SANITIZER.replace(
+            "ERROR SUMMARY: 0 errors",
+            "RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"))
+        status, table = self.run_suite("sanitizer")
+        self.assertEqual(status, 1)
+        self.assertEqual(table["racecheck/device_kernels_test"][0], "FAIL")
 
         self.script("path/compute-sanitizer",
                     "echo '========= Device not supported'; exit 1")
