@@ -83,6 +83,10 @@ class Gpu {
 absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> OpenCudaGpus(
     const std::vector<int>& indices);
 
+// The Device of models on GPUs: memory of the first that is not lost. They
+// outlive it, and are at least one.
+std::unique_ptr<Device> MakeGpuDevice(std::vector<Gpu*> gpus);
+
 }  // namespace accrue
 
 #endif  // ACCRUE_SERVER_DEVICE_GPU_H_

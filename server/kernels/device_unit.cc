@@ -7,18 +7,16 @@
 namespace accrue::kernels {
 
 absl::StatusOr<std::unique_ptr<DeviceUnit>> DeviceUnit::Make(
-    std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels,
-    const Options& options) {
+    Gpu* gpu, std::unique_ptr<DeviceKernels> kernels, const Options& options) {
   ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<StagingRing> ring,
-                          StagingRing::Make(gpu.get(), options.staging));
+                          StagingRing::Make(gpu, options.staging));
   return std::unique_ptr<DeviceUnit>(new DeviceUnit(
-      std::move(gpu), std::move(kernels), std::move(ring), options.threads));
+      gpu, std::move(kernels), std::move(ring), options.threads));
 }
 
-DeviceUnit::DeviceUnit(std::unique_ptr<Gpu> gpu,
-                       std::unique_ptr<DeviceKernels> kernels,
+DeviceUnit::DeviceUnit(Gpu* gpu, std::unique_ptr<DeviceKernels> kernels,
                        std::unique_ptr<StagingRing> ring, int threads)
-    : gpu_(std::move(gpu)),
+    : gpu_(gpu),
       kernels_(std::move(kernels)),
       ring_(std::move(ring)),
       pool_(threads) {}

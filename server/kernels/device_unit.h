@@ -27,10 +27,9 @@ class DeviceUnit {
     StagingOptions staging = {.slots = 8, .slot_bytes = int64_t{8} << 20};
   };
 
-  // RESOURCE_EXHAUSTED: no memory for the ring.
+  // The GPU outlives it. RESOURCE_EXHAUSTED: no memory for the ring.
   static absl::StatusOr<std::unique_ptr<DeviceUnit>> Make(
-      std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels,
-      const Options& options);
+      Gpu* gpu, std::unique_ptr<DeviceKernels> kernels, const Options& options);
 
   Gpu& gpu() { return *gpu_; }
   StagingRing& ring() { return *ring_; }
@@ -38,10 +37,10 @@ class DeviceUnit {
   WorkPool& pool() { return pool_; }
 
  private:
-  DeviceUnit(std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels,
+  DeviceUnit(Gpu* gpu, std::unique_ptr<DeviceKernels> kernels,
              std::unique_ptr<StagingRing> ring, int threads);
 
-  const std::unique_ptr<Gpu> gpu_;
+  Gpu* const gpu_;
   const std::unique_ptr<DeviceKernels> kernels_;
   const std::unique_ptr<StagingRing> ring_;
   WorkPool pool_;  // first to go

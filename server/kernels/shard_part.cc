@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<ShardPart>> ShardPart::Make(
                                   MemoryTag::kAccumulation, &part->a_,
                                   &arrays.a));
   ACCRUE_RETURN_IF_ERROR(
-      allocate(true, MemoryTag::kParameters, &part->theta_, &arrays.theta));
+      allocate(true, MemoryTag::kDeviceParameters, &part->theta_, &arrays.theta));
   return part;
 }
 

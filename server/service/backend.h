@@ -1,7 +1,11 @@
 // Backend: where models live, and what makes their shards there.
 //
+// Memory.    each GPU has a staging ring, on itself and pinned on the host, for
+//            as long as the backend lives (kernels/device_unit.h).
+// Order.     small models go to the GPUs by turns, large ones to all of them.
 // Errors.    of --device=cuda: OpenCudaGpus's, as "--device=cuda: reason".
 //            --device=auto falls back on the CPU instead.
+//            RESOURCE_EXHAUSTED: no memory for a ring.
 // Threading. safe once made.
 
 #ifndef ACCRUE_SERVER_SERVICE_BACKEND_H_
@@ -12,8 +16,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/device/device.h"
 #include "server/device/gpu.h"
+#include "server/kernels/device_kernels.h"
+#include "server/kernels/device_unit.h"
 #include "server/model/model.h"
 #include "server/service/device_choice.h"
 
@@ -27,6 +34,9 @@ using GpuOpener =
 struct BackendOptions {
   DeviceChoice device = {};
   GpuOpener open_gpus = OpenCudaGpus;
+  // Of those GPUs.
+  std::function<std::unique_ptr<kernels::DeviceKernels>()> make_kernels =
+      kernels::MakeCudaKernels;
   // What becomes of the backend's way to make shards: it stays, unless a test
   // interferes.
   std::function<ShardFactory(ShardFactory)> wrap_shards =
@@ -35,8 +45,11 @@ struct BackendOptions {
 
 struct Backend {
   std::vector<std::unique_ptr<Gpu>> gpus;  // none: it is the CPU
-  std::unique_ptr<Device> device;          // of publications
+  std::vector<std::unique_ptr<kernels::DeviceUnit>> units;  // [gpus]
+  std::unique_ptr<Device> device;                           // of publications
   ShardFactory make_shard;
+  // ModelEnvironment's.
+  absl::Duration pass_time = absl::ZeroDuration();
 };
 
 absl::StatusOr<Backend> MakeBackend(const BackendOptions& options);

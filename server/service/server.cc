@@ -13,6 +13,7 @@
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_posix.h>
 
+#include "absl/synchronization/notification.h"
 #include "server/base/data_preface.h"
 #include "server/base/logging.h"
 #include "server/base/memory_ledger.h"
@@ -103,6 +104,7 @@ struct Server::Parts {
                                .ledger = &ledger,
                                .max_sessions = options.max_sessions,
                                .session_ttl = options.session_ttl,
+                               .pass_time = backend.pass_time,
                                .on_poison_change =
                                    [this](bool poisoned) {
                                      health.OnPoisonChange(poisoned);
@@ -129,9 +131,10 @@ struct Server::Parts {
             .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes},
         worker_service(environment),
         model_service(environment),
-        server_service(environment, backend, options.max_sessions) {}
+        server_service(environment, backend, options.max_sessions),
+        units(std::move(backend.units)) {}
 
-  const Backend backend;
+  Backend backend;
   MemoryLedger ledger;
   Connections connections;
   LiveCalls calls;
@@ -147,6 +150,9 @@ struct Server::Parts {
   ServerService server_service;
   std::unique_ptr<Listener> listener;
   std::unique_ptr<grpc::Server> grpc_server;
+  // Passes on GPUs end on threads of theirs, which then go on with the model:
+  // those threads are gone before anything that a model needs.
+  std::vector<std::unique_ptr<kernels::DeviceUnit>> units;
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
@@ -194,6 +200,12 @@ Server::~Server() {
   // Its connections closed, no call can linger.
   parts_->connections.ShutdownAll();
   parts_->grpc_server->Shutdown(std::chrono::system_clock::now());
+  if (!parts_->units.empty()) {
+    // No pass begins any more.
+    absl::Notification drained;
+    parts_->store.Drain([&drained] { drained.Notify(); });
+    drained.WaitForNotification();
+  }
   parts_->health.Stop();
   // Models may still set timers while they go; none may fire without a pool.
   parts_->timers.Stop();

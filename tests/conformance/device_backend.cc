@@ -10,12 +10,21 @@
 namespace accrue::kernels {
 
 std::unique_ptr<DeviceUnit> MakeSmallUnit(
-    std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels) {
+    Gpu* gpu, std::unique_ptr<DeviceKernels> kernels) {
   auto unit = DeviceUnit::Make(
-      std::move(gpu), std::move(kernels),
+      gpu, std::move(kernels),
       {.threads = 2, .staging = {.slots = 3, .slot_bytes = int64_t{2} << 20}});
   EXPECT_TRUE(unit.ok()) << unit.status();
   return *std::move(unit);
+}
+
+DeviceShardMaker::DeviceShardMaker(
+    std::vector<std::unique_ptr<Gpu>> gpus,
+    const std::function<std::unique_ptr<DeviceKernels>()>& make_kernels)
+    : gpus_(std::move(gpus)) {
+  for (const auto& gpu : gpus_) {
+    units_.push_back(MakeSmallUnit(gpu.get(), make_kernels()));
+  }
 }
 
 absl::StatusOr<std::unique_ptr<Shard>> DeviceShardMaker::Make(
@@ -30,15 +39,14 @@ absl::StatusOr<std::unique_ptr<Shard>> DeviceShardMaker::Make(
 
 std::unique_ptr<DeviceShardMaker> MakeFakeGpus(const FakeGpuOptions& options,
                                                int count) {
-  std::vector<std::unique_ptr<DeviceUnit>> units;
+  std::vector<std::unique_ptr<Gpu>> gpus;
   for (int i = 0; i < count; ++i) {
     FakeGpuOptions own = options;
     own.name = "fake:" + std::to_string(i);
     own.seed += static_cast<uint64_t>(i);
-    units.push_back(
-        MakeSmallUnit(std::make_unique<FakeGpu>(own), MakeHostKernels()));
+    gpus.push_back(std::make_unique<FakeGpu>(own));
   }
-  return std::make_unique<DeviceShardMaker>(std::move(units));
+  return std::make_unique<DeviceShardMaker>(std::move(gpus), MakeHostKernels);
 }
 
 }  // namespace accrue::kernels

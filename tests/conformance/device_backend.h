@@ -6,6 +6,7 @@
 #define ACCRUE_TESTS_CONFORMANCE_DEVICE_BACKEND_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -18,19 +19,21 @@ namespace accrue::kernels {
 
 // Units of few and small slots, so that little work is enough to fill them.
 std::unique_ptr<DeviceUnit> MakeSmallUnit(
-    std::unique_ptr<Gpu> gpu, std::unique_ptr<DeviceKernels> kernels);
+    Gpu* gpu, std::unique_ptr<DeviceKernels> kernels);
 
 // Shards on all of its units, however few elements each gets.
 class DeviceShardMaker : public ShardMaker {
  public:
-  explicit DeviceShardMaker(std::vector<std::unique_ptr<DeviceUnit>> units)
-      : units_(std::move(units)) {}
+  DeviceShardMaker(
+      std::vector<std::unique_ptr<Gpu>> gpus,
+      const std::function<std::unique_ptr<DeviceKernels>()>& make_kernels);
 
   absl::StatusOr<std::unique_ptr<Shard>> Make(
       const ShardOptions& options) override;
 
  private:
-  const std::vector<std::unique_ptr<DeviceUnit>> units_;
+  const std::vector<std::unique_ptr<Gpu>> gpus_;
+  std::vector<std::unique_ptr<DeviceUnit>> units_;
 };
 
 // Fake ones, each with the options, and names and seeds of their own.

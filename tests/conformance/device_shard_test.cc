@@ -1,5 +1,6 @@
 // The GPUs' shards: on fake GPUs of every schedule, alone and several, and on
 // the real ones of this machine.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,14 +26,10 @@ std::vector<ShardBackend> FakeBackends() {
 }
 
 std::unique_ptr<ShardMaker> StartCuda(size_t most) {
-  std::vector<std::unique_ptr<DeviceUnit>> units;
   auto gpus = OpenCudaGpus({});
   if (!gpus.ok()) return nullptr;
-  for (auto& gpu : *gpus) {
-    if (units.size() == most) break;
-    units.push_back(MakeSmallUnit(std::move(gpu), MakeCudaKernels()));
-  }
-  return std::make_unique<DeviceShardMaker>(std::move(units));
+  gpus->resize(std::min(gpus->size(), most));
+  return std::make_unique<DeviceShardMaker>(*std::move(gpus), MakeCudaKernels);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fake, ShardConformance,

@@ -24,9 +24,9 @@ constexpr int64_t kElems = 3 * kBlockElems + 5;
 class DeviceTroubleTest : public testing::Test {
  protected:
   void Start(const FakeGpuOptions& options) {
-    auto gpu = std::make_unique<FakeGpu>(options);
-    gpu_ = gpu.get();
-    unit_ = MakeSmallUnit(std::move(gpu), MakeHostKernels());
+    unit_.reset();
+    gpu_ = std::make_unique<FakeGpu>(options);
+    unit_ = MakeSmallUnit(gpu_.get(), MakeHostKernels());
     maker_ = std::make_unique<Maker>(unit_.get());
   }
 
@@ -55,7 +55,7 @@ class DeviceTroubleTest : public testing::Test {
     return status;
   }
 
-  FakeGpu* gpu_ = nullptr;
+  std::unique_ptr<FakeGpu> gpu_;
   std::unique_ptr<DeviceUnit> unit_;
   std::unique_ptr<Maker> maker_;
 };

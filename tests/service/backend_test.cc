@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/device/fake_gpu.h"
+#include "tests/kernels/host_kernels.h"
 
 namespace accrue {
 namespace {
@@ -26,10 +27,12 @@ class BackendTest : public testing::Test {
   // Where opening GPUs gives `count` of them.
   absl::StatusOr<Backend> OnMachineOf(int count, const DeviceChoice& device) {
     return MakeBackend({.device = device,
-                        .open_gpus = [&, count](const std::vector<int>& asked) {
-                          asked_ = asked;
-                          return Open(count);
-                        }});
+                        .open_gpus =
+                            [&, count](const std::vector<int>& asked) {
+                              asked_ = asked;
+                              return Open(count);
+                            },
+                        .make_kernels = kernels::MakeHostKernels});
   }
   absl::StatusOr<Backend> OnMachineWithout(const DeviceChoice& device) {
     return MakeBackend(

@@ -10,6 +10,7 @@
 
 #include "server/service/server.h"
 #include "tests/device/fake_gpu.h"
+#include "tests/kernels/host_kernels.h"
 #include "tests/service/raw_call.h"
 #include "tests/service/service_fixture.h"
 
@@ -110,6 +111,7 @@ TEST(ServerHealthTest, ALostGpuIsNoticedInTime) {
     gpu = static_cast<FakeGpu*>(gpus[0].get());
     return gpus;
   };
+  options.backend.make_kernels = kernels::MakeHostKernels;
   const auto server = Server::Start(options);
   ASSERT_TRUE(server.ok()) << server.status();
   const auto channel = NewChannel((*server)->addresses()[0]);

@@ -10,6 +10,7 @@
 #include "server/base/mutex.h"
 #include "server/service/convert.h"
 #include "tests/device/fake_gpu.h"
+#include "tests/kernels/host_kernels.h"
 #include "tests/service/raw_call.h"
 #include "tests/service/service_fixture.h"
 
@@ -61,6 +62,8 @@ TEST_F(ServerTest, TellsItsLimits) {
 
 class ServerOnGpusTest : public ServerTest {
  protected:
+  static constexpr int64_t kCapacityBytes = int64_t{1} << 28;
+
   ServerOnGpusTest() : ServerOnGpusTest(MakeGpus()) {}
 
   FakeGpu& gpu(int index) { return *gpus_[static_cast<size_t>(index)]; }
@@ -72,7 +75,7 @@ class ServerOnGpusTest : public ServerTest {
     Gpus gpus;
     for (const char* name : {"fake:0", "fake:1"}) {
       gpus.push_back(std::make_unique<FakeGpu>(
-          FakeGpuOptions{.capacity_bytes = 1 << 20, .name = name}));
+          FakeGpuOptions{.capacity_bytes = kCapacityBytes, .name = name}));
     }
     return gpus;
   }
@@ -88,6 +91,7 @@ class ServerOnGpusTest : public ServerTest {
       for (auto& gpu : gpus) opened.emplace_back(gpu.get());
       return opened;
     };
+    options.backend.make_kernels = kernels::MakeHostKernels;
     return options;
   }
 
@@ -105,7 +109,7 @@ TEST_F(ServerOnGpusTest, TellsOfEachWhatItsDriverKnows) {
       EXPECT_EQ(device.product(), gpu(i).product());
       const bool sound = i == 0 || !lost;
       EXPECT_EQ(device.fault(), sound ? "" : "fake:1: fallen off");
-      EXPECT_EQ(device.total_bytes(), sound ? 1 << 20 : 0);
+      EXPECT_EQ(device.total_bytes(), sound ? kCapacityBytes : 0);
       EXPECT_LE(device.free_bytes(), device.total_bytes());
     }
     gpu(1).Lose("fallen off");
