@@ -33,8 +33,8 @@ absl::StatusOr<std::unique_ptr<ShardPart>> ShardPart::Make(
   ACCRUE_RETURN_IF_ERROR(allocate(options.has_accumulation,
                                   MemoryTag::kAccumulation, &part->a_,
                                   &arrays.a));
-  ACCRUE_RETURN_IF_ERROR(
-      allocate(true, MemoryTag::kDeviceParameters, &part->theta_, &arrays.theta));
+  ACCRUE_RETURN_IF_ERROR(allocate(true, MemoryTag::kDeviceParameters,
+                                  &part->theta_, &arrays.theta));
   return part;
 }
 
