@@ -30,9 +30,8 @@ constexpr int kPushes = 4;  // of different memory, beyond any cache
 // BERT-Large's parameters.
 constexpr int64_t kMemoryElems = 340'000'000;
 
-std::unique_ptr<DeviceUnit> NewUnit(std::unique_ptr<Gpu> gpu) {
-  return OrDie(
-      DeviceUnit::Make(std::move(gpu), kernels::MakeCudaKernels(), {}));
+std::unique_ptr<DeviceUnit> NewUnit(Gpu& gpu) {
+  return OrDie(DeviceUnit::Make(&gpu, kernels::MakeCudaKernels(), {}));
 }
 
 std::unique_ptr<Shard> NewShard(DeviceUnit& unit, int64_t elems,
@@ -81,15 +80,15 @@ void Fold(Shard& shard, const Gradient& gradient) {
 }
 
 BenchResult RunPush(const BenchOptions& options, std::unique_ptr<Gpu> gpu) {
-  const auto unit = NewUnit(std::move(gpu));
+  const auto unit = NewUnit(*gpu);
   const auto shard = NewShard(*unit, kPushElems, rule::Optimizer::kAdamW,
                               /*classic=*/false);
   const std::vector<Gradient> gradients(kPushes);
-  const Buffer pinned = OrDie(unit->gpu().AllocateHost(
+  const Buffer pinned = OrDie(gpu->AllocateHost(
       kPushes * kPushBytes, MemoryTag::kOther, /*ledger=*/nullptr));
-  const Buffer device = OrDie(unit->gpu().Allocate(
+  const Buffer device = OrDie(gpu->Allocate(
       kPushes * kPushBytes, MemoryTag::kOther, /*ledger=*/nullptr));
-  const auto stream = OrDie(unit->gpu().NewStream());
+  const auto stream = OrDie(gpu->NewStream());
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
@@ -115,9 +114,9 @@ double BytesOf(Gpu& gpu, const Make& make) {
 }
 
 BenchResult RunMemory(rule::Optimizer optimizer, std::unique_ptr<Gpu> gpu) {
-  const auto unit = NewUnit(std::move(gpu));
+  const auto unit = NewUnit(*gpu);
   const auto bytes_a_parameter = [&](bool classic) {
-    return BytesOf(unit->gpu(),
+    return BytesOf(*gpu,
                    [&] {
                      return NewShard(*unit, kMemoryElems, optimizer, classic);
                    }) /
@@ -131,11 +130,8 @@ BenchResult RunMemory(rule::Optimizer optimizer, std::unique_ptr<Gpu> gpu) {
 
 // What is there whatever the models: a GPU's ring.
 BenchResult RunConstant(std::unique_ptr<Gpu> gpu) {
-  Gpu& gpu_of_unit = *gpu;
-  return {
-      .value = BytesOf(gpu_of_unit, [&] { return NewUnit(std::move(gpu)); }) /
-               0x1p20,
-      .unit = "MiB"};
+  return {.value = BytesOf(*gpu, [&] { return NewUnit(*gpu); }) / 0x1p20,
+          .unit = "MiB"};
 }
 
 std::vector<RegisterCase> RegisterAll() {
