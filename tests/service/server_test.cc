@@ -9,8 +9,7 @@
 
 #include "server/base/mutex.h"
 #include "server/service/convert.h"
-#include "tests/device/fake_gpu.h"
-#include "tests/kernels/host_kernels.h"
+#include "tests/service/gpu_fixture.h"
 #include "tests/service/raw_call.h"
 #include "tests/service/service_fixture.h"
 
@@ -25,15 +24,6 @@ class ServerTest : public ServiceFixture {
  protected:
   ServerTest() = default;
   explicit ServerTest(const ServerOptions& options) : ServiceFixture(options) {}
-
-  v1::GetServerInfoResponse Info() {
-    v1::GetServerInfoResponse response;
-    grpc::ClientContext context;
-    const grpc::Status status =
-        info_->GetServerInfo(&context, v1::GetServerInfoRequest(), &response);
-    EXPECT_TRUE(status.ok()) << Describe(status, context);
-    return response;
-  }
 };
 
 TEST_F(ServerTest, TellsItsLimits) {
@@ -60,43 +50,7 @@ TEST_F(ServerTest, TellsItsLimits) {
   EXPECT_GT(Info().memory_ceiling_bytes(), empty);
 }
 
-class ServerOnGpusTest : public ServerTest {
- protected:
-  static constexpr int64_t kCapacityBytes = int64_t{1} << 28;
-
-  ServerOnGpusTest() : ServerOnGpusTest(MakeGpus()) {}
-
-  FakeGpu& gpu(int index) { return *gpus_[static_cast<size_t>(index)]; }
-
- private:
-  using Gpus = std::vector<std::unique_ptr<FakeGpu>>;
-
-  static Gpus MakeGpus() {
-    Gpus gpus;
-    for (const char* name : {"fake:0", "fake:1"}) {
-      gpus.push_back(std::make_unique<FakeGpu>(
-          FakeGpuOptions{.capacity_bytes = kCapacityBytes, .name = name}));
-    }
-    return gpus;
-  }
-  explicit ServerOnGpusTest(Gpus gpus) : ServerTest(OnGpus(gpus)) {
-    for (auto& gpu : gpus) gpus_.push_back(gpu.release());
-  }
-  // Which are the server's from then on.
-  static ServerOptions OnGpus(Gpus& gpus) {
-    ServerOptions options = Options();
-    options.backend.device.kind = DeviceChoice::Kind::kCuda;
-    options.backend.open_gpus = [&gpus](const std::vector<int>&) {
-      std::vector<std::unique_ptr<Gpu>> opened;
-      for (auto& gpu : gpus) opened.emplace_back(gpu.get());
-      return opened;
-    };
-    options.backend.make_kernels = kernels::MakeHostKernels;
-    return options;
-  }
-
-  std::vector<FakeGpu*> gpus_;
-};
+class ServerOnGpusTest : public GpuFixture {};
 
 TEST_F(ServerOnGpusTest, TellsOfEachWhatItsDriverKnows) {
   for (const bool lost : {false, true}) {

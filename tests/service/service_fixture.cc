@@ -195,4 +195,13 @@ ServiceFixture::Pulled ServiceFixture::Pull(const v1::PullRequest& request) {
   return pulled;
 }
 
+v1::GetServerInfoResponse ServiceFixture::Info() {
+  v1::GetServerInfoResponse response;
+  grpc::ClientContext context;
+  const grpc::Status status =
+      info_->GetServerInfo(&context, v1::GetServerInfoRequest(), &response);
+  EXPECT_TRUE(status.ok()) << Describe(status, context);
+  return response;
+}
+
 }  // namespace accrue

@@ -68,6 +68,7 @@ class ServiceFixture : public testing::Test {
                     const std::string& payload, v1::PushResponse* response,
                     size_t chunk_bytes = 1 << 20);
   Pulled Pull(const v1::PullRequest& request);
+  v1::GetServerInfoResponse Info();
 
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;

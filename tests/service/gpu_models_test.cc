@@ -1,0 +1,143 @@
+// Models on GPUs that fail, are lost or have no memory, behind the API.
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "tests/service/gpu_fixture.h"
+
+namespace accrue {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// Several chunks of a pass.
+constexpr int64_t kElems = 600'000;
+
+class GpuModelsTest : public GpuFixture {
+ protected:
+  // k = 1, learning rate 1: a push of g makes w - g of w.
+  struct Trained {
+    std::string name;
+    std::string session = {};
+    v1::Version version = {};
+    int64_t sequence = 0;
+    float w = 1;
+  };
+
+  // Models go to the GPUs by turns.
+  Trained Make(const std::string& name) {
+    Trained model{.name = name};
+    Initialize(model);
+    model.session = OpenSession(name, "worker");
+    return model;
+  }
+
+  // Also anew.
+  void Initialize(Trained& model) {
+    model.version = CreateInitialized(PlainSpec(model.name, kElems),
+                                      std::vector<float>(kElems, 1.0f));
+    model.w = 1;
+  }
+
+  // A push of nothing but `g`; how it ended.
+  std::string Push(Trained& model, float g) {
+    v1::PushResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = ServiceFixture::Push(
+        &context,
+        HeaderFor(model.name, model.session, model.sequence + 1, model.version,
+                  kElems),
+        FloatBytes(std::vector<float>(kElems, g)), &response);
+    if (status.ok()) {
+      model.version = response.version();
+      ++model.sequence;
+      model.w -= g;
+    }
+    return Describe(status, context);
+  }
+
+  void ExpectParameters(const Trained& model) {
+    v1::PullRequest request;
+    request.set_model(model.name);
+    request.set_encoding(v1::ENCODING_F32);
+    const Pulled pulled = Pull(request);
+    EXPECT_EQ(pulled.description, "OK");
+    EXPECT_EQ(pulled.bytes, FloatBytes(std::vector<float>(kElems, model.w)));
+  }
+};
+
+TEST_F(GpuModelsTest, AFaultAmidAFoldPoisonsItsModelAloneUntilItBeginsAnew) {
+  Trained faulty = Make("faulty");
+  Trained elsewhere = Make("elsewhere");
+  Trained beside = Make("beside");
+  for (Trained* model : {&faulty, &elsewhere, &beside}) {
+    EXPECT_EQ(Push(*model, 0.25f), "OK");
+  }
+  gpu(0).Inject({.op = FakeOp::kKernel,
+                 .nth = 3,
+                 .effect = FakeFault::Effect::kFail,
+                 .status = absl::InternalError("a planted fault")});
+  EXPECT_THAT(Push(faulty, 0.25f), StartsWith("INTERNAL DEVICE_FAULT"));
+  EXPECT_THAT(Push(faulty, 0.25f), StartsWith("FAILED_PRECONDITION POISONED"));
+
+  grpc::ClientContext context;
+  v1::GetModelRequest request;
+  request.set_model("faulty");
+  v1::GetModelResponse described;
+  ASSERT_TRUE(models_->GetModel(&context, request, &described).ok());
+  EXPECT_EQ(described.model().state(), v1::Model::STATE_POISONED);
+  EXPECT_THAT(described.model().poison_reason(), HasSubstr("a planted fault"));
+  for (Trained* model : {&elsewhere, &beside}) {
+    EXPECT_EQ(Push(*model, 0.5f), "OK");
+    ExpectParameters(*model);
+  }
+
+  Initialize(faulty);
+  for (Trained* model : {&faulty, &elsewhere, &beside}) {
+    EXPECT_EQ(Push(*model, 0.5f), "OK");
+    ExpectParameters(*model);
+  }
+}
+
+TEST_F(GpuModelsTest, ALostGpuTakesItsModelsAndNoOthers) {
+  Trained first = Make("first"), second = Make("second");
+  for (Trained* model : {&first, &second}) EXPECT_EQ(Push(*model, 0.25f), "OK");
+  gpu(0).Lose("fallen off");
+  const std::string failed = Push(first, 0.25f);
+  EXPECT_THAT(failed, StartsWith("INTERNAL DEVICE_FAULT"));
+  EXPECT_THAT(failed, HasSubstr("fallen off"));
+  EXPECT_EQ(Push(second, 0.25f), "OK");
+  ExpectParameters(second);
+  // New ones go where there is a GPU left.
+  Trained third = Make("third"), fourth = Make("fourth");
+  for (Trained* model : {&third, &fourth}) {
+    EXPECT_EQ(Push(*model, 0.5f), "OK");
+    ExpectParameters(*model);
+  }
+}
+
+TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
+  Trained small = Make("small");
+  const auto create = [&](int64_t elems) {
+    v1::CreateModelRequest request;
+    *request.mutable_spec() = PlainSpec("large", elems);
+    v1::CreateModelResponse created;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        models_->CreateModel(&context, request, &created);
+    return Describe(status, context);
+  };
+  // Of 64 MiB a GPU each half's two arrays take 96.
+  const std::string refused = create(int64_t{24} << 20);
+  EXPECT_THAT(refused, StartsWith("RESOURCE_EXHAUSTED"));
+  EXPECT_THAT(refused, HasSubstr("no memory for"));
+  EXPECT_EQ(Push(small, 0.5f), "OK");
+  ExpectParameters(small);
+  EXPECT_EQ(create(int64_t{12} << 20), "OK");
+  EXPECT_EQ(Push(small, 0.5f), "OK");
+}
+
+}  // namespace
+}  // namespace accrue
