@@ -28,7 +28,8 @@ class DeviceRun {
   void Note(const absl::Status& status) {
     if (status.ok()) return;
     MutexLock lock(&mu_);
-    status_.Update(status);
+    // One of its own, which no thread of the device holds on to.
+    if (status_.ok()) status_ = absl::Status(status.code(), status.message());
     failed_ = true;
   }
   // Chunks that have not begun need not begin.
@@ -39,9 +40,9 @@ class DeviceRun {
     absl::Status status;
     {
       MutexLock lock(&mu_);
-      status = status_;
+      status = std::move(status_);
     }
-    if (!status.ok()) return done_(status);
+    if (!status.ok()) return done_(std::move(status));
     done_(std::move(sums).Result());
   }
 

@@ -48,7 +48,7 @@ class DeviceTroubleTest : public testing::Test {
     std::latch ended(1);
     absl::Status status;
     shard.Run(std::move(pass), [&](absl::StatusOr<PassResult> result) {
-      status = result.status();
+      status = std::move(result).status();
       ended.count_down();
     });
     ended.wait();
