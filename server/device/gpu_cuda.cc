@@ -27,25 +27,19 @@ std::string Text(cudaError_t error) {
                       ")");
 }
 
-// After these the process can do nothing more with the device.
-bool IsSticky(cudaError_t error) {
+// After any other error the process can do nothing more with the device: some
+// of those say so, and what a newer driver may say is not known.
+bool IsHarmless(cudaError_t error) {
   switch (error) {
-    case cudaErrorDevicesUnavailable:
-    case cudaErrorECCUncorrectable:
-    case cudaErrorNvlinkUncorrectable:
-    case cudaErrorIllegalAddress:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorContextIsDestroyed:
-    case cudaErrorAssert:
-    case cudaErrorHardwareStackError:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorLaunchFailure:
-    case cudaErrorMpsClientTerminated:
-    case cudaErrorExternalDevice:
-    case cudaErrorUnknown:
+    case cudaErrorInvalidValue:
+    case cudaErrorMemoryAllocation:
+    case cudaErrorInvalidConfiguration:
+    case cudaErrorInvalidMemcpyDirection:
+    case cudaErrorInvalidDevice:
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorLaunchOutOfResources:
+    case cudaErrorHostMemoryAlreadyRegistered:
+    case cudaErrorNotSupported:
       return true;
     default:
       return false;
@@ -66,13 +60,20 @@ class Card {
     return Check(cudaSetDevice(index_), "cudaSetDevice");
   }
 
+  // Likewise for what waits, which must do so even if the GPU was lost: it may
+  // still be copying. What is wrong the wait itself will say.
+  void Enter() {
+    cudaSetDevice(index_);
+    cudaGetLastError();
+  }
+
   // Turns the error of `what` into a status, and loses the GPU if need be.
   absl::Status Check(cudaError_t error, absl::string_view what) {
     if (error == cudaSuccess) return absl::OkStatus();
     cudaGetLastError();  // or the next call would report it again
     absl::Status status = absl::InternalError(
         absl::StrCat(name(), ": ", what, ": ", Text(error)));
-    if (IsSticky(error)) {
+    if (!IsHarmless(error)) {
       MutexLock lock(&mu_);
       if (lost_.ok()) lost_ = status;
     }
@@ -138,15 +139,19 @@ class CudaEvent : public Event {
   }
 
   absl::Status Wait() override {
-    ACCRUE_RETURN_IF_ERROR(card_->Use());
+    card_->Enter();
     const auto end = std::chrono::steady_clock::now() + kPolling;
     cudaError_t error = cudaErrorNotReady;
     do {
       error = cudaEventQuery(event_);
     } while (error == cudaErrorNotReady &&
              std::chrono::steady_clock::now() < end);
-    if (error == cudaErrorNotReady) error = cudaEventSynchronize(event_);
-    return card_->Check(error, "waiting for a stream's work");
+    if (error == cudaErrorNotReady) {
+      cudaGetLastError();  // or a launch after this would seem to have failed
+      error = cudaEventSynchronize(event_);
+    }
+    ACCRUE_RETURN_IF_ERROR(card_->Check(error, "waiting for a stream's work"));
+    return card_->health();
   }
 
   cudaEvent_t get() const { return event_; }
@@ -193,9 +198,10 @@ class CudaStream : public Stream {
   }
 
   absl::Status Synchronize() override {
-    ACCRUE_RETURN_IF_ERROR(card_->Use());
-    return card_->Check(cudaStreamSynchronize(stream_),
-                        "cudaStreamSynchronize");
+    card_->Enter();
+    ACCRUE_RETURN_IF_ERROR(
+        card_->Check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"));
+    return card_->health();
   }
 
   Card& card() { return *card_; }
@@ -367,11 +373,15 @@ absl::StatusOr<int> DeviceCount() {
 
 }  // namespace
 
-cudaStream_t CudaStreamOf(Stream& stream) {
+absl::StatusOr<cudaStream_t> CudaStreamOf(Stream& stream) {
   auto& cuda = static_cast<CudaStream&>(stream);
-  // If that fails, so does the launch.
-  cuda.card().Use().IgnoreError();
+  ACCRUE_RETURN_IF_ERROR(cuda.card().Use());
   return cuda.get();
+}
+
+absl::Status CheckCuda(Stream& stream, cudaError_t error,
+                       absl::string_view what) {
+  return static_cast<CudaStream&>(stream).card().Check(error, what);
 }
 
 absl::Status CheckLaunch(Stream& stream, absl::string_view kernel) {
@@ -397,10 +407,9 @@ absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> OpenCudaGpus(
     auto gpu = Open(index);
     if (gpu.ok()) {
       gpus.push_back(*std::move(gpu));
-    } else if (absl::IsFailedPrecondition(gpu.status())) {
-      unfit = gpu.status();
     } else {
-      return gpu.status();
+      ACCRUE_LOG(warn, "a GPU is left out: {}", gpu.status().message());
+      unfit.Update(gpu.status());
     }
   }
   if (gpus.empty()) return unfit;

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
 #include "server/device/gpu_cuda.h"
 #include "server/kernels/device_kernels.h"
 
@@ -151,8 +152,9 @@ absl::Status Start(Stream& stream, const Grid& grid, void (*kernel)(Args...),
     return absl::InternalError(
         absl::StrCat(grid.kernel, ": ", grid.items, " items are too many"));
   }
+  ACCRUE_ASSIGN_OR_RETURN(const cudaStream_t cuda_stream, CudaStreamOf(stream));
   kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(grid.threads),
-           0, CudaStreamOf(stream)>>>(args...);
+           0, cuda_stream>>>(args...);
   return CheckLaunch(stream, grid.kernel);
 }
 
@@ -170,6 +172,25 @@ Grid OverElements(const char* kernel, int64_t items) {
 
 class CudaKernels : public DeviceKernels {
  public:
+  absl::Status Load(Stream& stream) override {
+    ACCRUE_RETURN_IF_ERROR(CudaStreamOf(stream).status());
+    const void* const kernels[] = {
+        reinterpret_cast<const void*>(FoldAndUpdateKernel),
+        reinterpret_cast<const void*>(SumClippedKernel),
+        reinterpret_cast<const void*>(SumTrustKernel),
+        reinterpret_cast<const void*>(StepLambKernel),
+        reinterpret_cast<const void*>(SumMomentumKernel),
+        reinterpret_cast<const void*>(DecodeKernel),
+        reinterpret_cast<const void*>(EncodeKernel)};
+    for (const void* const kernel : kernels) {
+      // Whoever asks for a kernel's attributes gets it loaded.
+      cudaFuncAttributes attributes;
+      ACCRUE_RETURN_IF_ERROR(
+          CheckCuda(stream, cudaFuncGetAttributes(&attributes, kernel),
+                    "loading a kernel"));
+    }
+    return absl::OkStatus();
+  }
   absl::Status FoldAndUpdate(Stream& stream, const Launch& launch) override {
     return Start(stream, OverBlocks("FoldAndUpdate", launch),
                  FoldAndUpdateKernel, launch);

@@ -22,6 +22,10 @@ class DeviceKernels {
  public:
   virtual ~DeviceKernels() = default;
 
+  // Loads them on the stream's GPU, so that no launch has to, when there may be
+  // no memory for it. INTERNAL: the GPU cannot run them.
+  virtual absl::Status Load(Stream& stream) = 0;
+
   // Of groups with `folds`: GroupWork's stage. Lamb's update leaves theta as it
   // is: a mean is folded, and SumTrust and StepLamb do the rest.
   virtual absl::Status FoldAndUpdate(Stream& stream, const Launch& launch) = 0;

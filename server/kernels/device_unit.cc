@@ -10,6 +10,9 @@ absl::StatusOr<std::unique_ptr<DeviceUnit>> DeviceUnit::Make(
     Gpu* gpu, std::unique_ptr<DeviceKernels> kernels, const Options& options) {
   ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<StagingRing> ring,
                           StagingRing::Make(gpu, options.staging));
+  ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream,
+                          gpu->NewStream());
+  ACCRUE_RETURN_IF_ERROR(kernels->Load(*stream));
   return std::unique_ptr<DeviceUnit>(new DeviceUnit(
       gpu, std::move(kernels), std::move(ring), options.threads));
 }

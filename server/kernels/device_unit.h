@@ -27,7 +27,8 @@ class DeviceUnit {
     StagingOptions staging = {.slots = 8, .slot_bytes = int64_t{8} << 20};
   };
 
-  // The GPU outlives it. RESOURCE_EXHAUSTED: no memory for the ring.
+  // The GPU outlives it. RESOURCE_EXHAUSTED: no memory for the ring; INTERNAL:
+  // the GPU cannot run the kernels.
   static absl::StatusOr<std::unique_ptr<DeviceUnit>> Make(
       Gpu* gpu, std::unique_ptr<DeviceKernels> kernels, const Options& options);
 

@@ -139,6 +139,8 @@ absl::Status ModelStore::Delete(const std::string& name) {
       return absl::OkStatus();  // somebody else was faster
     }
     models_.erase(found);
+    std::erase_if(deleted_, [](const auto& gone) { return gone.expired(); });
+    deleted_.push_back(model);
   }
   model->Delete();
   ACCRUE_LOG(info, "model \"{}\" deleted", name);
@@ -151,6 +153,9 @@ void ModelStore::Drain(std::function<void()> done) {
     MutexLock lock(&mu_);
     draining_ = true;
     for (const auto& [name, model] : models_) models.push_back(model);
+    for (const auto& weak : deleted_) {
+      if (auto model = weak.lock()) models.push_back(std::move(model));
+    }
   }
   // One part more than models, so that `done` also runs where there are none.
   auto left = std::make_shared<std::atomic<size_t>>(models.size() + 1);

@@ -53,7 +53,7 @@ class ModelStore {
   int64_t reserved_state_bytes() const { return budget_->reserved_bytes(); }
 
   // No new pushes (UNAVAILABLE DRAINING); `done` once all complete ones are
-  // folded. Reads go on.
+  // folded, and no pass is running, of deleted models either. Reads go on.
   void Drain(std::function<void()> done);
   bool draining() const;
 
@@ -65,6 +65,8 @@ class ModelStore {
   const WorkPool::Lane lane_;
   mutable Mutex mu_;
   std::map<std::string, std::shared_ptr<Model>> models_ ACCRUE_GUARDED_BY(mu_);
+  // Those whose last pass may still be running.
+  std::vector<std::weak_ptr<Model>> deleted_ ACCRUE_GUARDED_BY(mu_);
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
 };
 

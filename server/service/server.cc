@@ -200,15 +200,14 @@ Server::~Server() {
   // Its connections closed, no call can linger.
   parts_->connections.ShutdownAll();
   parts_->grpc_server->Shutdown(std::chrono::system_clock::now());
-  if (!parts_->units.empty()) {
-    // No pass begins any more.
-    absl::Notification drained;
-    parts_->store.Drain([&drained] { drained.Notify(); });
-    drained.WaitForNotification();
-  }
   parts_->health.Stop();
   // Models may still set timers while they go; none may fire without a pool.
   parts_->timers.Stop();
+  if (parts_->units.empty()) return;
+  // Nor may a pass run without the GPUs' units.
+  absl::Notification drained;
+  parts_->store.Drain([&drained] { drained.Notify(); });
+  drained.WaitForNotification();
 }
 
 std::vector<std::string> Server::addresses() const {
