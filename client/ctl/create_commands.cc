@@ -43,6 +43,7 @@ struct InitializeFlags {
   std::string values_path;
   std::string transfer_timeout;
   std::optional<int64_t> seed;
+  bool restore = false;
 };
 
 constexpr char kInitializeHelp[] =
@@ -135,21 +136,21 @@ absl::StatusOr<client::Payload> MatchValues(const client::ModelSpec& spec,
 
 absl::StatusOr<client::InitializeResult> Send(
     const Context& context, const client::Model& model,
-    const client::Payload& values, std::optional<absl::Duration> timeout) {
+    const client::Payload& values, client::InitializeOptions options) {
   ProgressBar bar(context.console().err, "initialize",
                   context.console().err_is_terminal && !context.json(),
                   absl::Now());
   const int64_t bytes = values.size_bytes();
-  return model.InitializeValues(
-      values, {.timeout = timeout.value_or(DefaultTransferTimeout(bytes)),
-               .progress = [&](int64_t sent_bytes) {
-                 bar.Update(sent_bytes, bytes, absl::Now());
-               }});
+  if (!options.timeout) options.timeout = DefaultTransferTimeout(bytes);
+  options.progress = [&](int64_t sent_bytes) {
+    bar.Update(sent_bytes, bytes, absl::Now());
+  };
+  return model.InitializeValues(values, options);
 }
 
 absl::StatusOr<client::InitializeResult> InitializeFromFile(
     const Context& context, const client::Model& model, const std::string& path,
-    std::optional<absl::Duration> timeout) {
+    const client::InitializeOptions& options) {
   ACCRUE_ASSIGN_OR_RETURN(const MappedBytes file, MapFile(path));
   const absl::StatusOr<StoredTensors> stored = ParseSafetensors(file.bytes());
   if (!stored.ok()) {
@@ -168,7 +169,7 @@ absl::StatusOr<client::InitializeResult> InitializeFromFile(
                                 "\", which the model does not have"));
     }
   }
-  return Send(context, model, *values, timeout);
+  return Send(context, model, *values, options);
 }
 
 absl::StatusOr<client::InitializeResult> InitializeFromRule(
@@ -178,7 +179,8 @@ absl::StatusOr<client::InitializeResult> InitializeFromRule(
       const auto initializers,
       ResolveInitializers(model.spec(), {{.tensor = kEveryOtherTensor,
                                           .values = std::move(values)}}));
-  return model.InitializeWith(initializers, flags.seed.value_or(0));
+  return model.InitializeWith(initializers, flags.seed.value_or(0),
+                              {.restore = flags.restore});
 }
 
 absl::Status Initialize(const Context& context, const InitializeFlags& flags) {
@@ -193,7 +195,8 @@ absl::Status Initialize(const Context& context, const InitializeFlags& flags) {
       const auto result,
       flags.values_path.empty()
           ? InitializeFromRule(model, flags)
-          : InitializeFromFile(context, model, flags.values_path, timeout));
+          : InitializeFromFile(context, model, flags.values_path,
+                               {.timeout = timeout, .restore = flags.restore}));
   if (context.json()) {
     context.PrintJson({{"initialized", result.initialized},
                        {"version", ToJson(result.version)}});
@@ -248,13 +251,14 @@ void AddInitialize(CLI::App& app, Command* chosen) {
   const auto flags = std::make_shared<InitializeFlags>();
   CLI::App* initialize = app.add_subcommand(
       "initialize",
-      "gives a model its first parameters; if it has them, they stay, unless "
-      "the model is poisoned: then it begins anew");
+      "gives a model its first parameters; if it has them, they stay");
   initialize->add_option("MODEL", flags->model)->required();
   initialize->add_option("--initialize", flags->initialize, kInitializeHelp);
   initialize->add_option("--seed", flags->seed, "of --initialize; default: 0");
   initialize->add_option("--values", flags->values_path,
                          "a safetensors file, as export writes it");
+  initialize->add_flag("--restore", flags->restore,
+                       "if the model is poisoned, it begins anew with these");
   AddTransferTimeout(*initialize, &flags->transfer_timeout);
   initialize->callback([=] {
     *chosen = [=](const Context& context) {

@@ -89,6 +89,7 @@ struct InitializeHeader {
   int64_t payload_bytes = 0;
   std::vector<Initializer> initializers;
   int64_t seed = 0;
+  bool restore = false;
 };
 
 class InitializeStream : public PayloadStream {

@@ -29,7 +29,8 @@ absl::Status InitializeArrival::CheckHeader(
         absl::StatusCode::kInvalidArgument, reason,
         absl::StrCat("values for model \"", header.model, "\": ", problem...));
   };
-  if (absl::Status takes = model()->CheckTakesParameters(); !takes.ok()) {
+  if (absl::Status takes = model()->CheckTakesParameters(header.restore);
+      !takes.ok()) {
     return takes;
   }
   if (header.encoding.has_value() && !header.initializers.empty()) {
@@ -56,6 +57,7 @@ void InitializeArrival::Deliver(PayloadAssembly payload,
   Initialization initialization;
   initialization.initializers = std::move(header_.initializers);
   initialization.seed = header_.seed;
+  initialization.restore = header_.restore;
   initialization.encoding = header_.encoding.value_or(kernels::Encoding::kF32);
   initialization.first_non_finite = payload.scan().first_non_finite();
   initialization.values = payload.TakeChain();

@@ -83,7 +83,8 @@ struct OpenedSession {
 struct Initialization {
   std::vector<Initializer> initializers;
   int64_t seed = 0;
-  ByteChain values;  // the flat vector in `encoding`
+  bool restore = false;  // of a poisoned model; else it refuses
+  ByteChain values;      // the flat vector in `encoding`
   kernels::Encoding encoding = kernels::Encoding::kF32;
   int64_t first_non_finite = -1;
   std::shared_ptr<void> reservation;
@@ -216,7 +217,7 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual absl::Status CheckUsable() const = 0;
   // Whether Initialize may come. NOT_FOUND: deleted; ALREADY_EXISTS: it has
   // parameters, and is not poisoned; UNAVAILABLE: draining.
-  virtual absl::Status CheckTakesParameters() const = 0;
+  virtual absl::Status CheckTakesParameters(bool restore) const = 0;
   // Null while uninitialized.
   virtual std::shared_ptr<const Publication> newest() const = 0;
   // Calls `notice` once per publication, and with a status when the model is

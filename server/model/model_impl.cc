@@ -89,7 +89,7 @@ absl::Status ModelImpl::Usable() const {
     return MakeError(
         absl::StatusCode::kFailedPrecondition, info,
         absl::StrCat("model \"", name(), "\" is poisoned (", poison_reason_,
-                     "); initialize it again to restore it"));
+                     "); initialize it with restore to begin it anew"));
   }
   return absl::OkStatus();
 }
@@ -99,9 +99,10 @@ absl::Status ModelImpl::TakesPayloads() const {
   return Draining();
 }
 
-absl::Status ModelImpl::TakesParameters() const {
-  if (deleted_) return Usable();
-  if (!version_.has_value() || !poison_reason_.empty()) return absl::OkStatus();
+absl::Status ModelImpl::TakesParameters(bool restore) const {
+  const bool restores = restore && !poison_reason_.empty();
+  if (deleted_ || !restores) ACCRUE_RETURN_IF_ERROR(Usable());
+  if (!version_.has_value() || restores) return absl::OkStatus();
   return GateError(absl::StatusCode::kAlreadyExists,
                    Reason::kAlreadyInitialized, View(cycles_),
                    "it has parameters already");
@@ -118,9 +119,9 @@ absl::Status ModelImpl::CheckUsable() const {
   return Usable();
 }
 
-absl::Status ModelImpl::CheckTakesParameters() const {
+absl::Status ModelImpl::CheckTakesParameters(bool restore) const {
   MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(TakesParameters());
+  ACCRUE_RETURN_IF_ERROR(TakesParameters(restore));
   return Draining();
 }
 

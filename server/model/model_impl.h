@@ -62,7 +62,7 @@ class ModelImpl final : public Model {
   void EndCycle(std::optional<Version> version,
                 std::function<void(absl::StatusOr<EndedCycle>)> done) override;
   absl::Status CheckUsable() const override;
-  absl::Status CheckTakesParameters() const override;
+  absl::Status CheckTakesParameters(bool restore) const override;
   std::shared_ptr<const Publication> newest() const override;
   std::shared_ptr<Subscription> Subscribe(Notice notice) override;
   ModelDescription Describe() const override;
@@ -190,7 +190,7 @@ class ModelImpl final : public Model {
     return !poison_reason_.empty() && !deleted_;
   }
   absl::Status TakesPayloads() const ACCRUE_REQUIRES(mu_);
-  absl::Status TakesParameters() const ACCRUE_REQUIRES(mu_);
+  absl::Status TakesParameters(bool restore) const ACCRUE_REQUIRES(mu_);
   absl::Status Draining() const ACCRUE_REQUIRES(mu_);
   GateView View(const std::vector<rule::CycleState>& cycles) const
       ACCRUE_REQUIRES(mu_);

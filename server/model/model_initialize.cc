@@ -127,7 +127,7 @@ absl::Status ModelImpl::CheckInitialization(
   {
     MutexLock lock(&mu_);
     // Draining refuses new ones with their headers; this one is in flight.
-    ACCRUE_RETURN_IF_ERROR(TakesParameters());
+    ACCRUE_RETURN_IF_ERROR(TakesParameters(initialization.restore));
     if (initialization.first_non_finite >= 0) {
       return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
                        View(cycles_),
@@ -210,8 +210,9 @@ void ModelImpl::PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
     ACCRUE_LOG(info, "model \"{}\" was poisoned and begins anew", name());
     environment_.on_poison_change(false);
   }
-  done(version);
+  // Whoever subscribes after the answer hears of later versions only.
   Announce(std::move(news));
+  done(version);
 }
 
 // As it was created, but for its sessions, and for what is counted of traffic.

@@ -213,6 +213,7 @@ absl::StatusOr<InitializeHeader> FromApi(const v1::InitializeModelHeader& api) {
     header.initializers.push_back(std::move(converted));
   }
   header.seed = api.seed();
+  header.restore = api.restore();
   return header;
 }
 

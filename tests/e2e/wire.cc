@@ -106,6 +106,7 @@ Ending Wire::Initialize(const std::string& model) {
   auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(model);
+  request.mutable_header()->set_restore(true);
   const v1::ModelSpec spec = Describe(model).spec();
   for (const v1::TensorSpec& tensor : spec.tensors()) {
     v1::Initializer* const zeros = request.mutable_header()->add_initializers();
@@ -124,6 +125,7 @@ Ending Wire::InitializeValues(const std::string& model,
   auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(model);
+  request.mutable_header()->set_restore(true);
   request.mutable_header()->set_encoding(v1::ENCODING_F32);
   request.mutable_header()->set_payload_bytes(
       static_cast<int64_t>(values.size() * sizeof(float)));

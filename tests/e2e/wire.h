@@ -45,6 +45,7 @@ class Wire {
   Ending Create(const v1::ModelSpec& spec);
   // Created, and initialized to zeros.
   void Make(const v1::ModelSpec& spec);
+  // Also of poisoned models.
   Ending Initialize(const std::string& model);
   // With values, of which the last `missing` are announced but not sent.
   Ending InitializeValues(const std::string& model,

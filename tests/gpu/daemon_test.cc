@@ -76,13 +76,14 @@ class Side {
     parameters_.resize(static_cast<size_t>(model_.parameter_count()));
   }
 
-  void Initialize() {
+  void Initialize(bool restore = false) {
     const client::NormalInitializer normal;
     std::vector<client::Initializer> initializers;
     for (const client::TensorSpec& tensor : model_.spec().tensors) {
       initializers.push_back({tensor.name, normal});
     }
-    const auto initialized = model_.InitializeWith(initializers, /*seed=*/5);
+    const auto initialized =
+        model_.InitializeWith(initializers, /*seed=*/5, {.restore = restore});
     ASSERT_TRUE(initialized.ok()) << initialized.status();
   }
 
@@ -315,7 +316,7 @@ TEST_F(GpuDaemonTest, AFaultPoisonsOneModelUntilItIsInitializedAgain) {
             client::ModelDescription::State::kPoisoned);
   ASSERT_NO_FATAL_FAILURE(sound.Train(2 * kCycle));
 
-  ASSERT_NO_FATAL_FAILURE(faulty.Initialize());
+  ASSERT_NO_FATAL_FAILURE(faulty.Initialize(/*restore=*/true));
   EXPECT_EQ(faulty.Describe().state, client::ModelDescription::State::kReady);
   for (int64_t i = 0; i < 2 * kCycle; ++i) {
     for (Side* side : {&faulty, &reference}) {

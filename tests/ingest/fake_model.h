@@ -174,7 +174,7 @@ class FakeModel final : public Model {
   void EndCycle(std::optional<Version>,
                 std::function<void(absl::StatusOr<EndedCycle>)>) override {}
   absl::Status CheckUsable() const override { return absl::OkStatus(); }
-  absl::Status CheckTakesParameters() const override {
+  absl::Status CheckTakesParameters(bool) const override {
     MutexLock lock(&mu_);
     return draining_ ? MakeError(absl::StatusCode::kUnavailable,
                                  Reason::kDraining, "draining")

@@ -12,11 +12,11 @@ TEST(EndingTest, ADrainingModelTakesNoNewValuesButThoseInFlight) {
   Harness harness;
   auto model = harness.TryMake(SimpleSpec(2, 1));
   ASSERT_TRUE(model.ok());
-  EXPECT_TRUE((*model)->CheckTakesParameters().ok());
+  EXPECT_TRUE((*model)->CheckTakesParameters(/*restore=*/true).ok());
   std::promise<void> drained;
   (*model)->Drain([&] { drained.set_value(); });
   drained.get_future().wait();
-  const absl::Status refused = (*model)->CheckTakesParameters();
+  const absl::Status refused = (*model)->CheckTakesParameters(/*restore=*/true);
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(GetErrorInfo(refused).reason, Reason::kDraining);
   EXPECT_TRUE(harness.Initialize(**model, 1).ok());

@@ -118,8 +118,10 @@ std::shared_ptr<Model> Harness::Make(ModelSpec spec, double value) {
   return *model;
 }
 
-absl::StatusOr<Version> Harness::Initialize(Model& model, double value) {
+absl::StatusOr<Version> Harness::Initialize(Model& model, double value,
+                                            bool restore) {
   Initialization initialization;
+  initialization.restore = restore;
   for (const TensorSpec& tensor : model.spec().tensors) {
     Initializer initializer;
     initializer.tensor = tensor.name;

@@ -84,7 +84,8 @@ class Harness {
   // Created and initialized: every parameter `value`.
   std::shared_ptr<Model> Make(ModelSpec spec, double value = 0);
 
-  absl::StatusOr<Version> Initialize(Model& model, double value);
+  absl::StatusOr<Version> Initialize(Model& model, double value,
+                                     bool restore = true);
   absl::StatusOr<OpenedSession> Open(Model& model, const std::string& worker,
                                      const std::string& id = "");
   absl::Status CloseSession(Model& model, const std::string& id);

@@ -132,11 +132,11 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_F(RestoreTest, OnlyAPoisonedOneTakesNewParametersAndOnlyOnce) {
   const auto model = harness_.Make(Spec());
-  EXPECT_EQ(GetErrorInfo(model->CheckTakesParameters()).reason,
+  EXPECT_EQ(GetErrorInfo(model->CheckTakesParameters(/*restore=*/true)).reason,
             Reason::kAlreadyInitialized);
   const std::string session = harness_.Open(*model, "a")->id;
   Poison(*model, session, 1);
-  EXPECT_TRUE(model->CheckTakesParameters().ok());
+  EXPECT_TRUE(model->CheckTakesParameters(/*restore=*/true).ok());
   ASSERT_TRUE(harness_.Initialize(*model, 2).ok());
   const Version version = *model->Describe().version;
   const absl::Status second = harness_.Initialize(*model, 3).status();
@@ -145,12 +145,33 @@ TEST_F(RestoreTest, OnlyAPoisonedOneTakesNewParametersAndOnlyOnce) {
   EXPECT_EQ(harness_.Parameters(*model), std::vector<float>(kElems, 2));
 }
 
+// A worker that creates or opens its model has parameters for a new one only,
+// however long they have been on their way.
+TEST_F(RestoreTest, ParametersThatAreNotToRestoreItAreRefused) {
+  const auto model = harness_.Make(Spec());
+  const std::string session = harness_.Open(*model, "a")->id;
+  Train(*model, session, 1, 1);
+  Poison(*model, session, 2);
+  const ModelDescription before = model->Describe();
+  EXPECT_EQ(GetErrorInfo(model->CheckTakesParameters(/*restore=*/false)).reason,
+            Reason::kPoisoned);
+  const absl::Status refused =
+      harness_.Initialize(*model, 2, /*restore=*/false).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(GetErrorInfo(refused).reason, Reason::kPoisoned);
+  EXPECT_EQ(model->Describe().state, ModelState::kPoisoned);
+  EXPECT_EQ(model->Describe().version, before.version);
+}
+
 TEST_F(RestoreTest, WhatCannotBeParametersLeavesItPoisoned) {
   const auto model = harness_.Make(Spec());
   const std::string session = harness_.Open(*model, "a")->id;
   Poison(*model, session, 1);
   std::promise<absl::StatusOr<Version>> answer;
-  model->Initialize({}, [&](auto version) { answer.set_value(version); });
+  Initialization nothing;
+  nothing.restore = true;
+  model->Initialize(std::move(nothing),
+                    [&](auto version) { answer.set_value(version); });
   EXPECT_EQ(answer.get_future().get().status().code(),
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(model->Describe().state, ModelState::kPoisoned);
@@ -231,6 +252,7 @@ TEST_F(RestoreTest, ItTakesNoMoreMemoryThanAnyModelForReadersOfTheOldOne) {
 
   std::promise<absl::StatusOr<Version>> answer;
   Initialization values;
+  values.restore = true;
   const std::vector<float> threes(kElems, 3);
   values.values = ByteChain::View(threes.data(), kElems * 4);
   model->Initialize(std::move(values),
@@ -255,6 +277,7 @@ TEST_F(RestoreTest, ADeletedOneThatWaitsForRoomIsNotRestored) {
   Poison(*model, session, 4);  // no update, which needs room
   std::promise<absl::StatusOr<Version>> answer;
   Initialization values;
+  values.restore = true;
   const std::vector<float> threes(kElems, 3);
   values.values = ByteChain::View(threes.data(), kElems * 4);
   model->Initialize(std::move(values),

@@ -121,6 +121,7 @@ v1::Version ServiceFixture::CreateInitialized(
   auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(spec.name());
+  request.mutable_header()->set_restore(true);
   request.mutable_header()->set_encoding(v1::ENCODING_F32);
   request.mutable_header()->set_payload_bytes(
       static_cast<int64_t>(values.size() * sizeof(float)));

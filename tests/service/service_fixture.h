@@ -54,7 +54,8 @@ class ServiceFixture : public testing::Test {
   ServiceFixture() : ServiceFixture(Options()) {}
   explicit ServiceFixture(const ServerOptions& options);
 
-  // Create and initialize with values, counted as the test's own success.
+  // Create, and initialize or restore with values, counted as the test's own
+  // success.
   v1::Version CreateInitialized(const v1::ModelSpec& spec,
                                 const std::vector<float>& values);
   std::string OpenSession(const std::string& model, const std::string& worker);

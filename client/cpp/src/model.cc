@@ -53,19 +53,22 @@ absl::StatusOr<InitializeResult> Model::InitializeValues(
   header.set_model(name());
   header.set_encoding(internal::ToProto(values.encoding()));
   header.set_payload_bytes(values.size_bytes());
+  header.set_restore(options.restore);
   return internal::Initialize(*channel_, header, values, options);
 }
 
 absl::StatusOr<InitializeResult> Model::InitializeWith(
-    const std::vector<Initializer>& initializers, int64_t seed) const {
+    const std::vector<Initializer>& initializers, int64_t seed,
+    const InitializeOptions& options) const {
   v1::InitializeModelHeader header;
   header.set_model(name());
   header.set_seed(seed);
+  header.set_restore(options.restore);
   for (const Initializer& initializer : initializers) {
     *header.add_initializers() = internal::ToProto(initializer);
   }
   return internal::Initialize(*channel_, header,
-                              Payload(absl::Span<const float>()));
+                              Payload(absl::Span<const float>()), options);
 }
 
 absl::StatusOr<ModelDescription> Model::Describe() const {

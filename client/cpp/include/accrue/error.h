@@ -34,7 +34,7 @@ enum class Reason {
   kModelExists = 6,         // ALREADY_EXISTS: with another spec
   kAlreadyInitialized = 7,  // ALREADY_EXISTS: it has parameters
   kNotInitialized = 8,      // FAILED_PRECONDITION: it has none yet
-  kPoisoned = 9,            // FAILED_PRECONDITION: initialize it again
+  kPoisoned = 9,            // FAILED_PRECONDITION: restore it
   kStale = 10,              // ABORTED: pull and recompute
   kLineageChanged = 11,     // ABORTED: pull everything and recompute
   kFuture = 12,             // OUT_OF_RANGE: a version yet to come

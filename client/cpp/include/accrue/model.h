@@ -61,6 +61,8 @@ struct InitializeOptions {
   // Called on the caller's thread as bytes leave, with how many have; a retry
   // begins again. Unset: never.
   std::function<void(int64_t sent_bytes)> progress = {};
+  // A poisoned model begins anew; else it refuses (kPoisoned).
+  bool restore = false;
 };
 
 struct InitializeResult {
@@ -97,18 +99,19 @@ class Model {
   int64_t parameter_count() const { return parameter_count_; }
 
   // Gives the model its first parameters. The first complete one of all
-  // workers' wins, atomically, so that each may call it with its own. A
-  // poisoned model begins anew with them: a new lineage, from version 0, with
-  // the spec's hyperparameters; sessions stay.
-  // INVALID_ARGUMENT (kWrongShape, kNonFinite); INTERNAL (kDeviceFault): it is
-  // poisoned.
+  // workers' wins, atomically, so that each may call it with its own. With
+  // `restore`, a poisoned model begins anew with them: a new lineage, from
+  // version 0, with the spec's hyperparameters; sessions stay.
+  // INVALID_ARGUMENT (kWrongShape, kNonFinite); FAILED_PRECONDITION
+  // (kPoisoned); INTERNAL (kDeviceFault): it is poisoned.
   absl::StatusOr<InitializeResult> InitializeValues(
       const Payload& values, const InitializeOptions& options = {}) const;
 
   // The same from one initializer for every tensor, none left out; the same
   // seed gives the same bits on every server.
   absl::StatusOr<InitializeResult> InitializeWith(
-      const std::vector<Initializer>& initializers, int64_t seed) const;
+      const std::vector<Initializer>& initializers, int64_t seed,
+      const InitializeOptions& options = {}) const;
 
   absl::StatusOr<ModelDescription> Describe() const;
 
