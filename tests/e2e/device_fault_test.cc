@@ -177,6 +177,8 @@ TEST_F(DeviceFaultTest, HealthTellsOfPoisonedModelsAndThatTheDaemonIsUp) {
   expect("SERVING");
   LoseTheDevice();
   expect("NOT_SERVING");
+  // A worker that only creates or opens its model does not.
+  ExpectPoisoned(wire_.Initialize("faulty", /*restore=*/false));
   ASSERT_TRUE(wire_.Initialize("faulty").status.ok());
   expect("SERVING");
   // One that loses its device again and is deleted.

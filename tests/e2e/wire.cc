@@ -100,13 +100,13 @@ void Wire::Make(const v1::ModelSpec& spec) {
   ASSERT_TRUE(initialized.status.ok()) << initialized.status.error_message();
 }
 
-Ending Wire::Initialize(const std::string& model) {
+Ending Wire::Initialize(const std::string& model, bool restore) {
   BoundedContext context;
   v1::InitializeModelResponse response;
   auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(model);
-  request.mutable_header()->set_restore(true);
+  request.mutable_header()->set_restore(restore);
   const v1::ModelSpec spec = Describe(model).spec();
   for (const v1::TensorSpec& tensor : spec.tensors()) {
     v1::Initializer* const zeros = request.mutable_header()->add_initializers();

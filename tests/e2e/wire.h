@@ -45,8 +45,8 @@ class Wire {
   Ending Create(const v1::ModelSpec& spec);
   // Created, and initialized to zeros.
   void Make(const v1::ModelSpec& spec);
-  // Also of poisoned models.
-  Ending Initialize(const std::string& model);
+  // To zeros; unless `restore`, not of poisoned models.
+  Ending Initialize(const std::string& model, bool restore = true);
   // With values, of which the last `missing` are announced but not sent.
   Ending InitializeValues(const std::string& model,
                           const std::vector<float>& values, size_t missing = 0);
