@@ -58,13 +58,64 @@ class GpuModelsTest : public GpuFixture {
     return Describe(status, context);
   }
 
+  // An upload of nothing but `value`, begun: the daemon has its header and
+  // keeps room for the rest.
+  class Upload {
+   public:
+    Upload(GpuModelsTest& test, const std::string& model, bool restore,
+           float value)
+        : payload_(FloatBytes(std::vector<float>(kElems, value))),
+          writer_(test.models_->InitializeModel(&context_, &response_)) {
+      const int64_t reserved = test.Info().ingest_reserved_bytes();
+      v1::InitializeModelRequest request;
+      request.mutable_header()->set_model(model);
+      request.mutable_header()->set_restore(restore);
+      request.mutable_header()->set_encoding(v1::ENCODING_F32);
+      request.mutable_header()->set_payload_bytes(
+          static_cast<int64_t>(payload_.size()));
+      EXPECT_TRUE(writer_->Write(request));
+      while (test.Info().ingest_reserved_bytes() == reserved) {
+      }
+    }
+
+    // How it ended.
+    std::string End() {
+      v1::InitializeModelRequest request;
+      request.set_chunk(payload_);
+      writer_->Write(request);
+      writer_->WritesDone();
+      const grpc::Status status = writer_->Finish();
+      return Describe(status, context_);
+    }
+    const v1::Version& version() const { return response_.version(); }
+
+   private:
+    const std::string payload_;
+    grpc::ClientContext context_;
+    v1::InitializeModelResponse response_;
+    const std::unique_ptr<grpc::ClientWriter<v1::InitializeModelRequest>>
+        writer_;
+  };
+
+  v1::Model::State StateOf(const std::string& name) {
+    v1::GetModelRequest request;
+    request.set_model(name);
+    v1::GetModelResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = models_->GetModel(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << Describe(status, context);
+    return response.model().state();
+  }
+
   void ExpectParameters(const Trained& model) {
     v1::PullRequest request;
     request.set_model(model.name);
     request.set_encoding(v1::ENCODING_F32);
     const Pulled pulled = Pull(request);
     EXPECT_EQ(pulled.description, "OK");
-    EXPECT_EQ(pulled.bytes, FloatBytes(std::vector<float>(kElems, model.w)));
+    // Too long to be printed.
+    EXPECT_TRUE(pulled.bytes ==
+                FloatBytes(std::vector<float>(kElems, model.w)));
   }
 };
 
@@ -99,6 +150,29 @@ TEST_F(GpuModelsTest, AFaultAmidAFoldPoisonsItsModelAloneUntilItBeginsAnew) {
     EXPECT_EQ(Push(*model, 0.5f), "OK");
     ExpectParameters(*model);
   }
+}
+
+// Whatever was true when it began: what counts is what it ends in.
+TEST_F(GpuModelsTest, AnUploadThatSawNoFaultRestoresOnlyIfItSaidSo) {
+  v1::CreateModelRequest create;
+  *create.mutable_spec() = PlainSpec("m", kElems);
+  v1::CreateModelResponse created;
+  grpc::ClientContext context;
+  ASSERT_TRUE(models_->CreateModel(&context, create, &created).ok());
+  Upload first(*this, "m", /*restore=*/false, 2);
+  Upload other(*this, "m", /*restore=*/true, 3);
+  Trained model = Make("m");
+  gpu(0).Inject({.op = FakeOp::kKernel, .effect = FakeFault::Effect::kFail});
+  EXPECT_THAT(Push(model, 0.25f), StartsWith("INTERNAL DEVICE_FAULT"));
+
+  EXPECT_THAT(first.End(), StartsWith("FAILED_PRECONDITION POISONED"));
+  EXPECT_EQ(StateOf("m"), v1::Model::STATE_POISONED);
+  EXPECT_EQ(other.End(), "OK");
+  EXPECT_EQ(StateOf("m"), v1::Model::STATE_READY);
+  model.version = other.version();
+  model.w = 3;
+  EXPECT_EQ(Push(model, 0.25f), "OK");
+  ExpectParameters(model);
 }
 
 TEST_F(GpuModelsTest, ALostGpuTakesItsModelsAndNoOthers) {
