@@ -60,22 +60,41 @@ ShardFactory OnUnits(std::vector<kernels::DeviceUnit*> units) {
       };
 }
 
-absl::StatusOr<Backend> OnGpus(std::vector<std::unique_ptr<Gpu>> gpus,
-                               const BackendOptions& options) {
+// What passes on the GPUs need; those that cannot have it are closed and left
+// out, unless they were asked for.
+absl::StatusOr<std::vector<std::unique_ptr<kernels::DeviceUnit>>> MakeUnits(
+    std::vector<std::unique_ptr<Gpu>>& gpus, const BackendOptions& options) {
+  const bool may_leave_out = options.device.kind == DeviceChoice::Kind::kAuto;
+  std::vector<std::unique_ptr<kernels::DeviceUnit>> units;
+  kernels::DeviceUnit::Options unit_options;
+  unit_options.threads = FillingThreads(gpus.size());
+  absl::Status unfit;
+  std::vector<std::unique_ptr<Gpu>> fit;
+  for (auto& gpu : gpus) {
+    auto unit = kernels::DeviceUnit::Make(gpu.get(), options.make_kernels(),
+                                          unit_options);
+    if (unit.ok()) {
+      units.push_back(*std::move(unit));
+      fit.push_back(std::move(gpu));
+      continue;
+    }
+    if (!may_leave_out) return unit.status();
+    ACCRUE_LOG(warn, "a GPU is left out: {}", unit.status().message());
+    unfit.Update(unit.status());
+  }
+  if (units.empty()) return unfit;
+  gpus = std::move(fit);
+  return units;
+}
+
+absl::StatusOr<Backend> OnGpus(const BackendOptions& options) {
   Backend backend;
-  backend.gpus = std::move(gpus);
+  ACCRUE_ASSIGN_OR_RETURN(backend.gpus, OpenSome(options));
+  ACCRUE_ASSIGN_OR_RETURN(backend.units, MakeUnits(backend.gpus, options));
   std::vector<Gpu*> all;
   std::vector<kernels::DeviceUnit*> units;
-  kernels::DeviceUnit::Options unit_options;
-  unit_options.threads = FillingThreads(backend.gpus.size());
-  for (const auto& gpu : backend.gpus) {
-    ACCRUE_ASSIGN_OR_RETURN(
-        auto unit, kernels::DeviceUnit::Make(gpu.get(), options.make_kernels(),
-                                             unit_options));
-    all.push_back(gpu.get());
-    units.push_back(unit.get());
-    backend.units.push_back(std::move(unit));
-  }
+  for (const auto& gpu : backend.gpus) all.push_back(gpu.get());
+  for (const auto& unit : backend.units) units.push_back(unit.get());
   backend.device = MakeGpuDevice(std::move(all));
   backend.make_shard = options.wrap_shards(OnUnits(std::move(units)));
   backend.pass_time = kGpuPassTime;
@@ -86,14 +105,15 @@ absl::StatusOr<Backend> OnGpus(std::vector<std::unique_ptr<Gpu>> gpus,
 
 absl::StatusOr<Backend> MakeBackend(const BackendOptions& options) {
   if (options.device.kind == DeviceChoice::Kind::kCpu) return OnCpu(options);
-  auto gpus = OpenSome(options);
-  if (gpus.ok()) return OnGpus(*std::move(gpus), options);
+  absl::StatusOr<Backend> backend = OnGpus(options);
+  if (backend.ok()) return backend;
+  const absl::Status& why = backend.status();
   if (options.device.kind == DeviceChoice::Kind::kCuda) {
-    return absl::Status(gpus.status().code(),
-                        absl::StrCat("--device=", ToString(options.device),
-                                     ": ", gpus.status().message()));
+    return absl::Status(
+        why.code(), absl::StrCat("--device=", ToString(options.device), ": ",
+                                 why.message()));
   }
-  ACCRUE_LOG(info, "models live on the CPU: {}", gpus.status().message());
+  ACCRUE_LOG(info, "models live on the CPU: {}", why.message());
   return OnCpu(options);
 }
 

@@ -3,9 +3,10 @@
 // Memory.    each GPU has a staging ring, on itself and pinned on the host, for
 //            as long as the backend lives (kernels/device_unit.h).
 // Order.     small models go to the GPUs by turns, large ones to all of them.
-// Errors.    of --device=cuda: OpenCudaGpus's, as "--device=cuda: reason".
-//            --device=auto falls back on the CPU instead.
-//            RESOURCE_EXHAUSTED: no memory for a ring.
+// Errors.    of --device=cuda: OpenCudaGpus's and DeviceUnit::Make's, as
+//            "--device=cuda: reason". --device=auto leaves out, with a warning,
+//            a GPU without memory for its ring or whose kernels cannot be
+//            loaded, and falls back on the CPU where none is left.
 // Threading. safe once made.
 
 #ifndef ACCRUE_SERVER_SERVICE_BACKEND_H_

@@ -55,7 +55,8 @@ inline std::string KernelsName(
   return backend.param.name;
 }
 
-// An array on the device, `skipped` elements behind an aligned address.
+// An array on the device, `skipped` elements behind an aligned address. Without
+// memory for it its test fails: value() throws, and says why.
 template <class T>
 class DeviceArray {
  public:
@@ -63,9 +64,10 @@ class DeviceArray {
               int64_t skipped = 0)
       : stream_(stream),
         bytes_(static_cast<int64_t>(values.size() * sizeof(T))),
-        host_(*gpu.AllocateHost(bytes_ + 1, MemoryTag::kOther, nullptr)),
-        device_(*gpu.Allocate(bytes_ + 1 + skipped * int64_t{sizeof(T)},
-                              MemoryTag::kOther, nullptr)),
+        host_(gpu.AllocateHost(bytes_ + 1, MemoryTag::kOther, nullptr).value()),
+        device_(gpu.Allocate(bytes_ + 1 + skipped * int64_t{sizeof(T)},
+                             MemoryTag::kOther, nullptr)
+                    .value()),
         data_(static_cast<T*>(device_.data()) + skipped) {
     if (bytes_ == 0) return;
     std::memcpy(host_.data(), values.data(), static_cast<size_t>(bytes_));
@@ -109,7 +111,9 @@ class DeviceKernelsTest : public testing::TestWithParam<KernelsBackend> {
   void SetUp() override {
     opened_ = GetParam().open();
     if (opened_.gpu == nullptr) GTEST_SKIP() << opened_.why_not;
-    stream_ = *opened_.gpu->NewStream();
+    auto stream = opened_.gpu->NewStream();
+    ASSERT_TRUE(stream.ok()) << stream.status();
+    stream_ = *std::move(stream);
   }
 
   DeviceKernels& kernels() { return *opened_.kernels; }

@@ -21,16 +21,26 @@ using Kind = DeviceChoice::Kind;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
+
+constexpr int64_t kRingFits = int64_t{1} << 30;
+constexpr int64_t kNoRingFits = int64_t{1} << 20;
 
 class BackendTest : public testing::Test {
  protected:
   // Where opening GPUs gives `count` of them.
   absl::StatusOr<Backend> OnMachineOf(int count, const DeviceChoice& device) {
+    return OnMachineOf(
+        std::vector<int64_t>(static_cast<size_t>(count), kRingFits), device);
+  }
+  // Likewise of one for each of the capacities.
+  absl::StatusOr<Backend> OnMachineOf(const std::vector<int64_t>& capacities,
+                                      const DeviceChoice& device) {
     return MakeBackend({.device = device,
                         .open_gpus =
-                            [&, count](const std::vector<int>& asked) {
+                            [&](const std::vector<int>& asked) {
                               asked_ = asked;
-                              return Open(count);
+                              return Open(capacities);
                             },
                         .make_kernels = kernels::MakeHostKernels});
   }
@@ -49,11 +59,13 @@ class BackendTest : public testing::Test {
   std::optional<std::vector<int>> asked_;  // of the opener
 
  private:
-  static absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> Open(int count) {
+  static absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> Open(
+      const std::vector<int64_t>& capacities) {
     std::vector<std::unique_ptr<Gpu>> gpus;
-    for (int i = 0; i < count; ++i) {
+    for (const int64_t capacity : capacities) {
       gpus.push_back(std::make_unique<FakeGpu>(
-          FakeGpuOptions{.name = absl::StrCat("fake:", i)}));
+          FakeGpuOptions{.capacity_bytes = capacity,
+                         .name = absl::StrCat("fake:", gpus.size())}));
     }
     return gpus;
   }
@@ -96,6 +108,36 @@ TEST_F(BackendTest, GpusThatWereAskedForAndAreNotThereAreAnError) {
             absl::NotFoundError("--device=cuda:0,2: no driver"));
   EXPECT_EQ(OnMachineOf(0, {.kind = Kind::kCuda}).status(),
             absl::NotFoundError("--device=cuda: there is no GPU"));
+}
+
+TEST_F(BackendTest, AutoLeavesOutAGpuWhoseRingDoesNotFitAndSaysSo) {
+  testing::internal::CaptureStderr();
+  const auto backend = OnMachineOf({kNoRingFits, kRingFits}, {});
+  const std::string log = testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  EXPECT_THAT(Names(*backend), ElementsAre("fake:1"));
+  ASSERT_EQ(backend->units.size(), 1);
+  EXPECT_EQ(&backend->units[0]->gpu(), backend->gpus[0].get());
+  EXPECT_EQ(backend->device->name(), "fake:1");
+  EXPECT_THAT(log, HasSubstr("a GPU is left out: fake:0: no memory"));
+}
+
+TEST_F(BackendTest, AutoFallsBackOnTheCpuWhereNoRingFits) {
+  testing::internal::CaptureStderr();
+  const auto backend = OnMachineOf({kNoRingFits, kNoRingFits}, {});
+  const std::string log = testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  EXPECT_THAT(backend->gpus, IsEmpty());
+  EXPECT_EQ(backend->device->name(), "cpu");
+  EXPECT_THAT(log, HasSubstr("models live on the CPU: fake:0: no memory"));
+}
+
+TEST_F(BackendTest, AGpuThatWasAskedForAndHasNoMemoryIsAnErrorOfTheFlag) {
+  const auto backend = OnMachineOf({kRingFits, kNoRingFits},
+                                   {.kind = Kind::kCuda, .gpus = {0, 1}});
+  EXPECT_EQ(backend.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(backend.status().message()),
+              StartsWith("--device=cuda:0,1: fake:1: no memory"));
 }
 
 }  // namespace
