@@ -1,5 +1,10 @@
 # Rows of run.sh's table from the JSON lines of accrue_bench and torch_cycle.py,
 # each with the floor and the aim that it has.
+#
+#   awk -v family=gpu|torch -v cases="NAME..." -f judge_bench.awk bench.jsonl
+#
+# family: the figures that get a row, by how their names begin: ours, of which
+# there must be one for each of the cases; or PyTorch's, and ours against them.
 
 # A field of the line at hand, without quotes; empty if it has none.
 function field(key,    found) {
@@ -24,26 +29,33 @@ function judged_row(name, what, ratio, floor, aim) {
   baseline = field("baseline") + 0
   ratio = field("ratio") + 0
   figure = sprintf("%.2f %s", value, field("unit"))
-  values[name] = value
+  if (field("skipped") == "") values[name] = value
+  seen[name]
 }
+
+index(name, family "/") != 1 { next }
 
 field("skipped") != "" {
   row(name, "skip", field("skipped"))
-  delete values[name]
   next
 }
 
-name ~ /^gpu\/(fold|update)/ {
+name ~ /^gpu\/(fold|update)\// {
   judged_row(name, sprintf("%s, copy %.2f", figure, baseline), ratio,
              0.85, 0.92)
   next
 }
 
+name ~ /^gpu\/push/ {
+  figure = sprintf("%s, pinned copy %.2f", figure, baseline)
+}
+
 name == "gpu/push" {
-  judged_row(name, sprintf("%s, pinned copy %.2f", figure, baseline), ratio,
-             0.7, 0.85)
+  judged_row(name, figure, ratio, 0.7, 0.85)
   next
 }
+
+name == "gpu/push/slices" { figure = sprintf("%s: %.3f", figure, ratio) }
 
 # Bytes that the driver says are taken. It takes whole pages, of 2 MiB at least.
 name ~ /^gpu\/memory\/(adam|sgd)$/ {
@@ -60,20 +72,33 @@ name ~ /^torch/ {
 
 { row(name, "info", figure) }
 
+END {
+  if (family == "torch") judge_cycles()
+  if (family == "gpu") judge_completeness()
+}
+
 # In PyTorch the first gradient becomes .grad, the others are added to it (12
 # bytes a parameter each), and AdamW reads four arrays and writes three.
-END {
+function judge_cycles(    k, ours, theirs, bytes, ratio) {
   for (k = 4; k <= 8; k += 4) {
     ours = "gpu/cycle/adam/k" k
     theirs = "torch/cycle/adam/k" k
-    if (!(ours in values)) continue
-    if (!(theirs in values)) {
-      row(ours "/torch", "skip", "no PyTorch")
+    if (!(ours in values) || !(theirs in values)) {
+      row(ours "/torch", "FAIL",
+          "no figure of " (ours in values ? "PyTorch" : "ours"))
       continue
     }
     bytes = (12 * (k - 1) + 28) / (4 * k + 24)
     ratio = values[ours] / values[theirs]
     judged_row(ours "/torch", sprintf("%.2f times PyTorch, bytes %.2f times", \
       ratio, bytes), ratio / bytes, 0.8, 0.9)
+  }
+}
+
+function judge_completeness(    names, count, i) {
+  count = split(cases, names)
+  if (count == 0) row("gpu", "FAIL", "accrue_bench has no such cases")
+  for (i = 1; i <= count; ++i) {
+    if (!(names[i] in seen)) row(names[i], "FAIL", "no figure")
   }
 }

@@ -3,33 +3,42 @@
 # part of Accrue than the folder that this script lies in (the build target
 # gpu_suite makes it).
 #
-#   run.sh [--only=SECTION[,SECTION...]] [FOLDER]
+#   run.sh [--only=SECTION[,SECTION...]] [--seconds=570] [FOLDER]
 #
-# Sections, in this order:
+# Sections, in this order, which is that of what is missed most if time runs out:
+#   bench        accrue_bench on the GPU, and PyTorch beside it if there is one
+#                ($PYTHON, or else python3)
 #   conformance  every conformance case on the GPU, in the bits of the CPU
 #   device       memory, streams and kernels one by one
 #   daemon       accrued --device=cuda over loopback, against --device=cpu
 #   sanitizer    compute-sanitizer on small sizes
-#   bench        accrue_bench on the GPU, and PyTorch beside it if there is one
 #
-# Writes table.txt, tests.log, sanitizer.log, bench.jsonl and bench.log to FOLDER
-# ($OUT, or else results/ here), and prints the table. Exit status: 0 if nothing
+# A step has a time limit of its own and ends with --seconds at the latest; one
+# that was cut off, or not reached, has failed. Each step's rows are printed as it
+# ends. FOLDER ($OUT, or else results/ here) gets them all in table.txt, and
+# tests.log, sanitizer.log, bench.jsonl and bench.log. Exit status: 0 if nothing
 # failed, fell below its floor or was skipped; 1 otherwise.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-only=conformance,device,daemon,sanitizer,bench
+only=bench,conformance,device,daemon,sanitizer
+seconds=570
 folder=${OUT:-$here/results}
+python=${PYTHON:-python3}
 for argument; do
   case $argument in
     --only=*) only=${argument#--only=} ;;
-    -*) echo "usage: run.sh [--only=SECTION,...] [FOLDER]" >&2; exit 2 ;;
+    --seconds=*) seconds=${argument#--seconds=} ;;
+    -*)
+      echo "usage: run.sh [--only=SECTION,...] [--seconds=N] [FOLDER]" >&2
+      exit 2 ;;
     *) folder=$argument ;;
   esac
 done
 mkdir -p "$folder" || exit 2
 folder=$(cd "$folder" && pwd)
 table=$folder/table.txt
-: >"$table"
+log=$folder/step.log  # of the step that runs
+rm -f "$folder"/{table.txt,tests.log,sanitizer.log,bench.log,bench.jsonl}
 export ACCRUE_BIN_DIR=$here/bin
 
 # The C++ library that the suite was linked with, where the machine's is older.
@@ -43,117 +52,182 @@ sanitizer=$(command -v compute-sanitizer ||
 
 wanted() { [[ ,$only, == *,$1,* ]]; }
 
+exec 3>&1  # for rows, where a step's own output goes elsewhere
+
 # row NAME VERDICT WHAT...: verdicts are pass, short (of the aim), below (the
 # floor), FAIL, skip, refused, and info.
 row() {
-  printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table"
+  printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table" >&3
+}
+
+# limited NAME SECONDS COMMAND...: runs it as long as that and the suite's own
+# limit allow, and leaves its status in `rc`. Fails, with a row, if it could not
+# end by itself.
+limited() {
+  local limit=$2 left=$((seconds - SECONDS)) why=
+  if [ "$left" -lt "$limit" ]; then
+    limit=$left
+    why=", all that was left of the suite's $seconds s"
+  fi
+  if [ "$limit" -le 0 ]; then
+    row "$1" FAIL "not reached within the suite's $seconds s"
+    return 1
+  fi
+  timeout -k 10 "$limit" "${@:3}"
+  rc=$?
+  if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
+    row "$1" FAIL "not finished in $limit s$why"
+    return 1
+  fi
 }
 
 # gtest SECONDS PROGRAM ARGUMENTS...
 gtest() {
-  local seconds=$1 program=$2 start=$SECONDS log rc
-  log=$(mktemp)
-  timeout -k 10 "$seconds" "${ours[@]}" "$here/bin/$program" \
-    --gtest_color=no --gtest_brief=1 "${@:3}" >"$log" 2>&1
-  rc=$?
-  { echo "== $program ${*:3}"; cat "$log"; } >>"$folder/tests.log"
-  judge_gtest "$program" "$rc" "$seconds" "$log" \
-    $((SECONDS - start))
-  rm -f "$log"
+  local program=$2 start=$SECONDS rc
+  echo "== $program ${*:3}" >"$log"
+  if limited "$program" "$1" "${ours[@]}" "$here/bin/$program" \
+    --gtest_color=no --gtest_brief=1 "${@:3}" >>"$log" 2>&1; then
+    judge_gtest "$program" "$rc" $((SECONDS - start))
+  fi
+  cat "$log" >>"$folder/tests.log"
 }
 
-# Why a test of this log was skipped.
-skip_reason() { sed -n '/: Skipped$/ { n; p; q }' "$1"; }
+# Of the tests that ran last: how many passed, how many were skipped, and why.
+passed_count() { sed -n 's/^\[  PASSED  \] \([0-9]*\) .*/\1/p' "$log"; }
+skipped_count() { sed -n 's/^\[  SKIPPED \] \([0-9]*\) .*/\1/p' "$log"; }
+skip_reason() { sed -n '/: Skipped$/ { n; p; q }' "$log"; }
 
-# judge_gtest NAME EXIT_STATUS TIME_LIMIT LOG SECONDS
+# judge_gtest NAME EXIT_STATUS SECONDS
 judge_gtest() {
   local passed skipped
-  passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) .*/\1/p' "$4")
-  skipped=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) .*/\1/p' "$4")
-  if [ "$2" -eq 124 ] || [ "$2" -eq 137 ]; then
-    row "$1" FAIL "not finished in $3 s"
-  elif [ "$2" -ne 0 ]; then
-    row "$1" FAIL "exit status $2: $(grep -m1 -F '[  FAILED  ]' "$4" ||
-      tail -n1 "$4")"
-  elif [ "${passed:-0}" -eq 0 ] || [ "${skipped:-0}" -gt 0 ]; then
-    row "$1" skip "${skipped:-all} of its tests: $(skip_reason "$4")"
+  passed=$(passed_count)
+  skipped=$(skipped_count)
+  if [ "$2" -ne 0 ]; then
+    row "$1" FAIL "exit status $2: $(grep -m1 -F '[  FAILED  ]' "$log" ||
+      tail -n1 "$log")"
+  elif [ "${skipped:-0}" -gt 0 ]; then
+    row "$1" skip "$skipped of its tests: $(skip_reason)"
+  elif [ "${passed:-0}" -eq 0 ]; then
+    row "$1" FAIL "it has none of these tests"
   else
-    row "$1" pass "$passed tests in $5 s"
+    row "$1" pass "$passed tests in $3 s"
   fi
 }
 
-# sanitize TOOL SECONDS PROGRAM ARGUMENTS...
+# sanitize TOOL PROGRAM ARGUMENTS...
 sanitize() {
-  local tool=$1 seconds=$2 program=$3 name=$1/$3 log rc summary
+  local tool=$1 program=$2 name=$1/$2 start=$SECONDS rc options=()
   if [ -z "$sanitizer" ]; then
     row "$name" refused "there is no compute-sanitizer"
     return
   fi
-  log=$(mktemp)
-  timeout -k 10 "$seconds" "${ours[@]}" "$sanitizer" --tool "$tool" \
-    --error-exitcode 86 "$here/bin/$program" --gtest_color=no \
-    --gtest_brief=1 "${@:4}" >"$log" 2>&1
-  rc=$?
-  { echo "== $tool: $program ${*:4}"; cat "$log"; } >>"$folder/sanitizer.log"
-  summary=$(grep -m1 ' SUMMARY: ' "$log" | sed 's/^=* *//')
-  if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
-    row "$name" FAIL "not finished in $seconds s"
-  elif [ -z "$summary" ]; then
-    row "$name" refused "$(grep -m1 -v '^$' "$log")"
-  elif [ "$rc" -ne 0 ] || ! [[ $summary =~ :\ 0\ (errors|hazards) ]]; then
-    row "$name" FAIL "$summary, exit status $rc"
-  elif ! grep -q '^\[  PASSED  \] [1-9]' "$log" || grep -q SKIPPED "$log"; then
-    row "$name" skip "$(skip_reason "$log")"
-  else
-    row "$name" pass "$summary"
+  # To it a stream that has not yet come to its end, when asked, is an error.
+  [ "$tool" != memcheck ] || options=(--report-api-errors no)
+  echo "-- $tool: $program ${*:3}" >"$log"
+  if limited "$name" 90 "${ours[@]}" "$sanitizer" --tool "$tool" \
+    --error-exitcode 86 "${options[@]}" "$here/bin/$program" \
+    --gtest_color=no --gtest_brief=1 "${@:3}" >>"$log" 2>&1; then
+    judge_sanitizer "$name" "$rc" $((SECONDS - start))
   fi
-  rm -f "$log"
+  cat "$log" >>"$folder/sanitizer.log"
+}
+
+# What the sanitizer says first, but for its name.
+first_word() {
+  grep '^==* ' "$log" | grep -v COMPUTE-SANITIZER | grep -m1 '[a-z]' |
+    sed 's/^=* *//'
+}
+
+# judge_sanitizer NAME EXIT_STATUS SECONDS
+judge_sanitizer() {
+  local summary why passed
+  summary=$(grep -m1 ' SUMMARY: ' "$log" | sed 's/^=* *//')
+  why=$(first_word)
+  passed=$(passed_count)
+  if [ -z "$summary" ] || [[ $why == *'evice not supported'* ]]; then
+    row "$1" refused "${why:-$(tail -n1 "$log")}"
+  elif [ "$2" -ne 0 ] || ! [[ $summary =~ :\ 0\ (errors|hazards) ]]; then
+    row "$1" FAIL "$summary, exit status $2"
+  elif [ -n "$(skipped_count)" ]; then
+    row "$1" skip "$(skip_reason)"
+  elif [ "${passed:-0}" -eq 0 ]; then
+    row "$1" FAIL "it has none of these tests"
+  else
+    row "$1" pass "$summary, $passed tests in $3 s"
+  fi
+}
+
+# figures NAME SECONDS COMMAND...: limited, with figures for its output.
+figures() {
+  local status
+  echo "== $1" >"$log"
+  limited "$@" >>"$folder/bench.jsonl" 2>>"$log"
+  status=$?
+  cat "$log" >>"$folder/bench.log"
+  return "$status"
+}
+
+# judge_exit NAME
+judge_exit() {
+  [ "$rc" -eq 0 ] || row "$1" FAIL "exit status $rc: $(tail -n1 "$log")"
+}
+
+# judge FAMILY: the rows of figures whose names begin so.
+judge() {
+  local cases
+  cases=$("${ours[@]}" "$here/bin/accrue_bench" --list '--filter=^gpu/' |
+    cut -d ' ' -f 1 | tr '\n' ' ')
+  awk -v family="$1" -v cases="$cases" -f "$here/judge_bench.awk" \
+    "$folder/bench.jsonl" | tee -a "$table"
 }
 
 bench() {
   local rc
-  : >"$folder/bench.jsonl"
-  timeout -k 10 120 "${ours[@]}" "$here/bin/accrue_bench" --json \
-    '--filter=^gpu/' --min_time=0.5 >>"$folder/bench.jsonl" \
-    2>"$folder/bench.log"
-  rc=$?
-  [ "$rc" -eq 0 ] || row bench FAIL "exit status $rc: $(tail -n1 \
-    "$folder/bench.log")"
-  if command -v python3 >/dev/null; then
-    timeout -k 10 60 python3 "$here/torch_cycle.py" >>"$folder/bench.jsonl" \
-      2>>"$folder/bench.log"
+  if figures bench 150 "${ours[@]}" "$here/bin/accrue_bench" --json \
+    '--filter=^gpu/' --min_time=0.5; then
+    judge_exit bench
   fi
-  awk -f "$here/judge_bench.awk" "$folder/bench.jsonl" | tee -a "$table"
+  judge gpu
+  if figures torch 150 "$python" "$here/torch_cycle.py"; then
+    if [ "$rc" -eq 3 ]; then
+      row torch skip "no PyTorch: $(tail -n1 "$log")"
+      return
+    fi
+    judge_exit torch
+  fi
+  judge torch
 }
 
-device=$(nvidia-smi --query-gpu=name,driver_version,memory.total \
-  --format=csv,noheader 2>/dev/null | head -n1)
-row machine info "${device:-no nvidia-smi}, $(uname -r), $(nproc) cores"
-: >"$folder/tests.log"
+device='no GPU: there is no nvidia-smi'
+if command -v nvidia-smi >/dev/null; then
+  device=$(nvidia-smi --query-gpu=name,driver_version,memory.total \
+    --format=csv,noheader 2>&1 | head -n1)
+fi
+row machine info "$device, $(uname -r), $(nproc) cores"
 
+if wanted bench; then
+  bench
+fi
 if wanted conformance; then
-  gtest 120 device_shard_conformance_test '--gtest_filter=Cuda/*'
+  gtest 150 device_shard_conformance_test '--gtest_filter=Cuda/*'
 fi
 if wanted device; then
   gtest 45 gpu_cuda_test
   gtest 45 device_kernels_test '--gtest_filter=*/Cuda'
 fi
 if wanted daemon; then
-  gtest 90 gpu_daemon_test
+  gtest 120 gpu_daemon_test
 fi
 if wanted sanitizer; then
-  : >"$folder/sanitizer.log"
   for tool in memcheck racecheck initcheck; do
-    sanitize "$tool" 30 device_kernels_test \
+    sanitize "$tool" device_kernels_test \
       '--gtest_filter=*/Cuda:-*BeyondThirtyTwoBits*'
-    sanitize "$tool" 30 device_shard_conformance_test \
+    sanitize "$tool" device_shard_conformance_test \
       '--gtest_filter=Cuda/*AResetShard*/One:Cuda/*AnUntouchedGroup*/One'
   done
 fi
-if wanted bench; then
-  bench
-fi
 
+rm -f "$log"
 echo
 cat "$table"
 ! grep -qE '^[^ ]+ +(FAIL|skip|below) ' "$table"

@@ -21,23 +21,31 @@ PASSES = "echo '[  PASSED  ] 3 tests.'"
 SKIPS = """echo 'daemon_test.cc:1: Skipped'; echo 'no driver'
 echo '[  PASSED  ] 1 test.'; echo '[  SKIPPED ] 2 tests.'"""
 FAILS = "echo '[  FAILED  ] A.B'; exit 1"
-SANITIZER = """shift 4
+BANNER = "echo '========= COMPUTE-SANITIZER'"
+# Runs the program that stands behind its own options.
+SANITIZER = BANNER + """
+while [ "${1#*/}" = "$1" ]; do shift; done
 "$@"
 echo '========= ERROR SUMMARY: 0 errors'"""
-FIGURES = [
+OURS = [
     {"name": "gpu/cycle/adam/k4", "value": 160.0, "unit": "G"},
     {"name": "gpu/cycle/adam/k8", "value": 160.0, "unit": "G"},
     {"name": "gpu/fold/adam/j1", "value": 92.0, "unit": "GB/s",
      "baseline": 100.0, "ratio": 0.92},
     {"name": "gpu/memory/adam", "value": 12.001, "unit": "B/param",
      "baseline": 16.0, "ratio": 1.33},
+    {"name": "gpu/memory/context", "value": 500.0, "unit": "MiB"},
     {"name": "gpu/memory/sgd", "value": 8.1, "unit": "B/param",
      "baseline": 12.0, "ratio": 1.48},
     {"name": "gpu/push", "value": 84.0, "unit": "GB/s", "baseline": 100.0,
      "ratio": 0.84},
+    {"name": "gpu/push/slices", "value": 50.0, "unit": "GB/s",
+     "baseline": 100.0, "ratio": 0.5},
     {"name": "gpu/update/sgd", "value": 84.0, "unit": "GB/s",
      "baseline": 100.0, "ratio": 0.84},
     {"name": "gpu/x", "skipped": "no driver: why"},
+]
+PYTORCHS = [
     {"name": "torch/cycle/adam/k4", "value": 100.0, "unit": "G",
      "set_to_none": True, "torch": "2.11"},
     {"name": "torch/cycle/adam/k8", "value": 100.0, "unit": "G",
@@ -45,16 +53,23 @@ FIGURES = [
 ]
 
 
-class RunTest(unittest.TestCase):
+def print_all(figures):
+    """Of a shell script."""
+    lines = "\n".join(json.dumps(figure, separators=(",", ":"))
+                      for figure in figures)
+    return f"echo '{lines}'\n"
+
+
+class SuiteTest(unittest.TestCase):
 
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
-        for part in ("run.sh", "judge_bench.awk"):
+        self.env = {}
+        for part in ("run.sh", "judge_bench.awk", "torch_cycle.py"):
             shutil.copy(SOURCE / part, self.folder)
         self.script("bin/accrued", "exit 0")
         self.script("path/nvidia-smi", "echo 'H200, 580, 1 MiB'")
-        self.script("path/python3", "exit 1")
         for test in TESTS:
             self.script("bin/" + test, PASSES)
 
@@ -64,17 +79,21 @@ class RunTest(unittest.TestCase):
         file.write_text("#!/bin/sh\n" + body + "\n")
         file.chmod(0o755)
 
-    def run_suite(self, only):
+    def run_suite(self, only, *flags):
         """The exit status, and the table: name to (verdict, rest)."""
         path = f"{self.folder}/path:{os.environ['PATH']}"
         ran = subprocess.run(
-            [self.folder / "run.sh", "--only=" + only, self.folder / "out"],
+            [self.folder / "run.sh", "--only=" + only, *flags,
+             self.folder / "out"],
             capture_output=True, text=True, timeout=60,
-            env={**os.environ, "PATH": path})
+            env={**os.environ, "PATH": path, **self.env})
         table = (self.folder / "out" / "table.txt").read_text()
-        self.assertTrue(ran.stdout.endswith(table), ran.stdout)
+        self.assertEqual(ran.stdout, f"{table}\n{table}", ran.stderr)
         rows = [line.split(maxsplit=2) for line in table.splitlines()]
         return ran.returncode, {row[0]: tuple(row[1:]) for row in rows}
+
+
+class StepsTest(SuiteTest):
 
     def test_says_which_machine_it_was(self):
         status, table = self.run_suite("device")
@@ -106,46 +125,123 @@ class RunTest(unittest.TestCase):
         self.script("bin/gpu_daemon_test", SKIPS)
         self.assertEqual(self.run_suite("daemon")[0], 1)
 
-    def test_a_filter_that_matches_nothing_is_no_success(self):
-        self.script("bin/gpu_daemon_test", "echo '[  PASSED  ] 0 tests.'")
-        self.assertEqual(self.run_suite("daemon")[0], 1)
-
-    def test_the_sanitizer_is_silent_complains_or_refuses(self):
+    def test_a_filter_that_matches_nothing_is_a_failure(self):
+        for test in ("gpu_daemon_test", "device_kernels_test"):
+            self.script("bin/" + test, "echo '[  PASSED  ] 0 tests.'")
         self.script("path/compute-sanitizer", SANITIZER)
-        status, table = self.run_suite("sanitizer")
-        self.assertEqual(status, 0)
-        self.assertEqual(table["racecheck/device_kernels_test"],
-                         ("pass", "ERROR SUMMARY: 0 errors"))
-
-        self.script("path/compute-sanitizer",
-                    "echo '========= ERROR SUMMARY: 2 errors'; exit 86")
-        status, table = self.run_suite("sanitizer")
+        status, table = self.run_suite("daemon,sanitizer")
         self.assertEqual(status, 1)
-        self.assertEqual(table["memcheck/device_kernels_test"],
-                         ("FAIL", "ERROR SUMMARY: 2 errors, exit status 86"))
+        for name in ("gpu_daemon_test", "initcheck/device_kernels_test"):
+            self.assertEqual(table[name],
+                             ("FAIL", "it has none of these tests"))
 
-        self.script("path/compute-sanitizer", SANITIZER.replace(
+    def test_a_steps_rows_are_there_when_it_has_ended(self):
+        self.script("bin/gpu_daemon_test",
+                    f"cp {self.folder}/out/table.txt {self.folder}/then\n"
+                    + PASSES)
+        self.run_suite("conformance,device,daemon")
+        then = (self.folder / "then").read_text()
+        for test in TESTS[:3]:
+            self.assertIn(test, then)
+        self.assertNotIn(TESTS[3], then)
+
+    def test_results_go_where_the_environment_says(self):
+        out = self.folder / "brought_back"
+        ran = subprocess.run(
+            [self.folder / "run.sh", "--only=daemon"], capture_output=True,
+            timeout=60, env={**os.environ, "OUT": str(out)})
+        self.assertEqual(ran.returncode, 0)
+        self.assertEqual({file.name for file in out.iterdir()},
+                         {"table.txt", "tests.log"})
+
+    def test_at_the_suites_limit_steps_are_cut_off_or_not_reached(self):
+        self.script("bin/gpu_cuda_test", PASSES + "; exec sleep 50")
+        self.script("path/compute-sanitizer", SANITIZER)
+        status, table = self.run_suite("conformance,device,daemon,sanitizer",
+                                       "--seconds=2")
+        self.assertEqual(status, 1)
+        self.assertEqual(table.pop("machine")[0], "info")
+        self.assertEqual(table.pop("device_shard_conformance_test")[0], "pass")
+        verdict, why = table.pop("gpu_cuda_test")
+        self.assertEqual(verdict, "FAIL")
+        self.assertRegex(why, "^not finished in [12] s, all that was left of "
+                              "the suite's 2 s$")
+        self.assertEqual(len(table), 2 + 6)
+        for row in table.values():
+            self.assertEqual(row, ("FAIL",
+                                   "not reached within the suite's 2 s"))
+
+
+class SanitizerTest(SuiteTest):
+
+    def judge(self, body):
+        """The exit status, and a tool's row."""
+        self.script("path/compute-sanitizer", body)
+        status, table = self.run_suite("sanitizer")
+        return status, table["racecheck/device_kernels_test"]
+
+    def test_it_is_silent(self):
+        status, (verdict, what) = self.judge(SANITIZER)
+        self.assertEqual((status, verdict), (0, "pass"))
+        self.assertTrue(what.startswith("ERROR SUMMARY: 0 errors, 3 tests in"))
+
+    def test_it_complains(self):
+        self.assertEqual(
+            self.judge(BANNER + """
+echo '========= Invalid __global__ write of size 4 bytes'
+echo '========= ERROR SUMMARY: 2 errors'; exit 86"""),
+            (1, ("FAIL", "ERROR SUMMARY: 2 errors, exit status 86")))
+
+    def test_a_warning_is_no_silence(self):
+        self.assertEqual(self.judge(SANITIZER.replace(
             "ERROR SUMMARY: 0 errors",
-            "RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"))
-        status, table = self.run_suite("sanitizer")
-        self.assertEqual(status, 1)
-        self.assertEqual(table["racecheck/device_kernels_test"][0], "FAIL")
+            "RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"))[0],
+                         1)
 
-        self.script("path/compute-sanitizer",
-                    "echo '========= Device not supported'; exit 1")
+    def test_its_refusal_is_quoted_and_not_its_name(self):
+        for body, why in (
+                ("echo '========='; echo 'Note: a line of the test'; "
+                 "echo '========= Error: Device not supported. See'; exit 1",
+                 "Error: Device not supported. See"),
+                ("echo '========= Device not supported'; "
+                 "echo '========= ERROR SUMMARY: 3 errors'; exit 86",
+                 "Device not supported"),
+                ("echo 'cannot open libsanitizer.so' >&2; exit 1",
+                 "cannot open libsanitizer.so")):
+            with self.subTest(body):
+                self.assertEqual(self.judge(f"{BANNER}; {body}"),
+                                 (0, ("refused", why)))
+
+    def test_there_may_be_none(self):
+        self.env["PATH"] = f"{self.folder}/path:/usr/bin:/bin"
         status, table = self.run_suite("sanitizer")
         self.assertEqual(status, 0)
-        self.assertEqual(table["memcheck/device_kernels_test"],
-                         ("refused", "========= Device not supported"))
+        self.assertEqual({row[0] for row in table.values()},
+                         {"info", "refused"})
 
-    def bench(self, figures):
-        lines = "\n".join(json.dumps(figure, separators=(",", ":"))
-                          for figure in figures)
-        self.script("bin/accrue_bench", f"cat <<'END'\n{lines}\nEND")
-        return self.run_suite("bench")
+
+class BenchTest(SuiteTest):
+
+    def setUp(self):
+        super().setUp()
+        self.accrue_bench(OURS)
+        self.script("path/python3", print_all(PYTORCHS))
+
+    def accrue_bench(self, figures, end="", cases=None):
+        """One that has these figures, or these cases, and ends so."""
+        names = cases or [figure["name"] for figure in figures]
+        self.script("bin/accrue_bench", f"""
+if [ "$2" = --filter=^gpu/ ] && [ "$1" = --list ]; then
+  printf '%s  what it is\\n' {' '.join(names)}
+  exit
+fi
+""" + print_all(figures) + end)
+
+    def bench(self, *flags):
+        return self.run_suite("bench", *flags)
 
     def test_figures_are_judged_by_their_floors_and_aims(self):
-        status, table = self.bench(FIGURES)
+        status, table = self.bench()
         self.assertEqual(status, 1)
         self.assertEqual({name: row[0] for name, row in table.items()}, {
             "machine": "info",
@@ -155,8 +251,10 @@ class RunTest(unittest.TestCase):
             "gpu/cycle/adam/k8/torch": "short",   # 1.6 of 2.0
             "gpu/fold/adam/j1": "pass",
             "gpu/memory/adam": "pass",
+            "gpu/memory/context": "info",
             "gpu/memory/sgd": "below",
             "gpu/push": "short",
+            "gpu/push/slices": "info",
             "gpu/update/sgd": "below",
             "gpu/x": "skip",
             "torch/cycle/adam/k4": "info",
@@ -164,23 +262,91 @@ class RunTest(unittest.TestCase):
         })
 
     def test_what_is_short_of_its_aim_only_is_no_failure(self):
-        short = [figure for figure in FIGURES if figure["name"] == "gpu/push"]
-        self.assertEqual(self.bench(short)[0], 0)
+        self.accrue_bench([figure for figure in OURS
+                           if figure["name"].startswith(("gpu/c", "gpu/p"))])
+        status, table = self.bench()
+        self.assertEqual(status, 0)
+        self.assertEqual(table["gpu/push"][0], "short")
+
+    def test_a_figure_that_is_missing_is_a_failure(self):
+        self.accrue_bench(OURS[:3], cases=["gpu/fold/adam/j1", "gpu/new"])
+        status, table = self.bench()
+        self.assertEqual(status, 1)
+        self.assertEqual(table["gpu/new"], ("FAIL", "no figure"))
+        self.assertEqual(table["gpu/fold/adam/j1"][0], "pass")
+
+    def test_an_accrue_bench_that_knows_no_gpu_is_a_failure(self):
+        self.script("bin/accrue_bench", "echo 'no case' >&2; exit 2")
+        status, table = self.bench()
+        self.assertEqual(status, 1)
+        self.assertEqual(table["bench"], ("FAIL", "exit status 2: no case"))
+        self.assertEqual(table["gpu"][0], "FAIL")
+
+    def test_one_that_ends_early_keeps_its_figures(self):
+        self.accrue_bench(OURS[:3], "echo 'no memory' >&2; exit 3")
+        status, table = self.bench()
+        self.assertEqual(status, 1)
+        self.assertEqual(table["bench"], ("FAIL", "exit status 3: no memory"))
+        self.assertEqual(table["gpu/fold/adam/j1"][0], "pass")
+
+    def test_so_does_one_that_is_cut_off(self):
+        self.accrue_bench(OURS[:3], "exec sleep 50",
+                          cases=["gpu/fold/adam/j1", "gpu/push"])
+        status, table = self.bench("--seconds=2")
+        self.assertEqual(status, 1)
+        self.assertIn("not finished", table["bench"][1])
+        self.assertEqual(table["gpu/fold/adam/j1"][0], "pass")
+        self.assertEqual(table["gpu/push"], ("FAIL", "no figure"))
+        self.assertIn("not reached", table["torch"][1])
+        self.assertEqual(table["gpu/cycle/adam/k4/torch"][0], "FAIL")
+
+    def with_torch(self, source):
+        """PyTorch's row, if this is its source; None: it is not there."""
+        modules = self.folder / "modules"
+        modules.mkdir(exist_ok=True)
+        if source is not None:
+            (modules / "torch.py").write_text(source)
+        self.script("path/python3", f"PYTHONPATH={modules} "
+                                    f'exec {sys.executable} -B -S "$@"')
+        status, table = self.bench()
+        self.assertEqual(status, 1)
+        return table["torch"]
 
     def test_without_pytorch_cycles_are_not_compared(self):
-        status, table = self.bench(FIGURES[:1])
-        self.assertEqual(status, 1)
-        self.assertEqual(table["gpu/cycle/adam/k4/torch"],
-                         ("skip", "no PyTorch"))
+        self.assertEqual(self.with_torch(None), (
+            "skip", "no PyTorch: No module named 'torch'"))
 
-    def test_a_benchmark_that_ends_early_keeps_its_figures(self):
-        line = json.dumps(FIGURES[2], separators=(",", ":"))
-        self.script("bin/accrue_bench",
-                    f"echo '{line}'; echo 'no memory' >&2; exit 1")
-        status, table = self.run_suite("bench")
+    def test_a_pytorch_that_does_not_work_is_a_failure(self):
+        for source, why in (
+                ("import no_such_part", "No module named 'no_such_part'"),
+                ("raise ImportError('libcudart: not found')",
+                 "ImportError: libcudart: not found"),
+                ("def full(*_, **__): raise RuntimeError('No CUDA GPUs')\n"
+                 "import sys\nnn = sys.modules[__name__]\nParameter = None",
+                 "RuntimeError: No CUDA GPUs")):
+            with self.subTest(source):
+                verdict, row = self.with_torch(source)
+                self.assertEqual(verdict, "FAIL")
+                self.assertTrue(row.startswith("exit status 1: "), row)
+                self.assertTrue(row.endswith(why), row)
+
+    def test_another_python_can_be_named(self):
+        self.env["PYTHON"] = str(self.folder / "path/other")
+        self.script("path/other", "echo 'no such thing' >&2; exit 3")
+        self.assertEqual(self.bench()[1]["torch"],
+                         ("skip", "no PyTorch: no such thing"))
+        self.env["PYTHON"] = "no_such_python"
+        self.assertEqual(self.bench()[1]["torch"][0], "FAIL")
+
+    def test_a_figure_that_pytorch_has_not_given_is_a_failure(self):
+        self.script("path/python3",
+                    print_all(PYTORCHS[:1]) + "echo why >&2; exit 1")
+        status, table = self.bench()
         self.assertEqual(status, 1)
-        self.assertEqual(table["bench"], ("FAIL", "exit status 1: no memory"))
-        self.assertEqual(table["gpu/fold/adam/j1"][0], "pass")
+        self.assertEqual(table["torch"], ("FAIL", "exit status 1: why"))
+        self.assertEqual(table["gpu/cycle/adam/k4/torch"][0], "pass")
+        self.assertEqual(table["gpu/cycle/adam/k8/torch"],
+                         ("FAIL", "no figure of PyTorch"))
 
 
 if __name__ == "__main__":

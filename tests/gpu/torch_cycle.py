@@ -8,15 +8,23 @@ or with zeros; the faster of the two counts.
 
     torch_cycle.py [--elems=N] [--seconds=S] [--device=cuda]
 
-Prints one JSON object a line: name, value, unit, and which way was faster.
+Prints one JSON object a line: name, value, unit, and which way was faster. Exit
+status: 3 if there is no PyTorch; what is there and does not work is an error.
 """
 
 import argparse
 import json
 import statistics
+import sys
 import time
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    print(error, file=sys.stderr)
+    sys.exit(3)
 
 CYCLES = 10  # in a run, so that waiting for the last is a small part of it
 MIN_RUNS = 5
