@@ -56,6 +56,20 @@ class DeviceRun {
   absl::Status status_ ACCRUE_GUARDED_BY(mu_);
 };
 
+using Done = std::function<void(absl::StatusOr<PassResult>)>;
+
+// `done`, called and let go of in `lane`. It is called once.
+Done InLane(WorkPool* pool, WorkPool::Lane lane, Done done) {
+  if (pool == nullptr) return done;
+  return [pool, lane = std::move(lane),
+          done = std::move(done)](absl::StatusOr<PassResult> result) mutable {
+    pool->Post(lane,
+               [done = std::move(done), result = std::move(result)]() mutable {
+                 done(std::move(result));
+               });
+  };
+}
+
 float* ArrayOf(const PartArrays& arrays, Shard::Array array) {
   switch (array) {
     case Shard::Array::kMomentum:
@@ -71,8 +85,12 @@ float* ArrayOf(const PartArrays& arrays, Shard::Array array) {
 class DeviceShard : public Shard {
  public:
   DeviceShard(std::shared_ptr<const BlockMap> blocks,
-              std::vector<std::unique_ptr<ShardPart>> parts)
-      : blocks_(std::move(blocks)), parts_(std::move(parts)) {}
+              std::vector<std::unique_ptr<ShardPart>> parts, WorkPool* pool,
+              WorkPool::Lane lane)
+      : blocks_(std::move(blocks)),
+        parts_(std::move(parts)),
+        pool_(pool),
+        lane_(std::move(lane)) {}
 
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override;
@@ -99,6 +117,8 @@ class DeviceShard : public Shard {
 
   const std::shared_ptr<const BlockMap> blocks_;
   const std::vector<std::unique_ptr<ShardPart>> parts_;
+  WorkPool* const pool_;
+  const WorkPool::Lane lane_;
 };
 
 void DeviceShard::Run(Pass pass,
@@ -107,9 +127,9 @@ void DeviceShard::Run(Pass pass,
     done(std::move(status));
     return;
   }
-  RunStage(
-      std::make_shared<DeviceRun>(*blocks_, std::move(pass), std::move(done)),
-      PassStage::kFold);
+  RunStage(std::make_shared<DeviceRun>(*blocks_, std::move(pass),
+                                       InLane(pool_, lane_, std::move(done))),
+           PassStage::kFold);
 }
 
 void DeviceShard::RunStage(const RunPtr& run, PassStage stage) const {
@@ -228,7 +248,9 @@ absl::StatusOr<std::unique_ptr<Shard>> MakeDeviceShard(
         ShardPart::Make(options, blocks, units[parts.size()]));
     parts.push_back(std::move(part));
   }
-  return std::make_unique<DeviceShard>(options.blocks, std::move(parts));
+  return std::make_unique<DeviceShard>(options.blocks, std::move(parts),
+                                       device_options.pool,
+                                       device_options.lane);
 }
 
 }  // namespace accrue::kernels

@@ -9,7 +9,8 @@
 //            there to the device, decoded and folded, chunk by chunk on the
 //            slots' streams; new parameters go back on the same streams. `done`
 //            is called when all of it has ended, so that a later pass cannot
-//            touch what is still being copied.
+//            touch what is still being copied; on the pool of the options: the
+//            units' threads are for filling and queueing.
 // Errors.    RESOURCE_EXHAUSTED: no memory on a device; nothing is left.
 //            A pass that failed on one device has failed.
 #ifndef ACCRUE_SERVER_KERNELS_DEVICE_SHARD_H_
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/base/work_pool.h"
 #include "server/kernels/device_unit.h"
 #include "server/kernels/shard.h"
 
@@ -29,10 +31,13 @@ struct DeviceShardOptions {
   // A part has at least so many elements, or is the only one: waiting for
   // another GPU costs more than what it takes over of a small model.
   int64_t least_part_elems = int64_t{1} << 22;
+  // Where `done` of a pass is called; null: on a thread of a unit.
+  WorkPool* pool = nullptr;
+  WorkPool::Lane lane = {};
 };
 
 // On the first of `units`, and on as many of the others as are worth it; they
-// outlive it.
+// outlive it, as does the pool.
 absl::StatusOr<std::unique_ptr<Shard>> MakeDeviceShard(
     const ShardOptions& options, const std::vector<DeviceUnit*>& units,
     const DeviceShardOptions& device_options = {});

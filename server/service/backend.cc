@@ -42,22 +42,23 @@ int FillingThreads(size_t gpu_count) {
 // Each model begins on the next GPU that is not lost.
 ShardFactory OnUnits(std::vector<kernels::DeviceUnit*> units) {
   auto next = std::make_shared<std::atomic<size_t>>(0);
-  return
-      [units = std::move(units), next](
-          const kernels::ShardOptions& options, Device*, WorkPool*,
-          WorkPool::Lane) -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
-        const size_t first = next->fetch_add(1);
-        std::vector<kernels::DeviceUnit*> sound;
-        absl::Status lost;
-        for (size_t i = 0; i < units.size(); ++i) {
-          kernels::DeviceUnit* const unit = units[(first + i) % units.size()];
-          absl::Status health = unit->gpu().health();
-          if (health.ok()) sound.push_back(unit);
-          lost.Update(health);
-        }
-        if (sound.empty()) return lost;
-        return kernels::MakeDeviceShard(options, sound);
-      };
+  return [units = std::move(units), next](const kernels::ShardOptions& options,
+                                          Device*, WorkPool* pool,
+                                          WorkPool::Lane lane)
+             -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
+    const size_t first = next->fetch_add(1);
+    std::vector<kernels::DeviceUnit*> sound;
+    absl::Status lost;
+    for (size_t i = 0; i < units.size(); ++i) {
+      kernels::DeviceUnit* const unit = units[(first + i) % units.size()];
+      absl::Status health = unit->gpu().health();
+      if (health.ok()) sound.push_back(unit);
+      lost.Update(health);
+    }
+    if (sound.empty()) return lost;
+    return kernels::MakeDeviceShard(options, sound,
+                                    {.pool = pool, .lane = std::move(lane)});
+  };
 }
 
 // What passes on the GPUs need; those that cannot have it are closed and left

@@ -150,8 +150,8 @@ struct Server::Parts {
   ServerService server_service;
   std::unique_ptr<Listener> listener;
   std::unique_ptr<grpc::Server> grpc_server;
-  // Passes on GPUs end on threads of theirs, which then go on with the model:
-  // those threads are gone before anything that a model needs.
+  // Passes on GPUs end on threads of theirs, which hand them on to the pool:
+  // those threads are gone before it, and before anything that a pass needs.
   std::vector<std::unique_ptr<kernels::DeviceUnit>> units;
 };
 

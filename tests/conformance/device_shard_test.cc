@@ -1,13 +1,17 @@
 // The GPUs' shards: on fake GPUs of every schedule, alone and several, and on
 // the real ones of this machine.
 #include <algorithm>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "server/base/work_pool.h"
 #include "tests/conformance/device_backend.h"
 #include "tests/conformance/shard_conformance.h"
+#include "tests/kernels/host_kernels.h"
 
 namespace accrue::kernels {
 namespace {
@@ -44,6 +48,29 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(ShardBackend{"One", [] { return StartCuda(1); }},
                     ShardBackend{"All", [] { return StartCuda(99); }}),
     NameOfBackend);
+
+// Whoever waits for a pass goes on there: a unit's threads are needed.
+TEST(DeviceShardTest, APassEndsOnThePoolThatItWasGiven) {
+  FakeGpu gpu({});
+  WorkPool pool(1);
+  const auto unit = MakeSmallUnit(&gpu, MakeHostKernels());
+  std::promise<std::thread::id> pools;
+  pool.Post(pool.NewLane(),
+            [&] { pools.set_value(std::this_thread::get_id()); });
+  ShardOptions options;
+  options.blocks = std::make_shared<const BlockMap>(MakeBlockMap({5}, {0}, 1));
+  const auto shard = MakeDeviceShard(options, {unit.get()},
+                                     {.pool = &pool, .lane = pool.NewLane()});
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  std::promise<std::thread::id> ended;
+  Pass pass;
+  pass.groups.resize(1);
+  (*shard)->Run(std::move(pass), [&](const auto& result) {
+    EXPECT_TRUE(result.ok()) << result.status();
+    ended.set_value(std::this_thread::get_id());
+  });
+  EXPECT_EQ(ended.get_future().get(), pools.get_future().get());
+}
 
 }  // namespace
 }  // namespace accrue::kernels
