@@ -29,4 +29,22 @@ BlockMap MakeBlockMap(const std::vector<int64_t>& tensor_elems,
   return map;
 }
 
+int64_t ElemsOf(const BlockMap& map, const BlockRange& blocks) {
+  if (blocks.first == blocks.last) return 0;
+  const Block& first = map.blocks[static_cast<size_t>(blocks.first)];
+  const Block& last = map.blocks[static_cast<size_t>(blocks.last - 1)];
+  return last.offset + last.size - first.offset;
+}
+
+BlockRange FirstRun(const BlockMap& map, const BlockRange& blocks) {
+  BlockRange run = {blocks.first, blocks.first + 1};
+  const auto group = [&](int64_t b) {
+    return map.blocks[static_cast<size_t>(b)].group;
+  };
+  while (run.last < blocks.last && group(run.last) == group(run.first)) {
+    ++run.last;
+  }
+  return run;
+}
+
 }  // namespace accrue::kernels

@@ -29,6 +29,17 @@ struct BlockMap {
   int32_t tensor_count = 0;
 };
 
+// Consecutive blocks.
+struct BlockRange {
+  int64_t first = 0;
+  int64_t last = 0;  // not among them
+};
+
+int64_t ElemsOf(const BlockMap& map, const BlockRange& blocks);
+
+// Those at the beginning of `blocks`, which are some, that are one group's.
+BlockRange FirstRun(const BlockMap& map, const BlockRange& blocks);
+
 // Cuts tensors (element counts and groups, in the spec's order) into blocks.
 // Tensors of zero elements get none.
 BlockMap MakeBlockMap(const std::vector<int64_t>& tensor_elems,

@@ -24,10 +24,10 @@ ChunkRun::ChunkRun(const StageRun& stage, const PartArrays& part,
       chunk_(chunk),
       slot_(slot),
       kernels_(kernels),
-      layout_(MakeLayout(stage.blocks, stage.pass, stage.stage, chunk)),
-      phase_bytes_((chunk.begin - part.begin) % 4 * kFloatBytes) {
+      layout_(MakeLayout(stage.pass, chunk)),
+      phase_bytes_((chunk.begin - part.begin) % 4 * kFloatBytes),
+      filled_(layout_.launches) {
   launch_.blocks = OnDevice<BlockWork>(layout_.blocks);
-  launch_.groups = OnDevice<GroupWork>(layout_.groups);
   launch_.block_count = layout_.block_count;
   launch_.m = part.m;
   launch_.v = part.v;
@@ -60,18 +60,16 @@ absl::Status ChunkRun::Queue() {
   ACCRUE_RETURN_IF_ERROR(
       slot_.stream().Zero(OnDevice<std::byte>(layout_.results),
                           layout_.results_end() - layout_.results));
-  const auto push_count = static_cast<int64_t>(chunk_.payloads.size());
+  FillBlocks();
+  const auto push_count = static_cast<int64_t>(chunk_.payloads->size());
   LaunchPushes pushes;
-  while (true) {
+  do {
+    pushes.is_first = pushes.first == 0;
     pushes.count = std::min<int64_t>(kLaunchPushes, push_count - pushes.first);
     pushes.is_last = pushes.first + pushes.count == push_count;
     ACCRUE_RETURN_IF_ERROR(QueuePushes(pushes));
-    if (pushes.is_last) break;
     pushes.first += pushes.count;
-    pushes.is_first = false;
-    // The slot is about to be filled anew.
-    ACCRUE_RETURN_IF_ERROR(slot_.stream().Synchronize());
-  }
+  } while (!pushes.is_last);
   ACCRUE_RETURN_IF_ERROR(QueueSums());
   ACCRUE_RETURN_IF_ERROR(QueueNewParameters());
   return slot_.stream().CopyToHost(OnHost<std::byte>(layout_.results),
@@ -79,56 +77,71 @@ absl::Status ChunkRun::Queue() {
                                    layout_.results_end() - layout_.results);
 }
 
-// The blocks that take part, and the work of their groups, into the slot.
-void ChunkRun::MakeTables(const LaunchPushes& pushes) {
-  groups_.clear();
+// Those that take part.
+void ChunkRun::FillBlocks() {
   auto* row = OnHost<BlockWork>(layout_.blocks);
-  int32_t last_group = -1;
   for (int64_t b = chunk_.blocks.first; b < chunk_.blocks.last; ++b) {
     const Block& block = stage_.blocks.blocks[static_cast<size_t>(b)];
     if (!TakesPart(block)) continue;
-    const GroupPass& group = GroupOf(block);
-    if (block.group != last_group) {
-      last_group = block.group;
-      // Of a mean, it has been clipped before it was folded.
-      const bool clips_m = stage_.stage != PassStage::kStep ||
-                           group.buffering == rule::Buffering::kEmbedded;
-      groups_.push_back(
-          MakeGroupWork(group, stage_.stage, pushes,
-                        clips_m ? stage_.sums.clip(block.group) : 1.0f));
+    if (runs_.empty() || runs_.back() != block.group) {
+      runs_.push_back(block.group);
     }
     *row++ = {.offset = block.offset - part_.begin,
               .size = static_cast<int32_t>(block.size),
-              .group = static_cast<int32_t>(groups_.size()) - 1,
+              .group = static_cast<int32_t>(runs_.size()) - 1,
               .rate = stage_.stage == PassStage::kStep
                           ? stage_.sums.rate(block.tensor)
                           : 0.0f};
   }
-  std::memcpy(OnHost<std::byte>(layout_.groups), groups_.data(),
-              groups_.size() * sizeof(GroupWork));
 }
 
-absl::Status ChunkRun::QueuePushes(const LaunchPushes& pushes) {
-  MakeTables(pushes);
+// For the next launch, behind the ones before where all of them fit.
+absl::Status ChunkRun::MakeRoom() {
+  const int64_t largest = layout_.end - layout_.launches;
+  if (layout_.end_of_all <= slot_.size_bytes() ||
+      filled_ + largest <= slot_.size_bytes()) {
+    return absl::OkStatus();
+  }
+  filled_ = layout_.launches;
+  return slot_.stream().Synchronize();
+}
+
+void ChunkRun::FillGroups(const LaunchPushes& pushes) {
+  groups_.clear();
+  for (const int32_t g : runs_) {
+    const GroupPass& group = stage_.pass.groups[static_cast<size_t>(g)];
+    // Of a mean, it has been clipped before it was folded.
+    const bool clips_m = stage_.stage != PassStage::kStep ||
+                         group.buffering == rule::Buffering::kEmbedded;
+    groups_.push_back(MakeGroupWork(group, stage_.stage, pushes,
+                                    clips_m ? stage_.sums.clip(g) : 1.0f));
+  }
+  launch_.groups = OnDevice<GroupWork>(filled_);
+  std::memcpy(OnHost<std::byte>(filled_), groups_.data(),
+              groups_.size() * sizeof(GroupWork));
+  filled_ += layout_.group_bytes;
+}
+
+void ChunkRun::FillPayloads(const LaunchPushes& pushes) {
   decoding_.clear();
-  int64_t raw = layout_.raw, decoded = layout_.decoded;
+  int64_t decoded = layout_.decoded;
   for (int64_t p = 0; p < pushes.count; ++p) {
     const auto payload = static_cast<size_t>(
-        chunk_.payloads[static_cast<size_t>(pushes.first + p)]);
+        (*chunk_.payloads)[static_cast<size_t>(pushes.first + p)]);
     const PushPayload& push = stage_.pass.payloads[payload];
-    const int64_t count = chunk_.end - chunk_.begin;
+    const int64_t count = chunk_.elems();
     const PayloadSlice slice =
         FindSlice(push, stage_.blocks.elems, chunk_.begin, count);
     const bool decodes = push.encoding != Encoding::kF32;
-    const int64_t at = raw + (decodes ? 0 : phase_bytes_);
+    const int64_t at = filled_ + (decodes ? 0 : phase_bytes_);
     CopySlice(*push.payload, slice, OnHost<std::byte>(at));
-    raw += RawBytes(push.encoding, count);
+    filled_ += RoomForSlice(push.encoding, count);
     if (!decodes) {
       launch_.x[p] = OnDevice<float>(at);
       continue;
     }
     float* const out = OnDevice<float>(decoded + phase_bytes_);
-    decoded += FloatBytes(count);
+    decoded += RoomForFloats(count);
     launch_.x[p] = out;
     decoding_.push_back({.encoding = push.encoding,
                          .begin = chunk_.begin,
@@ -137,8 +150,16 @@ absl::Status ChunkRun::QueuePushes(const LaunchPushes& pushes) {
                          .pair_count = slice.size_bytes / kPairBytes,
                          .out = out});
   }
-  ACCRUE_RETURN_IF_ERROR(
-      slot_.stream().CopyToDevice(slot_.device(), slot_.host(), raw));
+}
+
+absl::Status ChunkRun::QueuePushes(const LaunchPushes& pushes) {
+  ACCRUE_RETURN_IF_ERROR(MakeRoom());
+  // The first launch takes the table of blocks along.
+  const int64_t begin = pushes.is_first ? layout_.blocks : filled_;
+  FillGroups(pushes);
+  FillPayloads(pushes);
+  ACCRUE_RETURN_IF_ERROR(slot_.stream().CopyToDevice(
+      OnDevice<std::byte>(begin), OnHost<std::byte>(begin), filled_ - begin));
   ACCRUE_RETURN_IF_ERROR(QueueDecoding());
   if (!Any(&GroupWork::folds)) return absl::OkStatus();
   return kernels_.FoldAndUpdate(slot_.stream(), launch_);
@@ -184,20 +205,15 @@ absl::Status ChunkRun::QueueSums() {
 
 // Blocks of one group that follow each other are one copy.
 absl::Status ChunkRun::QueueNewParameters() {
-  const std::vector<Block>& blocks = stage_.blocks.blocks;
-  int64_t next = chunk_.blocks.first;
-  while (next < chunk_.blocks.last) {
-    const Block& first = blocks[static_cast<size_t>(next)];
-    int64_t count = 0;
-    for (; next < chunk_.blocks.last &&
-           blocks[static_cast<size_t>(next)].group == first.group;
-         ++next) {
-      count += blocks[static_cast<size_t>(next)].size;
-    }
+  for (BlockRange left = chunk_.blocks; left.first < left.last;) {
+    const BlockRange run = FirstRun(stage_.blocks, left);
+    const Block& first = stage_.blocks.blocks[static_cast<size_t>(run.first)];
     const GroupPass& group = GroupOf(first);
     if (EndsUpdate(group, stage_.stage)) {
-      ACCRUE_RETURN_IF_ERROR(QueueCopies(group, first, count));
+      ACCRUE_RETURN_IF_ERROR(
+          QueueCopies(group, first, ElemsOf(stage_.blocks, run)));
     }
+    left.first = run.last;
   }
   return absl::OkStatus();
 }
@@ -232,13 +248,11 @@ absl::Status ChunkRun::Collect() const {
   const auto* clipped = OnHost<double>(layout_.clipped());
   const auto* momentum = OnHost<double>(layout_.momentum());
   const auto* trust = OnHost<double>(layout_.trust());
+  const auto* const rows = OnHost<BlockWork>(layout_.blocks);
   int64_t row = 0;
   for (int64_t b = chunk_.blocks.first; b < chunk_.blocks.last; ++b) {
-    const Block& block = stage_.blocks.blocks[static_cast<size_t>(b)];
-    if (!TakesPart(block)) continue;
-    const GroupPass& group = GroupOf(block);
-    const GroupWork work =
-        MakeGroupWork(group, stage_.stage, LaunchPushes(), 1.0f);
+    if (!TakesPart(stage_.blocks.blocks[static_cast<size_t>(b)])) continue;
+    const GroupWork& work = groups_[static_cast<size_t>(rows[row].group)];
     if (work.sums_clipped) stage_.sums.LeaveClipped(b, clipped[row]);
     if (work.sums_momentum) stage_.sums.LeaveMomentum(b, momentum[row]);
     if (work.sums_trust) {

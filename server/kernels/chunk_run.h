@@ -3,8 +3,8 @@
 //
 // Memory.    all but the slot outlive it.
 // Order.     Queue -> the slot's stream ends -> Collect. Queue blocks only
-//            where a group has more than kLaunchPushes pushes: then the slot is
-//            filled anew for the next of them.
+//            where a single block's launches are more than the slot holds: then
+//            it is filled anew for the next of them.
 // Numerics.  bit_exact_cpu_gpu.
 // Errors.    INTERNAL: the device failed, or a gradient that was sound when it
 //            was received is not finite on the device. Moments are undefined.
@@ -59,9 +59,11 @@ class ChunkRun {
 
   const GroupPass& GroupOf(const Block& block) const;
   bool TakesPart(const Block& block) const;
-  void MakeTables(const LaunchPushes& pushes);
+  void FillBlocks();
+  absl::Status MakeRoom();
+  void FillGroups(const LaunchPushes& pushes);
+  void FillPayloads(const LaunchPushes& pushes);
   absl::Status QueuePushes(const LaunchPushes& pushes);
-  absl::Status QueuePayload(int64_t p, int64_t* raw, int64_t* decoded);
   absl::Status QueueDecoding();
   absl::Status QueueSums();
   absl::Status QueueNewParameters();
@@ -84,9 +86,12 @@ class ChunkRun {
   DeviceKernels& kernels_;
   const SlotLayout layout_;
   const int64_t phase_bytes_;  // of the chunk's first element in 16 bytes
-  std::vector<GroupWork> groups_;
+  std::vector<int32_t> runs_;  // the groups of the blocks' runs
+  int64_t filled_;             // the slot, from the first launch on
+  // The last launch.
+  std::vector<GroupWork> groups_;  // [runs]
   Launch launch_;
-  std::vector<DecodeLaunch> decoding_;  // of the launch's payloads
+  std::vector<DecodeLaunch> decoding_;
 };
 
 }  // namespace accrue::kernels

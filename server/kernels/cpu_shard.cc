@@ -28,17 +28,11 @@ constexpr int64_t kFarBytes = int64_t{32} << 20;
 // Element visits below which waking a thread costs more than the work.
 constexpr int64_t kInlineVisits = 4 * kBlockElems;
 
-// Consecutive blocks [first, last).
-struct Chunk {
-  int64_t first = 0;
-  int64_t last = 0;
-};
-
-std::vector<Chunk> CutIntoChunks(const BlockMap& map, int thread_count) {
+std::vector<BlockRange> CutIntoChunks(const BlockMap& map, int thread_count) {
   const int64_t chunk_elems =
       std::clamp(map.elems / (thread_count * kChunksPerThread), kBlockElems,
                  kMaxChunkElems);
-  std::vector<Chunk> chunks;
+  std::vector<BlockRange> chunks;
   int64_t elems = 0;
   const auto block_count = static_cast<int64_t>(map.blocks.size());
   for (int64_t b = 0; b < block_count; ++b) {
@@ -105,13 +99,14 @@ class CpuShard : public Shard {
   absl::Status Reset() override;
 
  private:
-  using ChunkBody = void (CpuShard::*)(PassRun& run, const Chunk& chunk) const;
+  using ChunkBody = void (CpuShard::*)(PassRun& run,
+                                       const BlockRange& chunk) const;
 
   void RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
                  std::function<void()> then) const;
-  void FoldChunk(PassRun& run, const Chunk& chunk) const;
-  void UpdateChunk(PassRun& run, const Chunk& chunk) const;
-  void StepChunk(PassRun& run, const Chunk& chunk) const;
+  void FoldChunk(PassRun& run, const BlockRange& chunk) const;
+  void UpdateChunk(PassRun& run, const BlockRange& chunk) const;
+  void StepChunk(PassRun& run, const BlockRange& chunk) const;
   void EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
                 double momentum) const;
   static void Finish(PassRun& run);
@@ -123,7 +118,7 @@ class CpuShard : public Shard {
   const std::shared_ptr<const BlockMap> blocks_;
   WorkPool* const pool_;
   const WorkPool::Lane lane_;
-  const std::vector<Chunk> chunks_;
+  const std::vector<BlockRange> chunks_;
   const Buffer m_, v_, a_;
   const ShardArrays arrays_;
 };
@@ -159,7 +154,7 @@ void CpuShard::RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
       blocks_->elems * (static_cast<int64_t>(run->pass.payloads.size()) + 1);
   if (visits <= kInlineVisits) {
     AssertDenormalsKeptHere();
-    for (const Chunk& chunk : chunks_) (this->*body)(*run, chunk);
+    for (const BlockRange& chunk : chunks_) (this->*body)(*run, chunk);
     then();
     return;
   }
@@ -186,7 +181,7 @@ void CpuShard::EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
   }
 }
 
-void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
+void CpuShard::FoldChunk(PassRun& run, const BlockRange& chunk) const {
   ChunkWalk walk(run.pass, arrays_);
   for (int64_t b = chunk.first; b < chunk.last; ++b) {
     const Block& block = blocks_->blocks[static_cast<size_t>(b)];
@@ -208,7 +203,7 @@ void CpuShard::FoldChunk(PassRun& run, const Chunk& chunk) const {
   }
 }
 
-void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
+void CpuShard::UpdateChunk(PassRun& run, const BlockRange& chunk) const {
   ChunkWalk walk(run.pass, arrays_);
   for (int64_t b = chunk.first; b < chunk.last; ++b) {
     const Block& block = blocks_->blocks[static_cast<size_t>(b)];
@@ -223,7 +218,7 @@ void CpuShard::UpdateChunk(PassRun& run, const Chunk& chunk) const {
   }
 }
 
-void CpuShard::StepChunk(PassRun& run, const Chunk& chunk) const {
+void CpuShard::StepChunk(PassRun& run, const BlockRange& chunk) const {
   for (int64_t b = chunk.first; b < chunk.last; ++b) {
     const Block& block = blocks_->blocks[static_cast<size_t>(b)];
     const GroupPass& group = run.pass.groups[static_cast<size_t>(block.group)];

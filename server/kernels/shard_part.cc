@@ -8,12 +8,9 @@ namespace accrue::kernels {
 absl::StatusOr<std::unique_ptr<ShardPart>> ShardPart::Make(
     const ShardOptions& options, const BlockRange& blocks, DeviceUnit* unit) {
   const BlockMap& map = *options.blocks;
-  int64_t begin = 0, elems = 0;
-  for (int64_t b = blocks.first; b < blocks.last; ++b) {
-    const Block& block = map.blocks[static_cast<size_t>(b)];
-    if (b == blocks.first) begin = block.offset;
-    elems += block.size;
-  }
+  const int64_t elems = ElemsOf(map, blocks);
+  const int64_t begin =
+      elems == 0 ? 0 : map.blocks[static_cast<size_t>(blocks.first)].offset;
   std::unique_ptr<ShardPart> part(new ShardPart(blocks, begin, elems, unit));
   const auto allocate = [&](bool wanted, MemoryTag tag, Buffer* buffer,
                             float** array) -> absl::Status {
@@ -49,17 +46,13 @@ ShardPart::ShardPart(const BlockRange& blocks, int64_t begin, int64_t elems,
 
 absl::Status ShardPart::Load(const BlockMap& map, int32_t group,
                              const float* theta) {
-  for (int64_t b = blocks_.first; b < blocks_.last;) {
-    const Block& first = map.blocks[static_cast<size_t>(b)];
-    int64_t count = 0;
-    for (; b < blocks_.last &&
-           map.blocks[static_cast<size_t>(b)].group == first.group;
-         ++b) {
-      count += map.blocks[static_cast<size_t>(b)].size;
-    }
+  for (BlockRange left = blocks_; left.first < left.last;) {
+    const BlockRange run = FirstRun(map, left);
+    left.first = run.last;
+    const Block& first = map.blocks[static_cast<size_t>(run.first)];
     if (first.group != group) continue;
     ACCRUE_RETURN_IF_ERROR(CopyIn(unit_->ring(), theta + first.group_offset,
-                                  count,
+                                  ElemsOf(map, run),
                                   arrays_.theta + (first.offset - begin())));
   }
   return absl::OkStatus();

@@ -45,6 +45,27 @@ TEST_P(ShardConformance, PushesFoldedInOnePassAreThoseFoldedOneByOne) {
   }
 }
 
+// More of them than go to a device at a time.
+TEST_P(ShardConformance, ManyPushesFoldInTheirOrder) {
+  constexpr int64_t kPushes = 100;
+  uint64_t seed = 1500;
+  for (const rule::Buffering buffering :
+       {rule::Buffering::kEmbedded, rule::Buffering::kClassic,
+        rule::Buffering::kGather}) {
+    SCOPED_TRACE(testing::Message() << "seed " << ++seed);
+    TrainingRun run(
+        OneTensor(kBlockElems + 5, {.optimizer = rule::Optimizer::kAdamW,
+                                    .buffering = buffering,
+                                    .clipped = true,
+                                    .k = kPushes}),
+        seed);
+    Pair pair(*maker_, run);
+    for (int pass = 0; pass < 5 && !HasFatalFailure(); ++pass) {
+      pair.Run(run.NextPass(kPushes), false);
+    }
+  }
+}
+
 TEST_P(ShardConformance, AnyLengthAtAnyAlignmentGivesTheSameBits) {
   uint64_t seed = 2000;
   for (const int64_t elems : {int64_t{0}, int64_t{1}, int64_t{3}, int64_t{15},

@@ -43,5 +43,23 @@ TEST(BlockTest, AModelWithoutElementsHasNoBlocks) {
   EXPECT_EQ(map.group_elems, (std::vector<int64_t>{0, 0}));
 }
 
+TEST(BlockTest, RunsAreOfOneGroupAndEndWhereTheirRangeDoes) {
+  const BlockMap map =
+      MakeBlockMap({3, kBlockElems + 1, 5, 7}, {0, 0, 1, 0}, 2);
+  const auto expect = [&](BlockRange range, int64_t last, int64_t elems) {
+    const BlockRange run = FirstRun(map, range);
+    EXPECT_EQ(run.first, range.first);
+    EXPECT_EQ(run.last, last);
+    EXPECT_EQ(ElemsOf(map, run), elems);
+  };
+  expect({0, 5}, 3, kBlockElems + 4);
+  expect({0, 2}, 2, kBlockElems + 3);
+  expect({2, 5}, 3, 1);
+  expect({3, 5}, 4, 5);
+  expect({4, 5}, 5, 7);
+  EXPECT_EQ(ElemsOf(map, {0, 5}), map.elems);
+  EXPECT_EQ(ElemsOf(map, {5, 5}), 0);
+}
+
 }  // namespace
 }  // namespace accrue::kernels
