@@ -19,11 +19,12 @@ std::unique_ptr<DeviceUnit> MakeSmallUnit(
 }
 
 DeviceShardMaker::DeviceShardMaker(
-    std::vector<std::unique_ptr<Gpu>> gpus,
+    std::vector<std::unique_ptr<Gpu>> gpus, size_t unit_count,
     const std::function<std::unique_ptr<DeviceKernels>()>& make_kernels)
     : gpus_(std::move(gpus)) {
-  for (const auto& gpu : gpus_) {
-    units_.push_back(MakeSmallUnit(gpu.get(), make_kernels()));
+  for (size_t i = 0; i < unit_count; ++i) {
+    units_.push_back(
+        MakeSmallUnit(gpus_[i % gpus_.size()].get(), make_kernels()));
   }
 }
 
@@ -38,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Shard>> DeviceShardMaker::Make(
 }
 
 std::unique_ptr<DeviceShardMaker> MakeFakeGpus(const FakeGpuOptions& options,
-                                               int count) {
+                                               int count, size_t unit_count) {
   std::vector<std::unique_ptr<Gpu>> gpus;
   for (int i = 0; i < count; ++i) {
     FakeGpuOptions own = options;
@@ -46,7 +47,8 @@ std::unique_ptr<DeviceShardMaker> MakeFakeGpus(const FakeGpuOptions& options,
     own.seed += static_cast<uint64_t>(i);
     gpus.push_back(std::make_unique<FakeGpu>(own));
   }
-  return std::make_unique<DeviceShardMaker>(std::move(gpus), MakeHostKernels);
+  return std::make_unique<DeviceShardMaker>(std::move(gpus), unit_count,
+                                            MakeHostKernels);
 }
 
 }  // namespace accrue::kernels

@@ -5,7 +5,7 @@
 #ifndef ACCRUE_TESTS_CONFORMANCE_DEVICE_BACKEND_H_
 #define ACCRUE_TESTS_CONFORMANCE_DEVICE_BACKEND_H_
 
-#include <cstdint>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -24,8 +24,10 @@ std::unique_ptr<DeviceUnit> MakeSmallUnit(
 // Shards on all of its units, however few elements each gets.
 class DeviceShardMaker : public ShardMaker {
  public:
+  // Units by turns on the GPUs, so that one GPU may have several parts of a
+  // shard.
   DeviceShardMaker(
-      std::vector<std::unique_ptr<Gpu>> gpus,
+      std::vector<std::unique_ptr<Gpu>> gpus, size_t unit_count,
       const std::function<std::unique_ptr<DeviceKernels>()>& make_kernels);
 
   absl::StatusOr<std::unique_ptr<Shard>> Make(
@@ -38,7 +40,7 @@ class DeviceShardMaker : public ShardMaker {
 
 // Fake ones, each with the options, and names and seeds of their own.
 std::unique_ptr<DeviceShardMaker> MakeFakeGpus(const FakeGpuOptions& options,
-                                               int count);
+                                               int count, size_t unit_count);
 
 }  // namespace accrue::kernels
 

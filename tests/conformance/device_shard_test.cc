@@ -16,38 +16,49 @@
 namespace accrue::kernels {
 namespace {
 
-ShardBackend OnFakes(std::string name, FakeSchedule schedule, int gpus) {
+ShardBackend OnFakes(std::string name, FakeSchedule schedule, int gpus,
+                     size_t units) {
   return {std::move(name), [=] {
-            return MakeFakeGpus({.schedule = schedule, .seed = 7}, gpus);
+            return MakeFakeGpus({.schedule = schedule, .seed = 7}, gpus, units);
           }};
 }
 
 std::vector<ShardBackend> FakeBackends() {
   return {
 #if !defined(__SANITIZE_THREAD__)  // the host's threads race no differently
-    OnFakes("Eager", FakeSchedule::kEager, 1),
-        OnFakes("Lazy", FakeSchedule::kLazy, 1),
-        OnFakes("Random", FakeSchedule::kRandom, 1),
+    OnFakes("Eager", FakeSchedule::kEager, 1, 1),
+        OnFakes("Lazy", FakeSchedule::kLazy, 1, 1),
+        OnFakes("Random", FakeSchedule::kRandom, 1, 1),
+        OnFakes("TwoPartsRandom", FakeSchedule::kRandom, 1, 2),
 #endif
-        OnFakes("ThreeRandom", FakeSchedule::kRandom, 3)
+        OnFakes("ThreeRandom", FakeSchedule::kRandom, 3, 3)
   };
 }
 
-std::unique_ptr<ShardMaker> StartCuda(size_t most) {
+std::unique_ptr<ShardMaker> OnOneGpu() {
   auto gpus = OpenCudaGpus({});
   if (!gpus.ok()) return nullptr;
-  gpus->resize(std::min(gpus->size(), most));
-  return std::make_unique<DeviceShardMaker>(*std::move(gpus), MakeCudaKernels);
+  gpus->resize(1);
+  return std::make_unique<DeviceShardMaker>(*std::move(gpus), 1,
+                                            MakeCudaKernels);
+}
+
+// One on each GPU, or both on the only one.
+std::unique_ptr<ShardMaker> InParts() {
+  auto gpus = OpenCudaGpus({});
+  if (!gpus.ok()) return nullptr;
+  const size_t parts = std::max<size_t>(gpus->size(), 2);
+  return std::make_unique<DeviceShardMaker>(*std::move(gpus), parts,
+                                            MakeCudaKernels);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fake, ShardConformance,
                          testing::ValuesIn(FakeBackends()), NameOfBackend);
 
-INSTANTIATE_TEST_SUITE_P(
-    Cuda, ShardConformance,
-    testing::Values(ShardBackend{"One", [] { return StartCuda(1); }},
-                    ShardBackend{"All", [] { return StartCuda(99); }}),
-    NameOfBackend);
+INSTANTIATE_TEST_SUITE_P(Cuda, ShardConformance,
+                         testing::Values(ShardBackend{"One", OnOneGpu},
+                                         ShardBackend{"Parts", InParts}),
+                         NameOfBackend);
 
 // Whoever waits for a pass goes on there: a unit's threads are needed.
 TEST(DeviceShardTest, APassEndsOnThePoolThatItWasGiven) {
