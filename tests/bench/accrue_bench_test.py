@@ -25,8 +25,9 @@ GPU_NAMES = {
     "gpu/cycle/adam/k4", "gpu/cycle/adam/k4/to_host", "gpu/cycle/adam/k8",
     "gpu/cycle/adam/k8/to_host", "gpu/fold/adam/j1", "gpu/fold/adam/j4",
     "gpu/fold/adam/j8", "gpu/fold/sgd/j1", "gpu/fold/sgd/j4",
-    "gpu/fold/sgd/j8", "gpu/memory/adam", "gpu/memory/ring", "gpu/memory/sgd",
-    "gpu/push", "gpu/update/adam", "gpu/update/sgd"
+    "gpu/fold/sgd/j8", "gpu/memory/adam", "gpu/memory/context",
+    "gpu/memory/ring", "gpu/memory/sgd", "gpu/push", "gpu/push/slices",
+    "gpu/update/adam", "gpu/update/sgd"
 }
 
 

@@ -1,10 +1,15 @@
-// gpu/push: pushes from the host's memory through a whole shard.
-// gpu/memory/*: what a shard takes of a GPU, by the driver's account.
+// gpu/push*: pushes from the host's memory through a whole shard.
+// gpu/memory/*: what a GPU's memory is taken for, by the driver's account.
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include <grpcpp/support/slice.h>
+
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "server/base/byte_chain.h"
 #include "server/device/gpu.h"
@@ -14,6 +19,7 @@
 #include "server/kernels/device_unit.h"
 #include "server/kernels/shard.h"
 #include "tests/bench/bench_case.h"
+#include "tests/bench/context_peer.h"
 #include "tests/bench/or_die.h"
 #include "tests/bench/run_on_gpu.h"
 
@@ -25,7 +31,10 @@ using kernels::Shard;
 
 constexpr int64_t kPushElems = int64_t{64} << 20;
 constexpr int64_t kPushBytes = kPushElems * 4;
-constexpr int64_t kSpanBytes = int64_t{1} << 20;
+// Of what a data connection assembles, and about of what gRPC receives:
+// elements lie across its slices' ends.
+constexpr int64_t kSlabBytes = int64_t{1} << 20;
+constexpr int64_t kSliceBytes = 49'157;
 constexpr int kPushes = 4;  // of different memory, beyond any cache
 // BERT-Large's parameters.
 constexpr int64_t kMemoryElems = 340'000'000;
@@ -44,25 +53,24 @@ std::unique_ptr<Shard> NewShard(DeviceUnit& unit, int64_t elems,
   return OrDie(kernels::MakeDeviceShard(options, {&unit}));
 }
 
-// A gradient as a transport leaves it: slices of pageable memory.
-class Gradient {
- public:
-  Gradient() : values_(kPushElems, 1e-3f) {
-    for (int64_t at = 0; at < kPushBytes; at += kSpanBytes) {
-      chain_.Append(reinterpret_cast<const std::byte*>(values_.data()) + at,
-                    kSpanBytes, {});
-    }
+// A gradient as a transport leaves it: slices of pageable memory, each where
+// the allocator had room. Its bytes are all the same: a small number.
+ByteChain MakeGradient(int64_t slice_bytes) {
+  ByteChain chain;
+  while (chain.size_bytes() < kPushBytes) {
+    const auto size = static_cast<size_t>(
+        std::min(slice_bytes, kPushBytes - chain.size_bytes()));
+    auto* const slice = new grpc::Slice(std::string(size, '\x3a'));
+    chain.Append(
+        slice->begin(), static_cast<int64_t>(size),
+        {[](void* held) { delete static_cast<grpc::Slice*>(held); }, slice});
   }
-  const ByteChain& chain() const { return chain_; }
+  return chain;
+}
 
- private:
-  const std::vector<float> values_;
-  ByteChain chain_;
-};
-
-void Fold(Shard& shard, const Gradient& gradient) {
+void Fold(Shard& shard, const ByteChain& gradient) {
   kernels::Pass pass;
-  pass.payloads.push_back({&gradient.chain()});
+  pass.payloads.push_back({&gradient});
   kernels::GroupPass group;
   group.optimizer = rule::Optimizer::kAdamW;
   group.pushes.push_back({.keep1 = 0.9f,
@@ -79,11 +87,15 @@ void Fold(Shard& shard, const Gradient& gradient) {
   ended.WaitForNotification();
 }
 
-BenchResult RunPush(const BenchOptions& options, std::unique_ptr<Gpu> gpu) {
+BenchResult RunPush(const BenchOptions& options, int64_t slice_bytes,
+                    std::unique_ptr<Gpu> gpu) {
   const auto unit = NewUnit(*gpu);
   const auto shard = NewShard(*unit, kPushElems, rule::Optimizer::kAdamW,
                               /*classic=*/false);
-  const std::vector<Gradient> gradients(kPushes);
+  std::vector<ByteChain> gradients;
+  for (int i = 0; i < kPushes; ++i) {
+    gradients.push_back(MakeGradient(slice_bytes));
+  }
   const Buffer pinned = OrDie(gpu->AllocateHost(
       kPushes * kPushBytes, MemoryTag::kOther, /*ledger=*/nullptr));
   const Buffer device = OrDie(gpu->Allocate(
@@ -92,7 +104,7 @@ BenchResult RunPush(const BenchOptions& options, std::unique_ptr<Gpu> gpu) {
   const Timings timings = MeasureInterleaved(
       options.min_seconds,
       [&] {
-        for (const Gradient& gradient : gradients) Fold(*shard, gradient);
+        for (const ByteChain& gradient : gradients) Fold(*shard, gradient);
       },
       [&] {
         OrDie(stream->CopyToDevice(device.data(), pinned.data(),
@@ -129,20 +141,32 @@ BenchResult RunMemory(rule::Optimizer optimizer, std::unique_ptr<Gpu> gpu) {
 }
 
 // What is there whatever the models: a GPU's ring.
-BenchResult RunConstant(std::unique_ptr<Gpu> gpu) {
+BenchResult RunRing(std::unique_ptr<Gpu> gpu) {
   return {.value = BytesOf(*gpu, [&] { return NewUnit(*gpu); }) / 0x1p20,
           .unit = "MiB"};
 }
 
+// And the context. Without one nobody sees how much memory is free: so it is
+// that of another process.
+BenchResult RunContext(std::unique_ptr<Gpu> gpu) {
+  return {.value = BytesOf(*gpu, StartContextPeer) / 0x1p20, .unit = "MiB"};
+}
+
 std::vector<RegisterCase> RegisterAll() {
   std::vector<RegisterCase> cases;
-  cases.emplace_back(BenchCase{
-      "gpu/push", "pushes of 256 MiB, each folded; a copy from pinned memory",
-      [](const BenchOptions& options) {
-        return RunOnGpu([&](std::unique_ptr<Gpu> gpu) {
-          return RunPush(options, std::move(gpu));
-        });
-      }});
+  for (const auto& [name, what, slice_bytes] :
+       {std::tuple("gpu/push", "assembled", kSlabBytes),
+        std::tuple("gpu/push/slices", "in gRPC's slices", kSliceBytes)}) {
+    cases.emplace_back(
+        BenchCase{name,
+                  absl::StrCat("pushes of 256 MiB ", what,
+                               ", each folded; a copy from pinned memory"),
+                  [slice_bytes = slice_bytes](const BenchOptions& options) {
+                    return RunOnGpu([&](std::unique_ptr<Gpu> gpu) {
+                      return RunPush(options, slice_bytes, std::move(gpu));
+                    });
+                  }});
+  }
   for (const auto& [name, optimizer] :
        {std::pair("sgd", rule::Optimizer::kSgd),
         std::pair("adam", rule::Optimizer::kAdam)}) {
@@ -157,7 +181,10 @@ std::vector<RegisterCase> RegisterAll() {
   }
   cases.emplace_back(BenchCase{
       "gpu/memory/ring", "what a GPU's ring takes, whatever the models",
-      [](const BenchOptions&) { return RunOnGpu(RunConstant); }});
+      [](const BenchOptions&) { return RunOnGpu(RunRing); }});
+  cases.emplace_back(BenchCase{
+      "gpu/memory/context", "what a process takes that has loaded the kernels",
+      [](const BenchOptions&) { return RunOnGpu(RunContext); }});
   return cases;
 }
 

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/bench/bench_case.h"
+#include "tests/bench/context_peer.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/raw_sockets.h"
 #include "tests/bench/worker_peer.h"
@@ -104,9 +105,12 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const auto peer = accrue::bench::PeerArguments(argc, argv);
-  if (!peer.empty()) {
-    return peer[0] == accrue::bench::kRawPeer ? accrue::bench::RunRawPeer(peer)
-                                              : accrue::bench::RunWorker(peer);
+  if (peer.empty()) return accrue::bench::Main(argc, argv);
+  if (peer[0] == accrue::bench::kRawPeer) {
+    return accrue::bench::RunRawPeer(peer);
   }
-  return accrue::bench::Main(argc, argv);
+  if (peer[0] == accrue::bench::kContextPeer) {
+    return accrue::bench::RunContextPeer();
+  }
+  return accrue::bench::RunWorker(peer);
 }
