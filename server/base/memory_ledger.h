@@ -4,7 +4,8 @@
 // first counts in the second too.
 //
 // Units.     bytes
-// Invariant. live_bytes is the sum of the charges that exist
+// Invariant. live_bytes is the sum of the charges that exist, and of those that
+//            were kept
 // Threading. safe; a charge may outlive its ledger (a reader's publication
 //            outlives a deleted model)
 
@@ -55,6 +56,8 @@ class MemoryLedger {
     ~Charge() { Release(); }
 
     void Release();
+    // Counts for good: what it stands for cannot be given back.
+    void Keep() { accounts_ = nullptr; }
     int64_t bytes() const { return bytes_; }
 
    private:

@@ -3,7 +3,9 @@
 //
 // Memory.    device memory cannot be read or written by the host: only by
 //            copies and kernels on a stream. Pinned memory is the host's, of
-//            any GPU of the process.
+//            any GPU of the process. What a lost GPU cannot give back is
+//            charged for good where it is the host's, and to nobody where it is
+//            its own, which is of no use to anybody any more.
 // Order.     operations of one stream run in the order in which they were
 //            queued; those of two streams in any order, and at the same time.
 //            Queueing one does not wait for it.

@@ -111,9 +111,15 @@ class CudaMemory : public Buffer::Storage {
   CudaMemory(const CudaMemory&) = delete;
   CudaMemory& operator=(const CudaMemory&) = delete;
   ~CudaMemory() override {
-    // What belongs to a device that is lost cannot be freed either.
-    if (!card_->Use().ok()) return;
-    card_->Log(card_->Check(free_(data_), "freeing memory"));
+    const bool pinned = free_ == cudaFreeHost;
+    // What lies on a lost device is gone with it; what is the host's may still
+    // be given back.
+    if (!pinned && !card_->health().ok()) return;
+    card_->Enter();
+    const cudaError_t error = free_(data_);
+    if (error == cudaSuccess) return;
+    card_->Log(card_->Check(error, "freeing memory"));
+    if (pinned) charge_.Keep();
   }
 
   void* data() const override { return data_; }
@@ -124,7 +130,7 @@ class CudaMemory : public Buffer::Storage {
   void* const data_;
   const int64_t size_bytes_;
   cudaError_t (*const free_)(void*);
-  const MemoryLedger::Charge charge_;
+  MemoryLedger::Charge charge_;
 };
 
 class CudaEvent : public Event {

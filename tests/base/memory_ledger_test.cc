@@ -64,6 +64,19 @@ TEST(MemoryLedgerTest, AChargeMayOutliveItsLedger) {
   EXPECT_EQ(process.live_bytes(MemoryTag::kParameters), 0);
 }
 
+TEST(MemoryLedgerTest, AChargeThatIsKeptOutlivesItself) {
+  MemoryLedger process;
+  MemoryLedger model(&process);
+  {
+    MemoryLedger::Charge lost = model.Add(MemoryTag::kParameters, 4);
+    MemoryLedger::Charge other = model.Add(MemoryTag::kParameters, 2);
+    lost.Keep();
+    lost.Release();
+  }
+  EXPECT_EQ(model.live_bytes(MemoryTag::kParameters), 4);
+  EXPECT_EQ(process.live_bytes(MemoryTag::kParameters), 4);
+}
+
 TEST(MemoryLedgerTest, ThreadsLoseNoByte) {
   constexpr int kThreads = 4;
   constexpr int kRounds = 1000;

@@ -46,6 +46,11 @@ PinnedMemory& PinnedOfAll() {
 
 }  // namespace
 
+FakeCore::~FakeCore() {
+  MutexLock lock(&mu_);
+  for (const auto& pages : pinned_) PinnedOfAll().Remove(pages.get());
+}
+
 absl::StatusOr<GuardedPages*> FakeCore::AddDevice(int64_t size_bytes,
                                                   MemoryTag tag) {
   MutexLock lock(&mu_);
@@ -82,8 +87,9 @@ absl::StatusOr<GuardedPages*> FakeCore::AddPinned(int64_t size_bytes) {
   return pinned_.emplace_back(std::move(pages)).get();
 }
 
-void FakeCore::Remove(const GuardedPages* pages) {
+bool FakeCore::Remove(const GuardedPages* pages) {
   MutexLock lock(&mu_);
+  if (!lost_.ok()) return false;
   const auto is_it = [pages](const auto& other) {
     return other.get() == pages;
   };
@@ -91,6 +97,7 @@ void FakeCore::Remove(const GuardedPages* pages) {
   PinnedOfAll().Remove(pages);
   if (std::erase_if(device_, is_it) > 0) counts_.device_bytes -= size_bytes;
   if (std::erase_if(pinned_, is_it) > 0) counts_.pinned_bytes -= size_bytes;
+  return true;
 }
 
 std::shared_ptr<FakeQueue> FakeCore::AddQueue() {
@@ -165,6 +172,15 @@ void FakeCore::Lose(absl::string_view reason) {
   lost_ = absl::InternalError(absl::StrCat(options_.name, ": ", reason));
 }
 
+void FakeCore::LandLate() {
+  MutexLock lock(&mu_);
+  if (lost_.ok()) return;
+  for (const auto& queue : queues_) {
+    while (!queue->operations.empty()) LandOne(*queue);
+  }
+  Close();
+}
+
 FakeCounts FakeCore::counts() const {
   MutexLock lock(&mu_);
   return counts_;
@@ -223,19 +239,31 @@ void FakeCore::RunOne(FakeQueue& queue) {
   operation.point->result = queue.failed;
 }
 
+// Of a lost GPU: what was on its way to the host may still get there.
+void FakeCore::LandOne(FakeQueue& queue) {
+  const FakeOperation operation = std::move(queue.operations.front());
+  queue.operations.pop_front();
+  if (operation.op != FakeOp::kCopyToHost) return;
+  if (!CheckMemory(operation).ok()) return;  // gone: another GPU's
+  Open();
+  std::copy_n(static_cast<const std::byte*>(operation.from),
+              operation.size_bytes, static_cast<std::byte*>(operation.to));
+}
+
 void FakeCore::RunAll(FakeQueue& queue) {
   while (lost_.ok() && !queue.operations.empty()) RunOne(queue);
 }
 
 void FakeCore::RunSome() {
   if (options_.schedule != FakeSchedule::kRandom) return;
-  for (auto count = random_() % 4; count > 0 && lost_.ok(); --count) {
+  for (auto count = random_() % 4; count > 0; --count) {
     std::vector<FakeQueue*> busy;
     for (const auto& queue : queues_) {
       if (!queue->operations.empty()) busy.push_back(queue.get());
     }
     if (busy.empty()) return;
-    RunOne(*busy[random_() % busy.size()]);
+    FakeQueue& queue = *busy[random_() % busy.size()];
+    lost_.ok() ? RunOne(queue) : LandOne(queue);
   }
 }
 

@@ -47,11 +47,16 @@ class FakeCore {
   explicit FakeCore(const FakeGpuOptions& options)
       : options_(options), random_(options.seed) {}
 
+  ~FakeCore();
+  FakeCore(const FakeCore&) = delete;
+  FakeCore& operator=(const FakeCore&) = delete;
+
   const FakeGpuOptions& options() const { return options_; }
 
   absl::StatusOr<GuardedPages*> AddDevice(int64_t size_bytes, MemoryTag tag);
   absl::StatusOr<GuardedPages*> AddPinned(int64_t size_bytes);
-  void Remove(const GuardedPages* pages);
+  // False: they cannot be given back, since the GPU is lost.
+  bool Remove(const GuardedPages* pages);
 
   std::shared_ptr<FakeQueue> AddQueue();
   // All that it holds is run first.
@@ -64,6 +69,7 @@ class FakeCore {
   absl::Status health() const;
   void Inject(const FakeFault& fault);
   void Lose(absl::string_view reason);
+  void LandLate();
   FakeCounts counts() const;
 
  private:
@@ -76,6 +82,7 @@ class FakeCore {
   // What runs has device memory open; Close comes before the lock is given
   // back.
   void RunOne(FakeQueue& queue) ACCRUE_REQUIRES(mu_);
+  void LandOne(FakeQueue& queue) ACCRUE_REQUIRES(mu_);
   void RunAll(FakeQueue& queue) ACCRUE_REQUIRES(mu_);
   void RunSome() ACCRUE_REQUIRES(mu_);
   absl::Status Perform(const FakeOperation& operation) ACCRUE_REQUIRES(mu_);

@@ -11,11 +11,16 @@ namespace {
 class FakeMemory : public Buffer::Storage {
  public:
   FakeMemory(std::shared_ptr<FakeCore> core, const GuardedPages* pages,
-             MemoryLedger::Charge charge)
-      : core_(std::move(core)), pages_(pages), charge_(std::move(charge)) {}
+             bool pinned, MemoryLedger::Charge charge)
+      : core_(std::move(core)),
+        pages_(pages),
+        pinned_(pinned),
+        charge_(std::move(charge)) {}
   FakeMemory(const FakeMemory&) = delete;
   FakeMemory& operator=(const FakeMemory&) = delete;
-  ~FakeMemory() override { core_->Remove(pages_); }
+  ~FakeMemory() override {
+    if (!core_->Remove(pages_) && pinned_) charge_.Keep();
+  }
 
   void* data() const override { return pages_->data(); }
   int64_t size_bytes() const override { return pages_->size_bytes(); }
@@ -23,7 +28,8 @@ class FakeMemory : public Buffer::Storage {
  private:
   const std::shared_ptr<FakeCore> core_;
   const GuardedPages* const pages_;
-  const MemoryLedger::Charge charge_;
+  const bool pinned_;
+  MemoryLedger::Charge charge_;
 };
 
 class FakeEvent : public Event {
@@ -108,7 +114,7 @@ absl::StatusOr<Buffer> FakeGpu::Allocate(int64_t size_bytes, MemoryTag tag,
   ACCRUE_ASSIGN_OR_RETURN(const GuardedPages* pages,
                           core_->AddDevice(size_bytes, tag));
   return Buffer(std::make_unique<FakeMemory>(
-      core_, pages,
+      core_, pages, /*pinned=*/false,
       ledger ? ledger->Add(tag, size_bytes) : MemoryLedger::Charge()));
 }
 
@@ -117,7 +123,7 @@ absl::StatusOr<Buffer> FakeGpu::AllocateHost(int64_t size_bytes, MemoryTag tag,
   ACCRUE_ASSIGN_OR_RETURN(const GuardedPages* pages,
                           core_->AddPinned(size_bytes));
   return Buffer(std::make_unique<FakeMemory>(
-      core_, pages,
+      core_, pages, /*pinned=*/true,
       ledger ? ledger->Add(tag, size_bytes) : MemoryLedger::Charge()));
 }
 
@@ -141,6 +147,7 @@ absl::StatusOr<Gpu::Memory> FakeGpu::memory() {
 absl::Status FakeGpu::health() const { return core_->health(); }
 void FakeGpu::Inject(const FakeFault& fault) { core_->Inject(fault); }
 void FakeGpu::Lose(absl::string_view reason) { core_->Lose(reason); }
+void FakeGpu::LandLate() { core_->LandLate(); }
 FakeCounts FakeGpu::counts() const { return core_->counts(); }
 
 }  // namespace accrue

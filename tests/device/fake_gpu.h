@@ -2,7 +2,8 @@
 //
 // Memory.    device memory can be touched only by what runs on a stream: the
 //            host that tries dies of it, as does whoever runs past an array's
-//            end. Freed arrays are gone, though work that needs them is queued.
+//            end. Freed arrays are gone, though work that needs them is queued;
+//            once the GPU is lost, nothing of it is given back.
 // Order.     by FakeSchedule. Host memory of copies is pinned, or the copy is
 //            refused: a real GPU's copies of other memory follow other rules.
 // Errors.    those that are injected, as often as they are injected; INTERNAL
@@ -88,8 +89,11 @@ class FakeGpu : public Gpu {
   absl::Status health() const override;
 
   void Inject(const FakeFault& fault);
-  // Now, and for good; what is queued never runs.
+  // Now, and for good; of what is queued nothing runs any more, but copies to
+  // the host may still get there.
   void Lose(absl::string_view reason);
+  // Of a lost one: those that have not yet, do so now.
+  void LandLate();
   FakeCounts counts() const;
 
  private:

@@ -234,6 +234,37 @@ TEST(FakeGpuTest, ALostGpuFailsEverythingForGood) {
   }
 }
 
+TEST(FakeGpuTest, WhatALostGpuHasPinnedStaysChargedAndItsArraysDoNot) {
+  MemoryLedger ledger;
+  FakeGpu gpu(With(FakeSchedule::kLazy));
+  {
+    const auto pinned =
+        gpu.AllocateHost(kBytes, MemoryTag::kParameters, &ledger);
+    const auto array = gpu.Allocate(kBytes, MemoryTag::kMomentum, &ledger);
+    ASSERT_TRUE(pinned.ok() && array.ok());
+    gpu.Lose("fallen off");
+  }
+  EXPECT_EQ(ledger.live_bytes(MemoryTag::kParameters), kBytes);
+  EXPECT_EQ(ledger.live_bytes(MemoryTag::kMomentum), 0);
+  EXPECT_EQ(gpu.counts().pinned_bytes, kBytes);
+}
+
+TEST(FakeGpuTest, ACopyToTheHostMayLandAfterItsGpuWasLost) {
+  FakeGpu gpu(With(FakeSchedule::kLazy)), other(With(FakeSchedule::kLazy));
+  const Lane lane(gpu);
+  auto gone = other.AllocateHost(kBytes, MemoryTag::kOther, nullptr);
+  lane.h()[0] = 42;
+  ASSERT_TRUE(lane.AddOne().ok());
+  ASSERT_TRUE(lane.Out().ok());
+  ASSERT_TRUE(lane.stream->CopyToHost(gone->data(), lane.d(), kBytes).ok());
+  gone = Buffer();
+  gpu.Lose("fallen off");
+  EXPECT_FALSE(lane.stream->Synchronize().ok());
+  EXPECT_EQ(lane.h()[0], 42);
+  gpu.LandLate();
+  EXPECT_EQ(lane.h()[0], 0);  // and no kernel ran
+}
+
 TEST(FakeGpuTest, ACorruptCopyHasOneNaN) {
   FakeGpu gpu(With(FakeSchedule::kRandom));
   const Lane lane(gpu);
