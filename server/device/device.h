@@ -1,5 +1,4 @@
-// Device: where arrays live. A CPU's memory here; a GPU's behind the same
-// interface.
+// Device: where arrays live. A CPU's memory here; a GPU's in gpu.h.
 //
 // Memory.    buffers are zero at first, aligned to 64 bytes at least, charged
 //            to a ledger while they live, and freed by their destructor.

@@ -1,11 +1,13 @@
 // Gpu: one accelerator: its memory, and streams that work on it one operation
 // after another.
 //
-// Memory.    device memory cannot be read or written by the host: only by
-//            copies and kernels on a stream. Pinned memory is the host's, of
-//            any GPU of the process. What a lost GPU cannot give back is
-//            charged for good where it is the host's, and to nobody where it is
-//            its own, which is of no use to anybody any more.
+// Memory.    arrays on the device are aligned to 256 bytes at least, and
+//            RESOURCE_EXHAUSTED for one harms no other. They cannot be read or
+//            written by the host: only by copies and kernels on a stream.
+//            AllocateHost's memory is pinned, for any GPU of the process. What
+//            a lost GPU cannot give back is charged for good where it is the
+//            host's, and to nobody where it is its own, which is of no use to
+//            anybody any more.
 // Order.     operations of one stream run in the order in which they were
 //            queued; those of two streams in any order, and at the same time.
 //            Queueing one does not wait for it.
@@ -52,24 +54,15 @@ class Stream {
   virtual absl::Status Synchronize() = 0;
 };
 
-class Gpu {
+class Gpu : public Device {
  public:
   struct Memory {
     int64_t free_bytes = 0;
     int64_t total_bytes = 0;
   };
 
-  virtual ~Gpu() = default;
-  virtual std::string name() const = 0;     // "cuda:0"
+  bool allocates_host_memory() const final { return false; }
   virtual std::string product() const = 0;  // "NVIDIA H200"
-  // Device memory, zero at first, aligned to 256 bytes at least; freed with the
-  // buffer. RESOURCE_EXHAUSTED: no memory; the GPU serves on. A null ledger:
-  // charged to nobody.
-  virtual absl::StatusOr<Buffer> Allocate(int64_t size_bytes, MemoryTag tag,
-                                          MemoryLedger* ledger) = 0;
-  // Pinned memory of the host, zero at first.
-  virtual absl::StatusOr<Buffer> AllocateHost(int64_t size_bytes, MemoryTag tag,
-                                              MemoryLedger* ledger) = 0;
   virtual absl::StatusOr<std::unique_ptr<Stream>> NewStream() = 0;
   virtual absl::StatusOr<std::unique_ptr<Event>> NewEvent() = 0;
   // By the driver's account.
@@ -84,10 +77,6 @@ class Gpu {
 // FAILED_PRECONDITION: a named one, or all there are, cannot run our kernels.
 absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> OpenCudaGpus(
     const std::vector<int>& indices);
-
-// The Device of models on GPUs: memory of the first that is not lost. They
-// outlive it, and are at least one.
-std::unique_ptr<Device> MakeGpuDevice(std::vector<Gpu*> gpus);
 
 }  // namespace accrue
 

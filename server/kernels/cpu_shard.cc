@@ -74,9 +74,10 @@ struct PassRun {
 
 class CpuShard : public Shard {
  public:
-  CpuShard(const ShardOptions& options, WorkPool* pool, WorkPool::Lane lane,
-           Buffer m, Buffer v, Buffer a)
+  CpuShard(const ShardOptions& options, Device* device, WorkPool* pool,
+           WorkPool::Lane lane, Buffer m, Buffer v, Buffer a)
       : blocks_(options.blocks),
+        device_(device),
         pool_(pool),
         lane_(std::move(lane)),
         chunks_(CutIntoChunks(*blocks_, pool->thread_count())),
@@ -88,6 +89,7 @@ class CpuShard : public Shard {
                 .a = static_cast<float*>(a_.data()),
                 .far = blocks_->elems * int64_t{sizeof(float)} >= kFarBytes} {}
 
+  Device& device() const override { return *device_; }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override;
   absl::Status Read(Array array, int64_t offset,
@@ -116,6 +118,7 @@ class CpuShard : public Shard {
                                   size_t size) const;
 
   const std::shared_ptr<const BlockMap> blocks_;
+  Device* const device_;
   WorkPool* const pool_;
   const WorkPool::Lane lane_;
   const std::vector<BlockRange> chunks_;
@@ -280,7 +283,7 @@ absl::StatusOr<std::unique_ptr<Shard>> MakeCpuShard(const ShardOptions& options,
     ACCRUE_ASSIGN_OR_RETURN(
         a, device->Allocate(bytes, MemoryTag::kAccumulation, options.ledger));
   }
-  return std::make_unique<CpuShard>(options, pool, std::move(lane),
+  return std::make_unique<CpuShard>(options, device, pool, std::move(lane),
                                     std::move(m), std::move(v), std::move(a));
 }
 

@@ -92,6 +92,7 @@ class DeviceShard : public Shard {
         pool_(pool),
         lane_(std::move(lane)) {}
 
+  Device& device() const override { return parts_.front()->unit().gpu(); }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override;
   absl::Status Read(Array array, int64_t offset,

@@ -103,6 +103,9 @@ class Shard {
  public:
   virtual ~Shard() = default;
 
+  // Whose AllocateHost is for what passes write: `next`, and copies of it.
+  virtual Device& device() const = 0;
+
   virtual void Run(Pass pass,
                    std::function<void(absl::StatusOr<PassResult>)> done) = 0;
 
@@ -131,7 +134,8 @@ struct ShardOptions {
 };
 
 // The CPU's shard. Its passes run as chunks of blocks on `pool` in `lane`;
-// pool and ledger outlive it. RESOURCE_EXHAUSTED: no memory; nothing is left.
+// device, pool and ledger outlive it. RESOURCE_EXHAUSTED: no memory; nothing is
+// left.
 absl::StatusOr<std::unique_ptr<Shard>> MakeCpuShard(const ShardOptions& options,
                                                     Device* device,
                                                     WorkPool* pool,

@@ -52,7 +52,7 @@ using ShardFactory =
 // What a model needs of the process. All outlive it.
 struct ModelEnvironment {
   ShardFactory make_shard = kernels::MakeCpuShard;
-  Device* device = nullptr;
+  Device* device = nullptr;  // the CPU, or any of the GPUs
   WorkPool* pool = nullptr;
   TimerQueue* timers = nullptr;
   MemoryLedger* ledger = nullptr;  // the process's

@@ -61,7 +61,7 @@ absl::Status ModelImpl::Allocate() {
       .model = name(),
       .layout = layout_,
       .max_publications = spec_.max_publications,
-      .device = environment_.device,
+      .device = &shard_->device(),
       .ledger = ledger_,
       .budget = environment_.state_budget,
       .reservation = environment_.state_reservation,

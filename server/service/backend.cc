@@ -27,7 +27,8 @@ const absl::Duration kGpuPassTime = absl::Nanoseconds(1) / 4;
 
 Backend OnCpu(const BackendOptions& options) {
   Backend backend;
-  backend.device = MakeCpuDevice();
+  backend.cpu = MakeCpuDevice();
+  backend.device = backend.cpu.get();
   backend.make_shard = options.wrap_shards(kernels::MakeCpuShard);
   backend.pass_time = kCpuPassTime;
   return backend;
@@ -92,11 +93,9 @@ absl::StatusOr<Backend> OnGpus(const BackendOptions& options) {
   Backend backend;
   ACCRUE_ASSIGN_OR_RETURN(backend.gpus, OpenSome(options));
   ACCRUE_ASSIGN_OR_RETURN(backend.units, MakeUnits(backend.gpus, options));
-  std::vector<Gpu*> all;
   std::vector<kernels::DeviceUnit*> units;
-  for (const auto& gpu : backend.gpus) all.push_back(gpu.get());
   for (const auto& unit : backend.units) units.push_back(unit.get());
-  backend.device = MakeGpuDevice(std::move(all));
+  backend.device = backend.gpus.front().get();
   backend.make_shard = options.wrap_shards(OnUnits(std::move(units)));
   backend.pass_time = kGpuPassTime;
   return backend;

@@ -47,7 +47,8 @@ struct BackendOptions {
 struct Backend {
   std::vector<std::unique_ptr<Gpu>> gpus;  // none: it is the CPU
   std::vector<std::unique_ptr<kernels::DeviceUnit>> units;  // [gpus]
-  std::unique_ptr<Device> device;                           // of publications
+  std::unique_ptr<Device> cpu;  // where there is no GPU
+  Device* device = nullptr;     // the CPU, or the first of the GPUs
   ShardFactory make_shard;
   // ModelEnvironment's.
   absl::Duration pass_time = absl::ZeroDuration();

@@ -98,7 +98,7 @@ struct Server::Parts {
         health(&backend.gpus, &timers),
         pool(ThreadCount(options.threads)),
         store({.environment = {.make_shard = backend.make_shard,
-                               .device = backend.device.get(),
+                               .device = backend.device,
                                .pool = &pool,
                                .timers = &timers,
                                .ledger = &ledger,

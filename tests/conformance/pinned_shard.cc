@@ -22,6 +22,7 @@ class PinnedShard : public Shard {
               std::shared_ptr<const BlockMap> blocks)
       : shard_(std::move(shard)), gpu_(gpu), blocks_(std::move(blocks)) {}
 
+  Device& device() const override { return shard_->device(); }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override {
     auto bounces = std::make_shared<Bounces>();

@@ -21,6 +21,7 @@ class ForwardingShard : public kernels::Shard {
   explicit ForwardingShard(std::unique_ptr<kernels::Shard> shard)
       : shard_(std::move(shard)) {}
 
+  Device& device() const override { return shard_->device(); }
   void Run(
       kernels::Pass pass,
       std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {

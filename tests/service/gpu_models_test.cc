@@ -1,5 +1,7 @@
 // Models on GPUs that fail, are lost or have no memory, behind the API.
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -107,12 +109,17 @@ class GpuModelsTest : public GpuFixture {
     return response.model().state();
   }
 
-  void ExpectParameters(const Trained& model) {
+  Pulled PullAs(v1::Encoding encoding, const Trained& model) {
     v1::PullRequest request;
     request.set_model(model.name);
-    request.set_encoding(v1::ENCODING_F32);
-    const Pulled pulled = Pull(request);
+    request.set_encoding(encoding);
+    Pulled pulled = Pull(request);
     EXPECT_EQ(pulled.description, "OK");
+    return pulled;
+  }
+
+  void ExpectParameters(const Trained& model) {
+    const Pulled pulled = PullAs(v1::ENCODING_F32, model);
     // Too long to be printed.
     EXPECT_TRUE(pulled.bytes ==
                 FloatBytes(std::vector<float>(kElems, model.w)));
@@ -173,6 +180,23 @@ TEST_F(GpuModelsTest, AnUploadThatSawNoFaultRestoresOnlyIfItSaidSo) {
   model.w = 3;
   EXPECT_EQ(Push(model, 0.25f), "OK");
   ExpectParameters(model);
+}
+
+TEST_F(GpuModelsTest, WhatAModelPublishesIsPinnedByItsOwnGpu) {
+  const auto pinned = [this] {
+    return std::pair(gpu(0).counts().pinned_bytes,
+                     gpu(1).counts().pinned_bytes);
+  };
+  auto [zero, one] = pinned();
+  const Trained first = Make("first");
+  zero += kElems * 4;
+  EXPECT_EQ(pinned(), std::pair(zero, one));
+  const Trained second = Make("second");
+  one += kElems * 4;
+  EXPECT_EQ(pinned(), std::pair(zero, one));
+  PullAs(v1::ENCODING_BF16, second);
+  one += kElems * 2;
+  EXPECT_EQ(pinned(), std::pair(zero, one));
 }
 
 TEST_F(GpuModelsTest, ALostGpuTakesItsModelsAndNoOthers) {
