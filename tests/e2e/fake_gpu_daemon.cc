@@ -1,29 +1,52 @@
-// The real server on two GPUs that are none, which some models lose.
+// The real server on two GPUs that are none: some models' passes fail, and some
+// lose their GPU.
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/device/fake_gpu.h"
 #include "tests/e2e/faulty_daemon.h"
+#include "tests/e2e/gpu_loss.h"
 #include "tests/e2e/test_daemon.h"
 #include "tests/kernels/host_kernels.h"
 #include "tests/model/failing_shard.h"
 
-int main(int argc, char** argv) {
-  return accrue::ServeUntilTerminated(
-      argc, argv, [](accrue::ServerOptions& options) {
-        options.backend.open_gpus = [](const std::vector<int>&) {
-          std::vector<std::unique_ptr<accrue::Gpu>> gpus;
-          for (const char* name : {"fake:0", "fake:1"}) {
-            gpus.push_back(std::make_unique<accrue::FakeGpu>(
-                accrue::FakeGpuOptions{.name = name}));
-          }
-          return gpus;
-        };
-        options.backend.make_kernels = accrue::kernels::MakeHostKernels;
-        options.backend.wrap_shards = [](accrue::ShardFactory inner) {
-          return accrue::FailingShards(accrue::kFaultyElems,
-                                       accrue::kGoodPasses, std::move(inner));
-        };
-      });
+namespace accrue {
+namespace {
+
+int Serve(int argc, char** argv) {
+  const GpuLoss loss;
+  std::vector<FakeGpu*> fakes;  // the server's
+  size_t next = 0;              // whose kernels are to be made
+  return ServeUntilTerminated(argc, argv, [&](ServerOptions& options) {
+    options.backend.open_gpus = [&](std::vector<int> indices) {
+      if (indices.empty()) indices = {0, 1};
+      std::vector<std::unique_ptr<Gpu>> gpus;
+      for (const int index : indices) {
+        auto gpu = std::make_unique<FakeGpu>(
+            FakeGpuOptions{.name = "fake:" + std::to_string(index)});
+        fakes.push_back(gpu.get());
+        gpus.push_back(std::move(gpu));
+      }
+      return gpus;
+    };
+    options.backend.make_kernels = [&] {
+      return loss.WrapKernels(kernels::MakeHostKernels(),
+                              [gpu = fakes[next++]](Stream&) {
+                                gpu->Lose("a trap");
+                                return absl::OkStatus();
+                              });
+    };
+    options.backend.wrap_shards = [&](ShardFactory inner) {
+      return loss.WrapShards(
+          kLosingElems, kGoodPasses,
+          FailingShards(kFaultyElems, kGoodPasses, std::move(inner)));
+    };
+  });
 }
+
+}  // namespace
+}  // namespace accrue
+
+int main(int argc, char** argv) { return accrue::Serve(argc, argv); }

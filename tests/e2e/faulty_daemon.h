@@ -1,4 +1,4 @@
-// What the daemon on a failing device and its test have agreed on.
+// What the daemons on failing devices and their tests have agreed on.
 #ifndef ACCRUE_TESTS_E2E_FAULTY_DAEMON_H_
 #define ACCRUE_TESTS_E2E_FAULTY_DAEMON_H_
 
@@ -7,9 +7,11 @@
 namespace accrue {
 
 inline constexpr char kFaultyProgram[] = "accrued_faulty";
-// Models of so many elements lose their device after so many passes.
+// A pass of models of so many elements fails, after so many that do not.
 inline constexpr int64_t kFaultyElems = 97;
 inline constexpr int64_t kGoodPasses = 2;
+// Models of so many lose their GPU then, between chunks of the pass.
+inline constexpr int64_t kLosingElems = 5'000'011;
 
 }  // namespace accrue
 

@@ -2,15 +2,10 @@
 // told the same, they publish in the same bits.
 #include "tests/e2e/daemon.h"
 
-#include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -19,6 +14,7 @@
 #include "accrue/client.h"
 #include "server/device/gpu.h"
 #include "tests/e2e/faulty_daemon.h"
+#include "tests/gpu/sides.h"
 
 namespace accrue {
 namespace {
@@ -27,128 +23,6 @@ using client::Buffering;
 using client::Encoding;
 using client::Optimizer;
 using ::testing::HasSubstr;
-
-constexpr int64_t kCycle = 4;
-
-std::vector<float> Gradient(int64_t elems, int64_t seed) {
-  std::vector<float> gradient(static_cast<size_t>(elems));
-  for (size_t i = 0; i < gradient.size(); ++i) {
-    gradient[i] =
-        std::sin(static_cast<float>(seed) + static_cast<float>(i) * 0.37f);
-  }
-  return gradient;
-}
-
-client::ModelSpec Spec(const std::string& name, int64_t elems,
-                       Optimizer optimizer, Buffering buffering) {
-  client::ModelSpec spec;
-  spec.name = name;
-  spec.tensors = {{.name = "w", .shape = {elems - 77}},
-                  {.name = "b", .shape = {77}, .group = "often"}};
-  const client::Hyperparameters hyper = {.learning_rate = 0.01,
-                                         .beta1 = 0.9,
-                                         .beta2 = 0.9,  // lion folds one by one
-                                         .weight_decay = 0.01,
-                                         .clip_norm = 1};
-  spec.groups = {{.name = "all", .k = kCycle, .hyperparameters = hyper},
-                 {.name = "often", .k = kCycle / 2, .hyperparameters = hyper}};
-  spec.optimizer.optimizer = optimizer;
-  spec.optimizer.buffering = buffering;
-  return spec;
-}
-
-// Not EXPECT_EQ: nobody reads so many floats.
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-// A model of a daemon, with a worker.
-class Side {
- public:
-  Side(const Daemon& daemon, const client::ModelSpec& spec,
-       const client::Compression& compression)
-      : client_(*client::Client::Connect(daemon.tcp())),
-        model_(*client_.CreateModel(spec)) {
-    Initialize();
-    worker_.emplace(
-        *model_.OpenWorker({.name = "w", .compression = compression}));
-    parameters_.resize(static_cast<size_t>(model_.parameter_count()));
-  }
-
-  void Initialize(bool restore = false) {
-    const client::NormalInitializer normal;
-    std::vector<client::Initializer> initializers;
-    for (const client::TensorSpec& tensor : model_.spec().tensors) {
-      initializers.push_back({tensor.name, normal});
-    }
-    const auto initialized =
-        model_.InitializeWith(initializers, /*seed=*/5, {.restore = restore});
-    ASSERT_TRUE(initialized.ok()) << initialized.status();
-  }
-
-  // Of the newest version.
-  absl::StatusOr<client::PushResult> Push(const std::vector<float>& gradient) {
-    Pull();
-    return worker_->Push(gradient);
-  }
-
-  // The newest parameters.
-  const std::vector<float>& Pull() {
-    const auto pulled = worker_->Pull(&parameters_);
-    EXPECT_TRUE(pulled.ok()) << pulled.status();
-    return parameters_;
-  }
-
-  client::ModelDescription Describe() { return *model_.Describe(); }
-
- private:
-  const client::Client client_;
-  client::Model model_;
-  std::optional<client::Worker> worker_;
-  std::vector<float> parameters_;
-};
-
-// The same model on both.
-class Sides {
- public:
-  Sides(const Daemon& gpu, const Daemon& cpu, const client::ModelSpec& spec,
-        const client::Compression& compression)
-      : gpu_(gpu, spec, compression),
-        cpu_(cpu, spec, compression),
-        elems_(client::ElementCount(spec)) {}
-
-  Side& gpu() { return gpu_; }
-
-  // So many pushes to both. After each, nothing can be told apart.
-  void Train(int64_t pushes) {
-    for (int64_t i = 0; i < pushes; ++i) {
-      const std::vector<float> gradient = Gradient(elems_, ++pushed_);
-      for (Side* side : {&gpu_, &cpu_}) {
-        const auto pushed = side->Push(gradient);
-        ASSERT_TRUE(pushed.ok()) << pushed.status();
-        ASSERT_TRUE(pushed->accepted) << pushed->message;
-      }
-      ASSERT_TRUE(SameBits(gpu_.Pull(), cpu_.Pull()))
-          << "after push " << pushed_;
-      const auto described = gpu_.Describe(), expected = cpu_.Describe();
-      EXPECT_EQ(described.version->number, expected.version->number);
-      EXPECT_EQ(described.folded_pushes, expected.folded_pushes);
-      for (size_t g = 0; g < expected.groups.size(); ++g) {
-        EXPECT_EQ(described.groups[g].clip_norm_seen,
-                  expected.groups[g].clip_norm_seen);
-      }
-    }
-  }
-
- private:
-  Side gpu_, cpu_;
-  const int64_t elems_;
-  int64_t pushed_ = 0;
-};
-
-// A program with GPUs that are none, if the test is to run on it.
-const char* FakeProgram() { return std::getenv("ACCRUE_FAKE_GPU_PROGRAM"); }
 
 // Both daemons, for all tests of a suite; without a GPU, none.
 template <class Base>

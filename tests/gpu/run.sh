@@ -10,7 +10,8 @@
 #                ($PYTHON, or else python3)
 #   conformance  every conformance case on the GPU, in the bits of the CPU
 #   device       memory, streams and kernels one by one
-#   daemon       accrued --device=cuda over loopback, against --device=cpu
+#   daemon       accrued --device=cuda over loopback, against --device=cpu, and
+#                daemons whose passes fail, or whose GPU is lost
 #   sanitizer    compute-sanitizer on small sizes
 #
 # A step has a time limit of its own and ends with --seconds at the latest; one

@@ -1,0 +1,94 @@
+#include "tests/e2e/gpu_loss.h"
+
+#include <utility>
+
+#include "server/base/status_macros.h"
+#include "tests/model/forwarding_shard.h"
+
+namespace accrue {
+namespace {
+
+using kernels::DecodeLaunch;
+using kernels::EncodeLaunch;
+using kernels::Launch;
+using Due = std::shared_ptr<std::atomic<bool>>;
+
+class LosingShard final : public ForwardingShard {
+ public:
+  LosingShard(std::unique_ptr<kernels::Shard> shard, int64_t good_passes,
+              Due due)
+      : ForwardingShard(std::move(shard)),
+        left_(good_passes),
+        due_(std::move(due)) {}
+
+  void Run(
+      kernels::Pass pass,
+      std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
+    if (left_-- == 0) *due_ = true;
+    ForwardingShard::Run(std::move(pass), std::move(done));
+  }
+
+ private:
+  int64_t left_;
+  const Due due_;
+};
+
+class LosingKernels final : public kernels::DeviceKernels {
+ public:
+  LosingKernels(std::unique_ptr<DeviceKernels> inner, GpuLoss::Cause cause,
+                Due due)
+      : inner_(std::move(inner)),
+        cause_(std::move(cause)),
+        due_(std::move(due)) {}
+
+  absl::Status Load(Stream& stream) override { return inner_->Load(stream); }
+  absl::Status FoldAndUpdate(Stream& stream, const Launch& launch) override {
+    ACCRUE_RETURN_IF_ERROR(inner_->FoldAndUpdate(stream, launch));
+    return due_->exchange(false) ? cause_(stream) : absl::OkStatus();
+  }
+  absl::Status SumClipped(Stream& stream, const Launch& launch) override {
+    return inner_->SumClipped(stream, launch);
+  }
+  absl::Status SumTrust(Stream& stream, const Launch& launch) override {
+    return inner_->SumTrust(stream, launch);
+  }
+  absl::Status StepLamb(Stream& stream, const Launch& launch) override {
+    return inner_->StepLamb(stream, launch);
+  }
+  absl::Status SumMomentum(Stream& stream, const Launch& launch) override {
+    return inner_->SumMomentum(stream, launch);
+  }
+  absl::Status Decode(Stream& stream, const DecodeLaunch& launch) override {
+    return inner_->Decode(stream, launch);
+  }
+  absl::Status Encode(Stream& stream, const EncodeLaunch& launch) override {
+    return inner_->Encode(stream, launch);
+  }
+
+ private:
+  const std::unique_ptr<DeviceKernels> inner_;
+  const GpuLoss::Cause cause_;
+  const Due due_;
+};
+
+}  // namespace
+
+ShardFactory GpuLoss::WrapShards(int64_t elems, int64_t good_passes,
+                                 ShardFactory inner) const {
+  return WrappedShards(
+      [=, due = due_](std::unique_ptr<kernels::Shard> shard,
+                      int64_t model_elems) -> std::unique_ptr<kernels::Shard> {
+        if (model_elems != elems) return shard;
+        return std::make_unique<LosingShard>(std::move(shard), good_passes,
+                                             due);
+      },
+      std::move(inner));
+}
+
+std::unique_ptr<kernels::DeviceKernels> GpuLoss::WrapKernels(
+    std::unique_ptr<kernels::DeviceKernels> inner, Cause cause) const {
+  return std::make_unique<LosingKernels>(std::move(inner), std::move(cause),
+                                         due_);
+}
+
+}  // namespace accrue
