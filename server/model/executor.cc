@@ -42,13 +42,13 @@ void ModelImpl::Enqueue(Step step) {
     driving_ = true;
   }
   if (here) {
-    Drive();
+    Drive(/*may_wait=*/false);
   } else {
     environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
   }
 }
 
-void ModelImpl::Drive() {
+void ModelImpl::Drive(bool may_wait) {
   for (int steps = 0;; ++steps) {
     Step step;
     std::shared_ptr<Batch> batch;
@@ -61,6 +61,7 @@ void ModelImpl::Drive() {
       }
       if (steps == kInlineSteps) break;
       if (queue_.front().push == nullptr) {
+        if (!may_wait) break;
         step = std::move(queue_.front());
         queue_.pop_front();
       } else {
@@ -74,7 +75,7 @@ void ModelImpl::Drive() {
     if (batch == nullptr) {
       if (!step.run()) return;
     } else if (!batch->items.empty()) {
-      if (!StartBatch(std::move(batch), nullptr)) return;
+      if (!StartBatch(std::move(batch), nullptr, may_wait)) return;
     }
   }
   environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
@@ -139,11 +140,12 @@ void ModelImpl::Reply(std::vector<Answer> answers) {
   }
 }
 
-bool ModelImpl::StartBatch(std::shared_ptr<Batch> batch, Closed closed) {
+bool ModelImpl::StartBatch(std::shared_ptr<Batch> batch, Closed closed,
+                           bool may_wait) {
   if (batch->gathered.has_value()) PlanGathered(*batch);
   const bool needs_room = batch->publishes() || !batch->looking_ahead.empty();
   if (!needs_room || store_->HasRoom()) {
-    return RunBatch(std::move(batch), std::move(closed));
+    return RunBatch(std::move(batch), std::move(closed), may_wait);
   }
   return Park(
       {.go_on = [this, batch, closed] { return StartBatch(batch, closed); },
@@ -183,6 +185,20 @@ void ModelImpl::Unpark() {
                           });
 }
 
+// Whether the batch's buffers, and its copies, have the memory of older ones.
+bool ModelImpl::HasMemory(const Batch& batch) {
+  for (const auto* groups : {&batch.looking_ahead, &batch.updated}) {
+    for (const int32_t g : *groups) {
+      if (next_[g] == nullptr) next_[g] = store_->RecycledBuffer(g);
+      if (next_[g] == nullptr) return false;
+    }
+  }
+  return std::all_of(batch.copies.begin(), batch.copies.end(),
+                     [this](const Batch::Copy& copy) {
+                       return next_[copy.group]->HasRoom(copy.encoding);
+                     });
+}
+
 absl::Status ModelImpl::GiveBuffers(Batch& batch) {
   std::shared_ptr<const Publication> newest = this->newest();
   auto give = [&](int32_t g) -> absl::Status {
@@ -219,17 +235,32 @@ void ModelImpl::AskForNoise(Batch& batch) const {
 // one they may all have gone, and then it is the last that is made for nobody.
 void ModelImpl::AskForCopies(Batch& batch) const {
   const std::shared_ptr<const Publication> newest = this->newest();
+  batch.copies.clear();
   for (const int32_t g : batch.updated) {
     for (const auto encoding : newest->groups()[g]->asked_for()) {
-      std::byte* const out = next_[g]->Room(encoding);
-      if (out == nullptr) continue;  // who asks for it will learn why
-      batch.pass.groups[g].encoded.push_back({encoding, out});
       batch.copies.push_back({g, encoding});
     }
   }
 }
 
-bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed) {
+void ModelImpl::GiveCopies(Batch& batch) const {
+  std::erase_if(batch.copies, [&](const Batch::Copy& copy) {
+    std::byte* const out = next_[copy.group]->Room(copy.encoding);
+    if (out == nullptr) return true;  // who asks for it will learn why
+    batch.pass.groups[copy.group].encoded.push_back({copy.encoding, out});
+    return false;
+  });
+}
+
+bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed,
+                         bool may_wait) {
+  AskForCopies(*batch);
+  if (!may_wait && !HasMemory(*batch)) {
+    environment_.pool->Post(lane_, [self = Self(), batch, closed] {
+      if (self->RunBatch(batch, closed, /*may_wait=*/true)) self->Drive();
+    });
+    return false;
+  }
   if (absl::Status status = GiveBuffers(*batch); !status.ok()) {
     FailBatch(*batch, closed, status);  // nothing was folded yet
     return true;
@@ -239,7 +270,7 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed) {
     return true;
   }
   AskForNoise(*batch);
-  AskForCopies(*batch);
+  GiveCopies(*batch);
   auto meeting = std::make_shared<Rendezvous>();
   kernels::Pass pass = std::move(batch->pass);
   shard_->Run(std::move(pass),

@@ -16,57 +16,60 @@ constexpr int64_t kChunkElems = int64_t{1} << 18;
 void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
                           const WorkPool::Lane& lane,
                           std::function<void(absl::Status)> done) {
-  std::byte* out = nullptr;
-  absl::Status status;
-  Copy* copy = nullptr;
+  bool ready = false;
   {
     MutexLock lock(&mu_);
-    copy = &copies_[Index(encoding)];
-    copy->asked_for = true;
-    if (copy->state == Copy::State::kMaking) {
-      copy->waiting.push_back(std::move(done));
-      return;
-    }
-    if (copy->state == Copy::State::kNone) {
-      status = Allocate(*copy, encoding);
-      if (status.ok()) {
-        copy->state = Copy::State::kMaking;
-        copy->waiting.push_back(std::exchange(done, nullptr));
-        out = static_cast<std::byte*>(copy->buffer.data());
-      }
+    Copy& copy = copies_[Index(encoding)];
+    copy.asked_for = true;
+    ready = copy.state == Copy::State::kReady;
+    if (!ready) {
+      copy.waiting.push_back(std::move(done));
+      if (copy.state == Copy::State::kMaking) return;
+      copy.state = Copy::State::kMaking;
     }
   }
-  if (done != nullptr) {  // it is there already, or cannot be
-    done(status);
-    return;
-  }
+  if (ready) return done(absl::OkStatus());
+  pool->Post(lane,
+             [this, encoding, pool, lane] { Make(encoding, pool, lane); });
+}
+
+void GroupBuffer::Make(kernels::Encoding encoding, WorkPool* pool,
+                       const WorkPool::Lane& lane) {
+  const absl::StatusOr<std::byte*> room = Allocate(encoding);
+  if (!room.ok()) return Finish(encoding, room.status());
   const int64_t chunks = (elems_ + kChunkElems - 1) / kChunkElems;
   pool->Run(
       lane, chunks,
-      [this, encoding, out](int64_t chunk) {
+      [this, encoding, out = *room](int64_t chunk) {
         const int64_t begin = chunk * kChunkElems;
         const int64_t count = std::min(kChunkElems, elems_ - begin);
         kernels::Encode(floats() + begin, count, encoding,
                         out + begin * kernels::EncodedBytes(encoding));
       },
-      [this, copy] { Finish(*copy, absl::OkStatus()); });
+      [this, encoding] { Finish(encoding, absl::OkStatus()); });
 }
 
-absl::Status GroupBuffer::Allocate(Copy& copy, kernels::Encoding encoding) {
-  if (copy.buffer.size_bytes() > 0 || elems_ == 0) return absl::OkStatus();
-  ACCRUE_RETURN_IF_ERROR(permit_->Permit(encoding));
-  ACCRUE_ASSIGN_OR_RETURN(
-      copy.buffer,
-      device_->AllocateHost(elems_ * kernels::EncodedBytes(encoding),
-                            MemoryTag::kEncoded, ledger_));
-  return absl::OkStatus();
+absl::StatusOr<std::byte*> GroupBuffer::Allocate(kernels::Encoding encoding) {
+  if (!HasRoom(encoding)) {
+    ACCRUE_RETURN_IF_ERROR(permit_->Permit(encoding));
+    ACCRUE_ASSIGN_OR_RETURN(
+        Buffer buffer,
+        device_->AllocateHost(elems_ * kernels::EncodedBytes(encoding),
+                              MemoryTag::kEncoded, ledger_));
+    MutexLock lock(&mu_);
+    copies_[Index(encoding)].buffer = std::move(buffer);
+  }
+  MutexLock lock(&mu_);
+  return static_cast<std::byte*>(copies_[Index(encoding)].buffer.data());
 }
 
-void GroupBuffer::Finish(Copy& copy, absl::Status status) {
+void GroupBuffer::Finish(kernels::Encoding encoding,
+                         const absl::Status& status) {
   std::vector<std::function<void(absl::Status)>> waiting;
   {
     MutexLock lock(&mu_);
-    copy.state = Copy::State::kReady;
+    Copy& copy = copies_[Index(encoding)];
+    copy.state = status.ok() ? Copy::State::kReady : Copy::State::kNone;
     waiting.swap(copy.waiting);
   }
   for (auto& done : waiting) done(status);
@@ -83,10 +86,12 @@ std::vector<kernels::Encoding> GroupBuffer::asked_for() const {
 }
 
 std::byte* GroupBuffer::Room(kernels::Encoding encoding) {
+  return Allocate(encoding).value_or(nullptr);
+}
+
+bool GroupBuffer::HasRoom(kernels::Encoding encoding) const {
   MutexLock lock(&mu_);
-  Copy& copy = copies_[Index(encoding)];
-  if (!Allocate(copy, encoding).ok()) return nullptr;
-  return static_cast<std::byte*>(copy.buffer.data());
+  return elems_ == 0 || copies_[Index(encoding)].buffer.size_bytes() > 0;
 }
 
 void GroupBuffer::SetReady(kernels::Encoding encoding) {

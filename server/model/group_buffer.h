@@ -5,7 +5,8 @@
 //            pass, then shared, immutable, by publications; when the last of
 //            them goes it is recycled, its copies' memory with it.
 // Order.     a copy is made by the pass that makes the version, or when the
-//            first reader asks for it.
+//            first reader asks for it. Memory comes from a driver who may take
+//            his time: no lock is held meanwhile.
 // Threading. safe once published.
 #ifndef ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_
 #define ACCRUE_SERVER_MODEL_GROUP_BUFFER_H_
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/base/memory_ledger.h"
 #include "server/base/mutex.h"
 #include "server/base/work_pool.h"
@@ -50,10 +52,11 @@ class GroupBuffer {
   }
   int64_t elems() const { return elems_; }
 
-  // Makes sure that the copy in `encoding` (not F32) exists, on `pool`, and
-  // calls `done`: there, or before this returns if it exists. The caller keeps
-  // the buffer alive until then.
-  // RESOURCE_EXHAUSTED: no memory for it.
+  // Makes sure that the copy in `encoding` (not F32) exists, on `pool`, its
+  // memory too, and calls `done`: there, or before this returns if it exists.
+  // The caller keeps the buffer alive until then.
+  // RESOURCE_EXHAUSTED: no memory for it, told to all who wait for it; who asks
+  // later tries again.
   void Prepare(kernels::Encoding encoding, WorkPool* pool,
                const WorkPool::Lane& lane,
                std::function<void(absl::Status)> done);
@@ -63,6 +66,8 @@ class GroupBuffer {
   // Before it is published: where the pass may write the copy in `encoding`;
   // null: there is no memory for it. It counts once SetReady is called.
   std::byte* Room(kernels::Encoding encoding);
+  // Whether Room has it already, from an older version's copy.
+  bool HasRoom(kernels::Encoding encoding) const;
   void SetReady(kernels::Encoding encoding);
 
   // Of a prepared encoding, or F32.
@@ -80,9 +85,13 @@ class GroupBuffer {
     std::vector<std::function<void(absl::Status)>> waiting;
   };
 
-  absl::Status Allocate(Copy& copy, kernels::Encoding encoding)
-      ACCRUE_REQUIRES(mu_);
-  void Finish(Copy& copy, absl::Status status) ACCRUE_EXCLUDES(mu_);
+  // The copy's memory, new where it has none yet. One caller at a time.
+  absl::StatusOr<std::byte*> Allocate(kernels::Encoding encoding)
+      ACCRUE_EXCLUDES(mu_);
+  void Make(kernels::Encoding encoding, WorkPool* pool,
+            const WorkPool::Lane& lane) ACCRUE_EXCLUDES(mu_);
+  void Finish(kernels::Encoding encoding, const absl::Status& status)
+      ACCRUE_EXCLUDES(mu_);
   static int Index(kernels::Encoding encoding) {
     return encoding == kernels::Encoding::kBf16 ? 0 : 1;
   }

@@ -3,7 +3,9 @@
 // Order.     steps run one at a time, in the order in which they came: `Drive`
 //            runs them until none is left or one goes on elsewhere (a pass on
 //            the pool), which drives on when it ends. Consecutive pushes are
-//            one step: a batch.
+//            one step: a batch. A thread that must not wait drives pushes of
+//            a small model, as long as no memory need be allocated for them;
+//            for anything else the pool takes over.
 // Threading. mu_ guards what others may look at; a step that is running owns
 //            the shard and next_.
 #ifndef ACCRUE_SERVER_MODEL_MODEL_IMPL_H_
@@ -105,7 +107,7 @@ class ModelImpl final : public Model {
   void Run(absl::AnyInvocable<bool()> step) {
     Enqueue({nullptr, std::move(step)});
   }
-  void Drive() ACCRUE_EXCLUDES(mu_);
+  void Drive(bool may_wait = true) ACCRUE_EXCLUDES(mu_);
   absl::Duration Patience() const;
   bool AwaitsCompany() ACCRUE_REQUIRES(mu_);
   absl::Duration NextCompany() const ACCRUE_REQUIRES(mu_);
@@ -122,12 +124,14 @@ class ModelImpl final : public Model {
   static void Reply(std::vector<Answer> answers);
 
   // Returns true if the batch is finished, false if it goes on elsewhere.
-  bool StartBatch(std::shared_ptr<Batch> batch, Closed closed)
-      ACCRUE_EXCLUDES(mu_);
-  bool RunBatch(std::shared_ptr<Batch> batch, Closed closed);
+  bool StartBatch(std::shared_ptr<Batch> batch, Closed closed,
+                  bool may_wait = true) ACCRUE_EXCLUDES(mu_);
+  bool RunBatch(std::shared_ptr<Batch> batch, Closed closed, bool may_wait);
+  bool HasMemory(const Batch& batch);
   absl::Status GiveBuffers(Batch& batch);
   void AskForNoise(Batch& batch) const;
   void AskForCopies(Batch& batch) const;
+  void GiveCopies(Batch& batch) const;
   bool Park(Parked step) ACCRUE_EXCLUDES(mu_);
   void Unpark() ACCRUE_EXCLUDES(mu_);
   void FinishBatch(Batch& batch, const Closed& closed,

@@ -42,29 +42,27 @@ class PublicationStore::State
     return count_;
   }
 
-  absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group) {
+  std::shared_ptr<GroupBuffer> RecycledBuffer(int group) {
     std::unique_ptr<GroupBuffer> buffer;
     {
       MutexLock lock(&mu_);
-      if (!free_[group].empty()) {
-        buffer = std::move(free_[group].back());
-        free_[group].pop_back();
-      }
+      if (free_[group].empty()) return nullptr;
+      buffer = std::move(free_[group].back());
+      free_[group].pop_back();
     }
-    if (buffer == nullptr) {
-      const int64_t elems = options_.layout->group_elems()[group];
-      ACCRUE_ASSIGN_OR_RETURN(
-          Buffer floats, options_.device->AllocateHost(
-                             elems * static_cast<int64_t>(sizeof(float)),
-                             MemoryTag::kParameters, options_.ledger.get()));
-      buffer =
-          std::make_unique<GroupBuffer>(std::move(floats), elems, this,
-                                        options_.device, options_.ledger.get());
-    }
-    return std::shared_ptr<GroupBuffer>(
-        buffer.release(), [self = shared_from_this(), group](GroupBuffer* raw) {
-          self->Recycle(group, std::unique_ptr<GroupBuffer>(raw));
-        });
+    return Returning(group, std::move(buffer));
+  }
+
+  absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group) {
+    if (auto buffer = RecycledBuffer(group); buffer != nullptr) return buffer;
+    const int64_t elems = options_.layout->group_elems()[group];
+    ACCRUE_ASSIGN_OR_RETURN(Buffer floats,
+                            options_.device->AllocateHost(
+                                elems * static_cast<int64_t>(sizeof(float)),
+                                MemoryTag::kParameters, options_.ledger.get()));
+    return Returning(group, std::make_unique<GroupBuffer>(
+                                std::move(floats), elems, this, options_.device,
+                                options_.ledger.get()));
   }
 
   std::shared_ptr<const Publication> Publish(
@@ -107,6 +105,15 @@ class PublicationStore::State
     std::weak_ptr<const Publication> publication;
   };
 
+  // It comes back when its last reference goes.
+  std::shared_ptr<GroupBuffer> Returning(int group,
+                                         std::unique_ptr<GroupBuffer> buffer) {
+    return std::shared_ptr<GroupBuffer>(
+        buffer.release(), [self = shared_from_this(), group](GroupBuffer* raw) {
+          self->Recycle(group, std::unique_ptr<GroupBuffer>(raw));
+        });
+  }
+
   void Recycle(int group, std::unique_ptr<GroupBuffer> buffer) {
     buffer->Invalidate();
     MutexLock lock(&mu_);
@@ -145,6 +152,10 @@ bool PublicationStore::HasRoom() const { return state_->HasRoom(); }
 absl::StatusOr<std::shared_ptr<GroupBuffer>> PublicationStore::NewBuffer(
     int group) {
   return state_->NewBuffer(group);
+}
+
+std::shared_ptr<GroupBuffer> PublicationStore::RecycledBuffer(int group) {
+  return state_->RecycledBuffer(group);
 }
 
 std::shared_ptr<const Publication> PublicationStore::Publish(

@@ -50,6 +50,8 @@ class PublicationStore {
   // A buffer for a group's next version; its contents are undefined.
   // RESOURCE_EXHAUSTED: no memory.
   absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group);
+  // Likewise, of memory that older versions have left; null: none has.
+  std::shared_ptr<GroupBuffer> RecycledBuffer(int group);
 
   std::shared_ptr<const Publication> Publish(
       Publication::Facts facts,
