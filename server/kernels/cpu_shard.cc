@@ -11,7 +11,7 @@
 #include "server/kernels/chunk_walk.h"
 #include "server/kernels/convert.h"
 #include "server/kernels/pass_check.h"
-#include "server/kernels/pass_sums.h"
+#include "server/kernels/pass_run.h"
 #include "server/kernels/shard.h"
 
 namespace accrue::kernels {
@@ -59,19 +59,6 @@ void SetToZero(const Buffer& buffer) {
   std::memset(buffer.data(), 0, static_cast<size_t>(buffer.size_bytes()));
 }
 
-// A pass on its way: what its chunks share.
-struct PassRun {
-  PassRun(const BlockMap& blocks, Pass the_pass,
-          std::function<void(absl::StatusOr<PassResult>)> when_done)
-      : pass(std::move(the_pass)),
-        done(std::move(when_done)),
-        sums(blocks, pass) {}
-
-  const Pass pass;
-  const std::function<void(absl::StatusOr<PassResult>)> done;
-  PassSums sums;
-};
-
 class CpuShard : public Shard {
  public:
   CpuShard(const ShardOptions& options, Device* device, WorkPool* pool,
@@ -111,7 +98,6 @@ class CpuShard : public Shard {
   void StepChunk(PassRun& run, const BlockRange& chunk) const;
   void EndBlock(PassRun& run, int64_t b, const ChunkWalk& walk,
                 double momentum) const;
-  static void Finish(PassRun& run);
   void RunUpdate(const std::shared_ptr<PassRun>& run) const;
   void RunStep(const std::shared_ptr<PassRun>& run) const;
   absl::StatusOr<float*> Elements(Array array, int64_t offset,
@@ -128,12 +114,8 @@ class CpuShard : public Shard {
 
 void CpuShard::Run(Pass pass,
                    std::function<void(absl::StatusOr<PassResult>)> done) {
-  if (absl::Status status = CheckPass(*blocks_, pass); !status.ok()) {
-    done(std::move(status));
-    return;
-  }
-  auto run =
-      std::make_shared<PassRun>(*blocks_, std::move(pass), std::move(done));
+  const auto run = PassRun::Begin(*blocks_, std::move(pass), std::move(done));
+  if (run == nullptr) return;
   RunChunks(run, &CpuShard::FoldChunk, [this, run] { RunUpdate(run); });
 }
 
@@ -146,9 +128,9 @@ void CpuShard::RunUpdate(const std::shared_ptr<PassRun>& run) const {
 
 // And lamb's norms between its direction and the step.
 void CpuShard::RunStep(const std::shared_ptr<PassRun>& run) const {
-  if (!run->sums.trusts()) return Finish(*run);
+  if (!run->sums.trusts()) return run->End();
   run->sums.FindRates();
-  RunChunks(run, &CpuShard::StepChunk, [run] { Finish(*run); });
+  RunChunks(run, &CpuShard::StepChunk, [run] { run->End(); });
 }
 
 void CpuShard::RunChunks(const std::shared_ptr<PassRun>& run, ChunkBody body,
@@ -231,8 +213,6 @@ void CpuShard::StepChunk(PassRun& run, const BlockRange& chunk) const {
     EncodeBlock(group, block);
   }
 }
-
-void CpuShard::Finish(PassRun& run) { run.done(std::move(run.sums).Result()); }
 
 absl::Status CpuShard::Read(Array array, int64_t offset,
                             absl::Span<float> out) const {

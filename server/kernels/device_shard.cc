@@ -5,61 +5,20 @@
 #include <functional>
 #include <utility>
 
-#include "server/base/mutex.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/chunk_run.h"
 #include "server/kernels/device_chunk.h"
 #include "server/kernels/device_transfer.h"
 #include "server/kernels/group_work.h"
 #include "server/kernels/pass_check.h"
-#include "server/kernels/pass_sums.h"
+#include "server/kernels/pass_run.h"
 #include "server/kernels/shard_part.h"
 
 namespace accrue::kernels {
 namespace {
 
-// A pass on its way: what its stages, parts and chunks share.
-class DeviceRun {
- public:
-  DeviceRun(const BlockMap& blocks, Pass the_pass,
-            std::function<void(absl::StatusOr<PassResult>)> done)
-      : pass(std::move(the_pass)), sums(blocks, pass), done_(std::move(done)) {}
-
-  void Note(const absl::Status& status) {
-    if (status.ok()) return;
-    MutexLock lock(&mu_);
-    // One of its own, which no thread of the device holds on to.
-    if (status_.ok()) status_ = absl::Status(status.code(), status.message());
-    failed_ = true;
-  }
-  // Chunks that have not begun need not begin.
-  bool failed() const { return failed_; }
-
-  // When nothing is left to do.
-  void End() {
-    absl::Status status;
-    {
-      MutexLock lock(&mu_);
-      status = std::move(status_);
-    }
-    if (!status.ok()) return done_(std::move(status));
-    done_(std::move(sums).Result());
-  }
-
-  const Pass pass;
-  PassSums sums;
-
- private:
-  const std::function<void(absl::StatusOr<PassResult>)> done_;
-  std::atomic<bool> failed_{false};
-  Mutex mu_;
-  absl::Status status_ ACCRUE_GUARDED_BY(mu_);
-};
-
-using Done = std::function<void(absl::StatusOr<PassResult>)>;
-
 // `done`, called and let go of in `lane`. It is called once.
-Done InLane(WorkPool* pool, WorkPool::Lane lane, Done done) {
+PassRun::Done InLane(WorkPool* pool, WorkPool::Lane lane, PassRun::Done done) {
   if (pool == nullptr) return done;
   return [pool, lane = std::move(lane),
           done = std::move(done)](absl::StatusOr<PassResult> result) mutable {
@@ -103,7 +62,7 @@ class DeviceShard : public Shard {
   absl::Status Reset() override;
 
  private:
-  using RunPtr = std::shared_ptr<DeviceRun>;
+  using RunPtr = std::shared_ptr<PassRun>;
 
   void RunStage(const RunPtr& run, PassStage stage) const;
   void RunChunk(const RunPtr& run, PassStage stage, const ShardPart& part,
@@ -124,13 +83,9 @@ class DeviceShard : public Shard {
 
 void DeviceShard::Run(Pass pass,
                       std::function<void(absl::StatusOr<PassResult>)> done) {
-  if (absl::Status status = CheckPass(*blocks_, pass); !status.ok()) {
-    done(std::move(status));
-    return;
-  }
-  RunStage(std::make_shared<DeviceRun>(*blocks_, std::move(pass),
-                                       InLane(pool_, lane_, std::move(done))),
-           PassStage::kFold);
+  const RunPtr run = PassRun::Begin(*blocks_, std::move(pass),
+                                    InLane(pool_, lane_, std::move(done)));
+  if (run != nullptr) RunStage(run, PassStage::kFold);
 }
 
 void DeviceShard::RunStage(const RunPtr& run, PassStage stage) const {
