@@ -46,9 +46,10 @@ bool ChunkRun::TakesPart(const Block& block) const {
   return kernels::TakesPart(GroupOf(block), stage_.stage);
 }
 
-bool ChunkRun::Any(Wish wish) const {
-  return std::any_of(groups_.begin(), groups_.end(),
-                     [&](const GroupWork& group) { return group.*wish; });
+bool ChunkRun::Any(Wanted kernel) const {
+  return std::any_of(
+      groups_.begin(), groups_.end(),
+      [&](const GroupWork& group) { return group.wanted.*kernel; });
 }
 
 absl::Status ChunkRun::Queue() {
@@ -161,7 +162,7 @@ absl::Status ChunkRun::QueuePushes(const LaunchPushes& pushes) {
   ACCRUE_RETURN_IF_ERROR(slot_.stream().CopyToDevice(
       OnDevice<std::byte>(begin), OnHost<std::byte>(begin), filled_ - begin));
   ACCRUE_RETURN_IF_ERROR(QueueDecoding());
-  if (!Any(&GroupWork::folds)) return absl::OkStatus();
+  if (!Any(&WantedKernels::fold_and_update)) return absl::OkStatus();
   return kernels_.FoldAndUpdate(slot_.stream(), launch_);
 }
 
@@ -185,18 +186,18 @@ Launch ChunkRun::WithSums(int64_t offset) const {
 
 absl::Status ChunkRun::QueueSums() {
   Stream& stream = slot_.stream();
-  if (Any(&GroupWork::sums_clipped)) {
+  if (Any(&WantedKernels::sum_clipped)) {
     ACCRUE_RETURN_IF_ERROR(
         kernels_.SumClipped(stream, WithSums(layout_.clipped())));
   }
-  if (Any(&GroupWork::sums_trust)) {
+  if (Any(&WantedKernels::sum_trust)) {
     ACCRUE_RETURN_IF_ERROR(
         kernels_.SumTrust(stream, WithSums(layout_.trust())));
   }
-  if (Any(&GroupWork::steps_lamb)) {
+  if (Any(&WantedKernels::step_lamb)) {
     ACCRUE_RETURN_IF_ERROR(kernels_.StepLamb(stream, launch_));
   }
-  if (Any(&GroupWork::sums_momentum)) {
+  if (Any(&WantedKernels::sum_momentum)) {
     ACCRUE_RETURN_IF_ERROR(
         kernels_.SumMomentum(stream, WithSums(layout_.momentum())));
   }
@@ -253,9 +254,9 @@ absl::Status ChunkRun::Collect() const {
   for (int64_t b = chunk_.blocks.first; b < chunk_.blocks.last; ++b) {
     if (!TakesPart(stage_.blocks.blocks[static_cast<size_t>(b)])) continue;
     const GroupWork& work = groups_[static_cast<size_t>(rows[row].group)];
-    if (work.sums_clipped) stage_.sums.LeaveClipped(b, clipped[row]);
-    if (work.sums_momentum) stage_.sums.LeaveMomentum(b, momentum[row]);
-    if (work.sums_trust) {
+    if (work.wanted.sum_clipped) stage_.sums.LeaveClipped(b, clipped[row]);
+    if (work.wanted.sum_momentum) stage_.sums.LeaveMomentum(b, momentum[row]);
+    if (work.wanted.sum_trust) {
       stage_.sums.LeaveTrust(b, {trust[2 * row], trust[2 * row + 1]});
     }
     ++row;

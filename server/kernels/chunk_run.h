@@ -53,9 +53,9 @@ class ChunkRun {
   absl::Status Collect() const;
 
  private:
-  // Whether any group of the chunk wants what a kernel does.
-  using Wish = bool GroupWork::*;
-  bool Any(Wish wish) const;
+  // Whether any group of the chunk wants the kernel.
+  using Wanted = bool WantedKernels::*;
+  bool Any(Wanted kernel) const;
 
   const GroupPass& GroupOf(const Block& block) const;
   bool TakesPart(const Block& block) const;

@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kBlockThreads, kBlocksAtOnce)
     FoldAndUpdateKernel(const __grid_constant__ Launch launch) {
   const BlockWork block = launch.blocks[blockIdx.x];
   const GroupWork& group = Share(launch.groups[block.group]);
-  if (!group.folds) return;
+  if (!group.wanted.fold_and_update) return;
   const auto thread = static_cast<int>(threadIdx.x);
   if (!FoldAndUpdateThread(launch, block, group, thread)) *launch.flaw = 1;
 }
@@ -69,14 +69,14 @@ __global__ void __launch_bounds__(kBlockThreads)
     StepLambKernel(const __grid_constant__ Launch launch) {
   const BlockWork block = launch.blocks[blockIdx.x];
   const GroupWork& group = Share(launch.groups[block.group]);
-  if (!group.steps_lamb) return;
+  if (!group.wanted.step_lamb) return;
   StepLambThread(launch, block, group, static_cast<int>(threadIdx.x));
 }
 
-// sum(block, group, lane) of the Blocks whose group `wants` it. Lanes of others
-// come along: a warp's threads meet to add theirs up.
+// sum(block, group, lane) of the Blocks whose group wants the kernel. Lanes of
+// others come along: a warp's threads meet to add theirs up.
 template <int kSums, class Sum>
-__device__ void SumBlocks(const Launch& launch, bool GroupWork::*wants,
+__device__ void SumBlocks(const Launch& launch, bool WantedKernels::*kernel,
                           const Sum& sum) {
   const auto lane = static_cast<int>(threadIdx.x % kSumLanes);
   const int64_t b =
@@ -86,7 +86,7 @@ __device__ void SumBlocks(const Launch& launch, bool GroupWork::*wants,
   if (b < launch.block_count) {
     const BlockWork block = launch.blocks[b];
     const GroupWork& group = launch.groups[block.group];
-    summed = group.*wants;
+    summed = group.wanted.*kernel;
     if (summed) sums = sum(block, group, lane);
   }
   for (int s = 0; s < kSums; ++s) {
@@ -100,7 +100,7 @@ __device__ void SumBlocks(const Launch& launch, bool GroupWork::*wants,
 
 __global__ void __launch_bounds__(kSumThreads)
     SumClippedKernel(const __grid_constant__ Launch launch) {
-  SumBlocks<1>(launch, &GroupWork::sums_clipped,
+  SumBlocks<1>(launch, &WantedKernels::sum_clipped,
                [&](const BlockWork& block, const GroupWork& group, int lane) {
                  return SumClippedLane(launch, block, group, lane);
                });
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kSumThreads)
 
 __global__ void __launch_bounds__(kSumThreads)
     SumTrustKernel(const __grid_constant__ Launch launch) {
-  SumBlocks<2>(launch, &GroupWork::sums_trust,
+  SumBlocks<2>(launch, &WantedKernels::sum_trust,
                [&](const BlockWork& block, const GroupWork& group, int lane) {
                  return SumTrustLane(launch, block, group, lane);
                });
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kSumThreads)
 
 __global__ void __launch_bounds__(kSumThreads)
     SumMomentumKernel(const __grid_constant__ Launch launch) {
-  SumBlocks<1>(launch, &GroupWork::sums_momentum,
+  SumBlocks<1>(launch, &WantedKernels::sum_momentum,
                [&](const BlockWork& block, const GroupWork&, int lane) {
                  return SumMomentumLane(launch, block, lane);
                });

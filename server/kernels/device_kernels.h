@@ -26,7 +26,7 @@ class DeviceKernels {
   // no memory for it. INTERNAL: the GPU cannot run them.
   virtual absl::Status Load(Stream& stream) = 0;
 
-  // Of groups with `folds`: GroupWork's stage. Lamb's update leaves theta as it
+  // GroupWork's stage. Lamb's update leaves theta as it
   // is: a mean is folded, and SumTrust and StepLamb do the rest.
   virtual absl::Status FoldAndUpdate(Stream& stream, const Launch& launch) = 0;
   virtual absl::Status SumClipped(Stream& stream, const Launch& launch) = 0;

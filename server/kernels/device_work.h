@@ -24,8 +24,17 @@ namespace accrue::kernels {
 // Pushes that one launch folds.
 inline constexpr int kLaunchPushes = 8;
 
-// What a launch does to the blocks of one group. Sums go to the launch's sums
-// at the block's index.
+// The kernels that do something to the blocks of a group. Sums go to the
+// launch's sums at the block's index.
+struct WantedKernels {
+  bool fold_and_update = false;
+  bool sum_clipped = false;   // of m, or of mean*a
+  bool sum_trust = false;     // of theta and of lamb's direction
+  bool step_lamb = false;     // with the blocks' rates
+  bool sum_momentum = false;  // of m
+};
+
+// What a launch does to the blocks of one group.
 struct GroupWork {
   rule::PushScalars pushes[kLaunchPushes] = {};
   int32_t push_count = 0;
@@ -35,21 +44,15 @@ struct GroupWork {
   rule::UpdateScalars update = {};
   float clip = 1;
   bool has_look_ahead = false;
-  bool has_buffer_fold = false;
-  bool has_update = false;
+  // Its cycle's mean is summed in `a` (classic), or in the chunk's `sum`.
+  rule::Buffering buffering = rule::Buffering::kEmbedded;
   bool adaptive = false;  // it has a v
-  bool classic = false;   // its cycle folds a mean, summed in `a`
-  bool gathers = false;   // likewise, in the chunk's `sum`
   bool epsilon_inside = false;
   bool nesterov = false;
   bool sign = false;
   bool lamb = false;
 
-  bool folds = false;          // FoldAndUpdate
-  bool sums_clipped = false;   // SumClipped: of m, or of mean*a
-  bool sums_trust = false;     // SumTrust: of theta and of lamb's direction
-  bool steps_lamb = false;     // StepLamb: with the blocks' rates
-  bool sums_momentum = false;  // SumMomentum: of m
+  WantedKernels wanted = {};
 };
 
 struct BlockWork {

@@ -14,17 +14,14 @@ bool Updates(const GroupPass& group, PassStage stage) {
 }
 
 void DescribeGroup(const GroupPass& group, GroupWork& work) {
+  work.buffering = group.buffering;
   work.adaptive = rule::HasSecondMoment(group.optimizer);
-  work.classic = group.buffering == rule::Buffering::kClassic;
-  work.gathers = IsGathered(group);
   work.epsilon_inside = group.epsilon_place == rule::EpsilonPlace::kInside;
   work.nesterov = group.nesterov;
   work.sign = rule::StepsBySign(group.optimizer);
   work.lamb = group.optimizer == rule::Optimizer::kLamb;
-  work.has_update = group.update.has_value();
-  if (group.update.has_value()) work.update = *group.update;
-  work.has_buffer_fold = group.buffer_fold.has_value();
-  if (group.buffer_fold.has_value()) work.buffer_fold = *group.buffer_fold;
+  work.buffer_fold = group.buffer_fold.value_or(rule::BufferFold());
+  work.update = group.update.value_or(rule::UpdateScalars());
 }
 
 }  // namespace
@@ -59,7 +56,7 @@ GroupWork MakeGroupWork(const GroupPass& group, PassStage stage,
   DescribeGroup(group, work);
   std::copy_n(group.pushes.begin() + pushes.first, pushes.count, work.pushes);
   work.push_count = static_cast<int32_t>(pushes.count);
-  const bool of_mean = work.classic || work.gathers;
+  const bool of_mean = work.buffering != rule::Buffering::kEmbedded;
   // Embedded: ahead of the first push. Of a mean: with its fold.
   work.has_look_ahead =
       group.look_ahead.has_value() && (of_mean || pushes.is_first);
@@ -73,14 +70,15 @@ GroupWork MakeGroupWork(const GroupPass& group, PassStage stage,
   work.stage = !steps_here ? TileStage::kFold
                : reads     ? TileStage::kFoldAndUpdate
                            : TileStage::kUpdate;
-  work.folds = stage != PassStage::kStep &&
-               (steps_here || pushes.count > 0 ||
-                (stage == PassStage::kFold && work.has_look_ahead));
-  work.sums_clipped =
+  work.wanted.fold_and_update =
+      stage != PassStage::kStep &&
+      (steps_here || pushes.count > 0 ||
+       (stage == PassStage::kFold && work.has_look_ahead));
+  work.wanted.sum_clipped =
       pushes.is_last && stage == PassStage::kFold && IsClipped(group);
-  work.sums_trust = updates && work.lamb;
-  work.steps_lamb = stage == PassStage::kStep;
-  work.sums_momentum =
+  work.wanted.sum_trust = updates && work.lamb;
+  work.wanted.step_lamb = stage == PassStage::kStep;
+  work.wanted.sum_momentum =
       pushes.is_last && EndsUpdate(group, stage) && group.measure;
   return work;
 }

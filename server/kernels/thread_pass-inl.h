@@ -29,7 +29,7 @@ ACCRUE_ELEMENT void ForElements(const BlockWork& block, int thread,
 }
 
 ACCRUE_ELEMENT bool FoldsMean(const GroupWork& group) {
-  return group.classic || group.gathers;
+  return group.buffering != rule::Buffering::kEmbedded;
 }
 
 ACCRUE_ELEMENT TileScalars ScalarsOf(const GroupWork& group) {
@@ -37,8 +37,8 @@ ACCRUE_ELEMENT TileScalars ScalarsOf(const GroupWork& group) {
   s.pushes = group.pushes;
   s.push_count = group.push_count;
   if (group.has_look_ahead) s.look_ahead = &group.look_ahead;
-  if (group.has_buffer_fold) s.buffer_fold = &group.buffer_fold;
-  if (group.has_update) s.update = &group.update;
+  s.buffer_fold = &group.buffer_fold;
+  s.update = &group.update;
   s.clip = group.clip;
   s.epsilon_inside = group.epsilon_inside;
   s.nesterov = group.nesterov;
@@ -53,7 +53,8 @@ ACCRUE_ELEMENT TileArrays ArraysOf(const Launch& launch,
   TileArrays t;
   t.m = launch.m;
   t.v = launch.v;
-  t.a = group.gathers ? launch.sum - launch.begin : launch.a;
+  t.a = group.buffering == rule::Buffering::kGather ? launch.sum - launch.begin
+                                                    : launch.a;
   t.theta = launch.theta;
   t.next = group.lamb ? nullptr : launch.theta;
   return t;

@@ -101,10 +101,9 @@ kernels::GroupWork GroupOf(const Work& work) {
                        .first = i == 0};
   }
   group.adaptive = rule::HasSecondMoment(work.optimizer);
-  group.folds = true;
+  group.wanted.fold_and_update = true;
   if (work.update) {
     group.stage = kernels::TileStage::kFoldAndUpdate;
-    group.has_update = true;
     group.update = {.lr = 1e-6f, .inv_mass2 = 1.5f, .epsilon = 1e-8f};
   }
   return group;

@@ -42,13 +42,13 @@ class RandomGroup {
     GroupWork group;
     group.stage = kind.stage;
     group.adaptive = kind.kind == Kind::kAdam || kind.kind == Kind::kLamb;
-    group.classic = kind.buffering == rule::Buffering::kClassic;
-    group.gathers = kind.buffering == rule::Buffering::kGather;
+    group.buffering = kind.buffering;
     group.epsilon_inside = Heads();
     group.nesterov = kind.kind == Kind::kNesterov;
     group.sign = kind.kind == Kind::kSign || kind.kind == Kind::kMixedSign;
     group.lamb = kind.kind == Kind::kLamb;
-    group.folds = group.sums_clipped = group.sums_momentum = true;
+    group.wanted = {
+        .fold_and_update = true, .sum_clipped = true, .sum_momentum = true};
     AddPushes(kind, group);
     AddUpdate(kind, group);
     return group;
@@ -87,7 +87,6 @@ class RandomGroup {
     const bool mean = kind.buffering != rule::Buffering::kEmbedded;
     if (mean || kind.stage == TileStage::kUpdate) group.clip = UnitOrOne();
     if (mean) {
-      group.has_buffer_fold = true;
       group.buffer_fold = {
           .mean = Unit(),
           .keep1 = Unit(),
@@ -97,7 +96,6 @@ class RandomGroup {
           .grad_l2 = kind.kind == Kind::kAdam && Heads() ? Unit() : 0};
       if (group.nesterov) AddLookAhead(group);
     }
-    group.has_update = true;
     group.update = {.lr = Unit(),
                     .l2 = kind.kind == Kind::kSgd && Heads() ? Unit() : 0,
                     .decay = UnitOrOne(),
@@ -114,7 +112,7 @@ class RandomGroup {
       group.update.correction.noise_gain = Unit();
       group.update.correction.inv_weight = Unit();
     }
-    group.sums_trust = group.steps_lamb = group.lamb;
+    group.wanted.sum_trust = group.wanted.step_lamb = group.lamb;
   }
 
   Random& random_;
@@ -165,22 +163,25 @@ double Squares(const float* x, int64_t size, float scale) {
 void RunOnCpu(size_t b, const std::vector<float>& theta, ShardPiece& piece) {
   const BlockWork& block = piece.blocks[b];
   const GroupWork& group = piece.groups[static_cast<size_t>(block.group)];
-  if (!group.folds) return;
+  if (!group.wanted.fold_and_update) return;
   const int64_t in_chunk = block.offset - piece.begin;
   const float* x[kLaunchPushes];
   for (int p = 0; p < kLaunchPushes; ++p) x[p] = piece.x[p].data() + in_chunk;
   float* const m = piece.m.data() + block.offset;
-  float* const a = group.classic   ? piece.a.data() + block.offset
-                   : group.gathers ? piece.sum.data() + in_chunk
-                                   : nullptr;
+  float* a = nullptr;
+  if (group.buffering == rule::Buffering::kClassic) {
+    a = piece.a.data() + block.offset;
+  } else if (group.buffering == rule::Buffering::kGather) {
+    a = piece.sum.data() + in_chunk;
+  }
   const float* const published = theta.data() + block.offset;
   float* const next = piece.theta.data() + block.offset;
   RunTile(group.stage,
           {.pushes = group.pushes,
            .push_count = group.push_count,
            .look_ahead = group.has_look_ahead ? &group.look_ahead : nullptr,
-           .buffer_fold = group.has_buffer_fold ? &group.buffer_fold : nullptr,
-           .update = group.has_update ? &group.update : nullptr,
+           .buffer_fold = &group.buffer_fold,
+           .update = &group.update,
            .clip = group.clip,
            .epsilon_inside = group.epsilon_inside,
            .nesterov = group.nesterov,
@@ -193,7 +194,7 @@ void RunOnCpu(size_t b, const std::vector<float>& theta, ShardPiece& piece) {
            .next = next,
            .x = x,
            .size = block.size});
-  if (group.steps_lamb) {
+  if (group.wanted.step_lamb) {
     piece.trust[2 * b] = Squares(published, block.size, 1);
     piece.trust[2 * b + 1] = Squares(next, block.size, 1);
     RunLambStep(block.rate, published, next, block.size);
@@ -317,11 +318,12 @@ TEST_P(DeviceFlawTest, AGradientThatIsNotFiniteIsNoted) {
   const auto blocks =
       Put(std::vector<BlockWork>{{.offset = 1, .size = kSize - 1}});
   // What a fold of three gradients, with `value` in the last of them, says.
-  const auto flaw_of = [&](float value, size_t place, bool classic) {
+  const auto flaw_of = [&](float value, size_t place,
+                           rule::Buffering buffering) {
     GroupWork group;
     group.push_count = 3;
-    group.classic = classic;
-    group.folds = true;
+    group.buffering = buffering;
+    group.wanted.fold_and_update = true;
     std::vector<float> gradient(kSize - 1, 1.0f);
     gradient[place] = value;
     const auto groups = Put(std::vector<GroupWork>{group});
@@ -340,12 +342,14 @@ TEST_P(DeviceFlawTest, AGradientThatIsNotFiniteIsNoted) {
   };
   // In what comes before the first quad, in quads, and after the last.
   for (const size_t place : {0, 2, 3, 6, 500, 997, 998}) {
-    for (const bool classic : {false, true}) {
+    for (const rule::Buffering buffering :
+         {rule::Buffering::kEmbedded, rule::Buffering::kClassic}) {
       for (const float flaw : {kInfinity, -kInfinity, NAN, -NAN}) {
-        EXPECT_NE(flaw_of(flaw, place, classic), 0u) << flaw << " at " << place;
+        EXPECT_NE(flaw_of(flaw, place, buffering), 0u)
+            << flaw << " at " << place;
       }
       for (const float fine_one : {kLargest, -kLargest, 0x1p-149f, -0.0f}) {
-        EXPECT_EQ(flaw_of(fine_one, place, classic), 0u)
+        EXPECT_EQ(flaw_of(fine_one, place, buffering), 0u)
             << fine_one << " at " << place;
       }
     }

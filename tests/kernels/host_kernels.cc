@@ -35,21 +35,22 @@ absl::Status Queue(Stream& stream, Body body) {
   });
 }
 
-// visit(block, group, b) of the Blocks whose group `wants` it.
+// visit(block, group, b) of the Blocks whose group wants the kernel.
 template <class Visit>
-void ForBlocks(const Launch& launch, bool GroupWork::*wants,
+void ForBlocks(const Launch& launch, bool WantedKernels::*kernel,
                const Visit& visit) {
   for (int64_t b = 0; b < launch.block_count; ++b) {
     const BlockWork& block = launch.blocks[b];
     const GroupWork& group = launch.groups[block.group];
-    if (group.*wants) visit(block, group, b);
+    if (group.wanted.*kernel) visit(block, group, b);
   }
 }
 
 // sum(block, group, lane) of their lanes, added up.
 template <int kSums, class Sum>
-void SumBlocks(const Launch& launch, bool GroupWork::*wants, const Sum& sum) {
-  ForBlocks(launch, wants,
+void SumBlocks(const Launch& launch, bool WantedKernels::*kernel,
+               const Sum& sum) {
+  ForBlocks(launch, kernel,
             [&](const BlockWork& block, const GroupWork& group, int64_t b) {
               double* const totals = launch.sums + b * kSums;
               for (int s = 0; s < kSums; ++s) totals[s] = 0;
@@ -66,7 +67,7 @@ class HostKernels : public DeviceKernels {
 
   absl::Status FoldAndUpdate(Stream& stream, const Launch& launch) override {
     return Queue(stream, [launch] {
-      ForBlocks(launch, &GroupWork::folds,
+      ForBlocks(launch, &WantedKernels::fold_and_update,
                 [&](const BlockWork& block, const GroupWork& group, int64_t) {
                   for (int thread = 0; thread < kBlockThreads; ++thread) {
                     if (!FoldAndUpdateThread(launch, block, group, thread)) {
@@ -80,7 +81,7 @@ class HostKernels : public DeviceKernels {
   absl::Status SumClipped(Stream& stream, const Launch& launch) override {
     return Queue(stream, [launch] {
       SumBlocks<1>(
-          launch, &GroupWork::sums_clipped,
+          launch, &WantedKernels::sum_clipped,
           [&](const BlockWork& block, const GroupWork& group, int lane) {
             return SumClippedLane(launch, block, group, lane);
           });
@@ -90,7 +91,7 @@ class HostKernels : public DeviceKernels {
   absl::Status SumTrust(Stream& stream, const Launch& launch) override {
     return Queue(stream, [launch] {
       SumBlocks<2>(
-          launch, &GroupWork::sums_trust,
+          launch, &WantedKernels::sum_trust,
           [&](const BlockWork& block, const GroupWork& group, int lane) {
             return SumTrustLane(launch, block, group, lane);
           });
@@ -99,7 +100,7 @@ class HostKernels : public DeviceKernels {
 
   absl::Status StepLamb(Stream& stream, const Launch& launch) override {
     return Queue(stream, [launch] {
-      ForBlocks(launch, &GroupWork::steps_lamb,
+      ForBlocks(launch, &WantedKernels::step_lamb,
                 [&](const BlockWork& block, const GroupWork& group, int64_t) {
                   for (int thread = 0; thread < kBlockThreads; ++thread) {
                     StepLambThread(launch, block, group, thread);
@@ -110,7 +111,7 @@ class HostKernels : public DeviceKernels {
 
   absl::Status SumMomentum(Stream& stream, const Launch& launch) override {
     return Queue(stream, [launch] {
-      SumBlocks<1>(launch, &GroupWork::sums_momentum,
+      SumBlocks<1>(launch, &WantedKernels::sum_momentum,
                    [&](const BlockWork& block, const GroupWork&, int lane) {
                      return SumMomentumLane(launch, block, lane);
                    });
