@@ -52,6 +52,11 @@ absl::Status Refuse(absl::StatusCode code, Reason reason,
   return MakeError(code, info, message);
 }
 
+absl::Status Draining(const std::string& model) {
+  return Refuse(absl::StatusCode::kUnavailable, Reason::kDraining, model,
+                "the server is shutting down");
+}
+
 ModelStore::Options WithBudget(ModelStore::Options options,
                                std::shared_ptr<StateBudget> budget) {
   options.environment.state_budget = std::move(budget);
@@ -65,48 +70,77 @@ ModelStore::ModelStore(Options options)
       options_(WithBudget(std::move(options), budget_)),
       lane_(options_.environment.pool->NewLane()) {}
 
-void ModelStore::Create(ModelSpec spec,
-                        std::function<void(absl::StatusOr<Created>)> done) {
+void ModelStore::Create(ModelSpec spec, CreateDone done) {
   options_.environment.pool->Post(
       lane_, [this, spec = std::move(spec), done = std::move(done)]() mutable {
         FillDefaults(spec);
-        done(CreateNow(spec));
+        CreateNow(spec, done);
       });
 }
 
-absl::StatusOr<ModelStore::Created> ModelStore::CreateNow(
+void ModelStore::CreateNow(const ModelSpec& spec, const CreateDone& done) {
+  absl::Status valid = ValidateSpec(spec, options_.limits);
+  if (!valid.ok()) return done(std::move(valid));
+  absl::StatusOr<std::shared_ptr<Model>> found;
+  {
+    MutexLock lock(&mu_);
+    if (auto making = making_.find(spec.name); making != making_.end()) {
+      making->second.push_back([this, spec, done] { Create(spec, done); });
+      return;
+    }
+    found = FindOrBegin(spec);
+  }
+  if (!found.ok()) return done(found.status());
+  if (*found != nullptr) return done(Created{*std::move(found), false});
+  done(Publish(spec, Make(spec)));
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindOrBegin(
     const ModelSpec& spec) {
-  ACCRUE_RETURN_IF_ERROR(ValidateSpec(spec, options_.limits));
-  // Held while the model is made, so that two requests for one name agree;
-  // making it maps memory but does not touch it, and so is short.
-  MutexLock lock(&mu_);
-  auto found = models_.find(spec.name);
-  if (found != models_.end()) {
-    const std::shared_ptr<Model>& model = found->second;
-    if (model->spec() == spec) return Created{model, false};
+  if (auto found = models_.find(spec.name); found != models_.end()) {
+    if (found->second->spec() == spec) return found->second;
     return Refuse(
         absl::StatusCode::kAlreadyExists, Reason::kModelExists, spec.name,
         absl::StrCat("model \"", spec.name, "\" exists with another spec"));
   }
-  if (draining_) {
-    return Refuse(absl::StatusCode::kUnavailable, Reason::kDraining, spec.name,
-                  "the server is shutting down");
-  }
-  if (static_cast<int64_t>(models_.size()) >= options_.max_models) {
+  if (draining_) return Draining(spec.name);
+  const size_t count = models_.size() + making_.size();
+  if (static_cast<int64_t>(count) >= options_.max_models) {
     return Refuse(absl::StatusCode::kResourceExhausted, Reason::kLimit,
                   "--max_models",
-                  absl::StrCat("the server has ", models_.size(),
+                  absl::StrCat("the server has ", count,
                                " models, as many as --max_models allows"));
   }
+  making_[spec.name];
+  return nullptr;
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelStore::Make(const ModelSpec& spec) {
   ModelEnvironment environment = options_.environment;
   ACCRUE_ASSIGN_OR_RETURN(environment.state_reservation,
                           ReserveState(spec, *environment.device, *budget_));
-  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
-                          Model::Create(spec, environment));
-  models_[spec.name] = model;
-  ACCRUE_LOG(info, "model \"{}\" created: {} parameters", spec.name,
-             model->layout()->elems());
-  return Created{std::move(model), true};
+  return Model::Create(spec, environment);
+}
+
+absl::StatusOr<ModelStore::Created> ModelStore::Publish(
+    const ModelSpec& spec, absl::StatusOr<std::shared_ptr<Model>> made) {
+  std::vector<std::function<void()>> waiting;
+  absl::Status draining;
+  {
+    MutexLock lock(&mu_);
+    waiting = std::move(making_.extract(spec.name).mapped());
+    if (draining_) draining = Draining(spec.name);
+    if (made.ok() && draining.ok()) models_[spec.name] = *made;
+  }
+  // Its memory is given back before anybody hears of it.
+  if (made.ok() && !draining.ok()) made = std::move(draining);
+  if (made.ok()) {
+    ACCRUE_LOG(info, "model \"{}\" created: {} parameters", spec.name,
+               (*made)->layout()->elems());
+  }
+  for (const auto& then : waiting) then();
+  if (!made.ok()) return made.status();
+  return Created{*std::move(made), true};
 }
 
 absl::StatusOr<std::shared_ptr<Model>> ModelStore::Find(
@@ -149,6 +183,7 @@ absl::Status ModelStore::Delete(const std::string& name) {
 
 void ModelStore::Drain(std::function<void()> done) {
   std::vector<std::shared_ptr<Model>> models;
+  std::function<void()> part;
   {
     MutexLock lock(&mu_);
     draining_ = true;
@@ -156,12 +191,14 @@ void ModelStore::Drain(std::function<void()> done) {
     for (const auto& weak : deleted_) {
       if (auto model = weak.lock()) models.push_back(std::move(model));
     }
+    // One part more, so that `done` also runs where there are none.
+    auto left = std::make_shared<std::atomic<size_t>>(models.size() +
+                                                      making_.size() + 1);
+    part = [left, done = std::move(done)] {
+      if (left->fetch_sub(1) == 1) done();
+    };
+    for (auto& [name, waiting] : making_) waiting.push_back(part);
   }
-  // One part more than models, so that `done` also runs where there are none.
-  auto left = std::make_shared<std::atomic<size_t>>(models.size() + 1);
-  auto part = [left, done = std::move(done)] {
-    if (left->fetch_sub(1) == 1) done();
-  };
   for (const auto& model : models) model->Drain(part);
   part();
 }

@@ -1,6 +1,9 @@
 // ModelStore: the models of one server, by name.
 //
-// Order.     Create works on the pool; the others take a short lock.
+// Order.     Create works on the pool; the others take a short lock, which is
+//            not held while a model's memory is allocated. Until it has that, a
+//            model is not there; requests for its name wait for it, and then
+//            find it, or try themselves.
 // Errors.    NOT_FOUND kModelUnknown; ALREADY_EXISTS kModelExists: another
 //            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory.
 // Threading. safe.
@@ -39,8 +42,8 @@ class ModelStore {
     std::shared_ptr<Model> model;
     bool created = false;  // false: it was there, with the same spec
   };
-  void Create(ModelSpec spec,
-              std::function<void(absl::StatusOr<Created>)> done);
+  using CreateDone = std::function<void(absl::StatusOr<Created>)>;
+  void Create(ModelSpec spec, CreateDone done);
   absl::StatusOr<std::shared_ptr<Model>> Find(const std::string& name) const;
   // By name, those after `after` (empty: from the start), at most `limit`.
   std::vector<std::shared_ptr<Model>> List(const std::string& after,
@@ -53,18 +56,31 @@ class ModelStore {
   int64_t reserved_state_bytes() const { return budget_->reserved_bytes(); }
 
   // No new pushes (UNAVAILABLE DRAINING); `done` once all complete ones are
-  // folded, and no pass is running, of deleted models either. Reads go on.
+  // folded, and no pass is running, of deleted models either, and none is being
+  // made. Reads go on.
   void Drain(std::function<void()> done);
   bool draining() const;
 
  private:
-  absl::StatusOr<Created> CreateNow(const ModelSpec& spec) ACCRUE_EXCLUDES(mu_);
+  void CreateNow(const ModelSpec& spec, const CreateDone& done)
+      ACCRUE_EXCLUDES(mu_);
+  // The model of that name, which has to have the same spec; or null: now the
+  // caller is making it.
+  absl::StatusOr<std::shared_ptr<Model>> FindOrBegin(const ModelSpec& spec)
+      ACCRUE_REQUIRES(mu_);
+  absl::StatusOr<std::shared_ptr<Model>> Make(const ModelSpec& spec);
+  absl::StatusOr<Created> Publish(const ModelSpec& spec,
+                                  absl::StatusOr<std::shared_ptr<Model>> made)
+      ACCRUE_EXCLUDES(mu_);
 
   const std::shared_ptr<StateBudget> budget_;
   const Options options_;
   const WorkPool::Lane lane_;
   mutable Mutex mu_;
   std::map<std::string, std::shared_ptr<Model>> models_ ACCRUE_GUARDED_BY(mu_);
+  // Names of models that are being made, and what waits for the end of that.
+  std::map<std::string, std::vector<std::function<void()>>> making_
+      ACCRUE_GUARDED_BY(mu_);
   // Those whose last pass may still be running.
   std::vector<std::weak_ptr<Model>> deleted_ ACCRUE_GUARDED_BY(mu_);
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/mutex.h"
+#include "tests/device/gate.h"
 #include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
 
@@ -37,40 +38,25 @@ class SlowDevice final : public Device {
     {
       MutexLock lock(&mu_);
       threads_.push_back(std::this_thread::get_id());
-      changed_.SignalAll();
-      while (closed_) changed_.Wait(&mu_);
     }
+    gate_.Pass();
     if (refuses_) return absl::ResourceExhaustedError("none left");
     return cpu_->AllocateHost(size_bytes, tag, ledger);
   }
 
-  void Close() {
-    MutexLock lock(&mu_);
-    closed_ = true;
-  }
-  void Open() {
-    MutexLock lock(&mu_);
-    closed_ = false;
-    changed_.SignalAll();
-  }
+  Gate& gate() { return gate_; }
   void Refuse(bool refuses) { refuses_ = refuses; }
   // Of all who have asked for memory of it.
   std::vector<std::thread::id> threads() const {
     MutexLock lock(&mu_);
     return threads_;
   }
-  // Until so many have asked.
-  void AwaitAsked(size_t count) {
-    MutexLock lock(&mu_);
-    while (threads_.size() < count) changed_.Wait(&mu_);
-  }
 
  private:
   const std::unique_ptr<Device> cpu_ = MakeCpuDevice();
   std::atomic<bool> refuses_{false};
+  Gate gate_;
   mutable Mutex mu_;
-  CondVar changed_;
-  bool closed_ ACCRUE_GUARDED_BY(mu_) = false;
   std::vector<std::thread::id> threads_ ACCRUE_GUARDED_BY(mu_);
 };
 
@@ -95,16 +81,16 @@ TEST_F(AllocationTest, WhoWantsACopyWaitsForItsMemoryAndNobodyElseDoes) {
   const auto model = harness_.Make(SimpleSpec(70'000, 1), 1);
   const std::string session = harness_.Open(*model, "a")->id;
   const size_t asked = device_.threads().size();
-  device_.Close();
+  device_.gate().Close();
   std::future<Ranges> first = Read(*model, Encoding::kBf16);
-  device_.AwaitAsked(asked + 1);
+  device_.gate().AwaitCaller();
   std::future<Ranges> second = Read(*model, Encoding::kBf16);
   // Others read what is there, and of the same version.
   EXPECT_TRUE(Read(*model, Encoding::kF32).get().ok());
   EXPECT_THAT(model->newest()->groups()[0]->asked_for(),
               Contains(Encoding::kBf16));
   EXPECT_EQ(model->newest()->groups()[0]->bytes(Encoding::kF16), nullptr);
-  device_.Open();
+  device_.gate().Open();
   const Ranges ranges = first.get();
   ASSERT_TRUE(ranges.ok()) << ranges.status();
   EXPECT_EQ(ranges->at(0).size_bytes, 70'000 * 2);
@@ -116,13 +102,12 @@ TEST_F(AllocationTest, WhoWantsACopyWaitsForItsMemoryAndNobodyElseDoes) {
 
 TEST_F(AllocationTest, ThatThereIsNoMemoryIsToldToAllWhoWaitAndIsNotForGood) {
   const auto model = harness_.Make(SimpleSpec(70, 1), 1);
-  const size_t asked = device_.threads().size();
   device_.Refuse(true);
-  device_.Close();
+  device_.gate().Close();
   std::future<Ranges> first = Read(*model, Encoding::kF16);
-  device_.AwaitAsked(asked + 1);
+  device_.gate().AwaitCaller();
   std::future<Ranges> second = Read(*model, Encoding::kF16);
-  device_.Open();
+  device_.gate().Open();
   for (auto* read : {&first, &second}) {
     EXPECT_EQ(read->get().status(), absl::ResourceExhaustedError("none left"));
   }

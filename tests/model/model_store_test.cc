@@ -1,26 +1,35 @@
 #include "server/model/model_store.h"
 
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "server/model/gathering.h"
+#include "tests/device/gate.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
 namespace {
 
+using Created = absl::StatusOr<ModelStore::Created>;
+
 class ModelStoreTest : public ::testing::Test {
  protected:
-  absl::StatusOr<ModelStore::Created> Create(ModelStore& store,
-                                             ModelSpec spec) {
-    std::promise<absl::StatusOr<ModelStore::Created>> promise;
-    store.Create(std::move(spec),
-                 [&](auto created) { promise.set_value(std::move(created)); });
-    return promise.get_future().get();
+  std::future<Created> Ask(ModelStore& store, ModelSpec spec) {
+    auto promise = std::make_shared<std::promise<Created>>();
+    store.Create(std::move(spec), [promise](Created created) {
+      promise->set_value(std::move(created));
+    });
+    return promise->get_future();
+  }
+  Created Create(ModelStore& store, ModelSpec spec) {
+    return Ask(store, std::move(spec)).get();
   }
   ModelStore::Options Options() {
     ModelStore::Options options;
@@ -141,6 +150,107 @@ TEST_F(ModelStoreTest, ADrainingStoreMakesNoModels) {
   EXPECT_TRUE(store.draining());
   EXPECT_EQ(GetErrorInfo(Create(store, Named("b")).status()).reason,
             Reason::kDraining);
+}
+
+// Of a device that takes its time for models of 9 elements, and has no memory
+// for them if so wanted.
+class SlowStoreTest : public ModelStoreTest {
+ protected:
+  SlowStoreTest() { gate_.Close(); }
+  ~SlowStoreTest() override { gate_.Open(); }
+
+  ModelStore::Options Options() {
+    ModelStore::Options options = ModelStoreTest::Options();
+    options.environment.make_shard = [this](const kernels::ShardOptions& shard,
+                                            Device* device, WorkPool* pool,
+                                            WorkPool::Lane lane)
+        -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
+      if (shard.blocks->elems == 9) {
+        gate_.Pass();
+        if (refusals_-- > 0) return absl::ResourceExhaustedError("none left");
+      }
+      return kernels::MakeCpuShard(shard, device, pool, lane);
+    };
+    return options;
+  }
+  static ModelSpec Slow() {
+    ModelSpec spec = Named("slow");
+    spec.tensors[0].shape = {9};
+    return spec;
+  }
+
+  Gate gate_;
+  std::atomic<int> refusals_{0};
+};
+
+TEST_F(SlowStoreTest, WhileAModelIsMadeItIsNotThereAndOthersAre) {
+  ModelStore::Options options = Options();
+  options.max_models = 2;
+  ModelStore store(options);
+  auto slow = Ask(store, Slow());
+  gate_.AwaitCaller();
+  EXPECT_TRUE(Create(store, Named("other")).ok());
+  // It counts.
+  EXPECT_EQ(GetErrorInfo(Create(store, Named("third")).status()).reason,
+            Reason::kLimit);
+  EXPECT_EQ(store.List("", 10).size(), 1);
+  EXPECT_EQ(store.Find("slow").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(store.Delete("slow").code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(store.Delete("other").ok());
+  gate_.Open();
+  const Created created = slow.get();
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_EQ(*store.Find("slow"), created->model);
+}
+
+TEST_F(SlowStoreTest, RequestsForANameThatIsBeingMadeAgreeWithIt) {
+  ModelStore store(Options());
+  auto first = Ask(store, Slow());
+  gate_.AwaitCaller();
+  auto again = Ask(store, Slow());
+  ModelSpec other_spec = Slow();
+  other_spec.tensors[0].shape = {8};
+  auto other = Ask(store, other_spec);
+  // They wait, and do not keep others waiting.
+  EXPECT_TRUE(Create(store, Named("beside")).ok());
+  gate_.Open();
+  const Created made = first.get(), found = again.get();
+  ASSERT_TRUE(made.ok()) << made.status();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_TRUE(made->created);
+  EXPECT_FALSE(found->created);
+  EXPECT_EQ(found->model, made->model);
+  EXPECT_EQ(GetErrorInfo(other.get().status()).reason, Reason::kModelExists);
+}
+
+TEST_F(SlowStoreTest, AfterOneThatFailsTheNextRequestForItsNameTriesItself) {
+  ModelStore::Options options = Options();
+  options.state_memory_bytes = (1 + 4) * 9 * 4;
+  refusals_ = 1;
+  ModelStore store(options);
+  auto first = Ask(store, Slow());
+  gate_.AwaitCaller();
+  auto next = Ask(store, Slow());
+  gate_.Open();
+  EXPECT_EQ(first.get().status(), absl::ResourceExhaustedError("none left"));
+  const Created created = next.get();
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_TRUE(created->created);
+}
+
+TEST_F(SlowStoreTest, ADrainWaitsForAModelThatIsBeingMadeAndRefusesIt) {
+  ModelStore store(Options());
+  auto slow = Ask(store, Slow());
+  gate_.AwaitCaller();
+  std::promise<int64_t> drained;
+  store.Drain([&] { drained.set_value(store.reserved_state_bytes()); });
+  auto bytes = drained.get_future();
+  EXPECT_EQ(bytes.wait_for(std::chrono::seconds(0)),
+            std::future_status::timeout);
+  gate_.Open();
+  EXPECT_EQ(bytes.get(), 0);
+  EXPECT_EQ(GetErrorInfo(slow.get().status()).reason, Reason::kDraining);
+  EXPECT_TRUE(store.List("", 10).empty());
 }
 
 }  // namespace
