@@ -3,8 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "server/device/gpu.h"
-#include "server/kernels/device_kernels.h"
+#include "tests/bench/bench_gpu.h"
 #include "tests/bench/or_die.h"
 
 namespace accrue::bench {
@@ -14,9 +13,9 @@ std::unique_ptr<PeerProcess> StartContextPeer() {
 }
 
 int RunContextPeer() {
-  const auto gpus = OrDie(OpenCudaGpus({}));
-  const auto stream = OrDie(gpus.front()->NewStream());
-  OrDie(kernels::MakeCudaKernels()->Load(*stream));
+  const auto gpu = OrDie(OpenBenchGpu());
+  const auto stream = OrDie(gpu->NewStream());
+  OrDie(MakeBenchKernels()->Load(*stream));
   return ServeAsPeer([] {});
 }
 

@@ -1,9 +1,8 @@
-#include "tests/bench/device_copy_cuda.h"
-
 #include <cuda_runtime_api.h>
 
 #include "server/base/status_macros.h"
 #include "server/device/gpu_cuda.h"
+#include "tests/bench/bench_gpu.h"
 
 namespace accrue::bench {
 

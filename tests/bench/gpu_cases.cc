@@ -10,7 +10,7 @@
 #include "server/kernels/block.h"
 #include "server/kernels/device_kernels.h"
 #include "tests/bench/bench_case.h"
-#include "tests/bench/device_copy_cuda.h"
+#include "tests/bench/bench_gpu.h"
 #include "tests/bench/or_die.h"
 #include "tests/bench/run_on_gpu.h"
 
@@ -18,9 +18,9 @@ namespace accrue::bench {
 namespace {
 
 // 1 GiB an array: far beyond any cache.
-constexpr int64_t kElems = int64_t{256} << 20;
-constexpr int64_t kArrayBytes = kElems * 4;
-constexpr int64_t kPatternBytes = int64_t{16} << 20;
+const int64_t kElems = (int64_t{256} << 20) / kBenchScale;
+const int64_t kArrayBytes = kElems * 4;
+const int64_t kPatternBytes = kArrayBytes / 64;
 // In a run, so that waiting for the last is a small part of it.
 constexpr int kLaunches = 10;
 
@@ -123,7 +123,7 @@ std::vector<kernels::BlockWork> Blocks() {
 class KernelBench {
  public:
   KernelBench(Gpu* gpu, const Work& work)
-      : arrays_(gpu), kernels_(kernels::MakeCudaKernels()) {
+      : arrays_(gpu), kernels_(MakeBenchKernels()) {
     const std::vector<kernels::BlockWork> blocks = Blocks();
     launch_.blocks = arrays_.NewCopy(blocks);
     launch_.block_count = static_cast<int64_t>(blocks.size());

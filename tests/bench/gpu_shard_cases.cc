@@ -19,6 +19,7 @@
 #include "server/kernels/device_unit.h"
 #include "server/kernels/shard.h"
 #include "tests/bench/bench_case.h"
+#include "tests/bench/bench_gpu.h"
 #include "tests/bench/context_peer.h"
 #include "tests/bench/or_die.h"
 #include "tests/bench/run_on_gpu.h"
@@ -29,18 +30,18 @@ namespace {
 using kernels::DeviceUnit;
 using kernels::Shard;
 
-constexpr int64_t kPushElems = int64_t{64} << 20;
-constexpr int64_t kPushBytes = kPushElems * 4;
+const int64_t kPushElems = (int64_t{64} << 20) / kBenchScale;
+const int64_t kPushBytes = kPushElems * 4;
 // Of what a data connection assembles, and about of what gRPC receives:
 // elements lie across its slices' ends.
 constexpr int64_t kSlabBytes = int64_t{1} << 20;
 constexpr int64_t kSliceBytes = 49'157;
 constexpr int kPushes = 4;  // of different memory, beyond any cache
 // BERT-Large's parameters.
-constexpr int64_t kMemoryElems = 340'000'000;
+const int64_t kMemoryElems = 340'000'000 / kBenchScale;
 
 std::unique_ptr<DeviceUnit> NewUnit(Gpu& gpu) {
-  return OrDie(DeviceUnit::Make(&gpu, kernels::MakeCudaKernels(), {}));
+  return OrDie(DeviceUnit::Make(&gpu, MakeBenchKernels(), {}));
 }
 
 std::unique_ptr<Shard> NewShard(DeviceUnit& unit, int64_t elems,
@@ -132,7 +133,7 @@ BenchResult RunMemory(rule::Optimizer optimizer, std::unique_ptr<Gpu> gpu) {
                    [&] {
                      return NewShard(*unit, kMemoryElems, optimizer, classic);
                    }) /
-           kMemoryElems;
+           static_cast<double>(kMemoryElems);
   };
   return {.value = bytes_a_parameter(/*classic=*/false),
           .unit = "B/param",

@@ -4,12 +4,14 @@
 #
 #   pack.sh FOLDER PROGRAM...
 #
-# Fails if the folder is too large to be sent around, or if a program would load
-# anything from elsewhere but the C and the C++ library. Those of the machine
-# that runs the suite must be no older than this one's; where the C++ library is,
-# run.sh takes the copy in lib/runtime.
+# Fails if the folder is too large to be sent around, if a program would load
+# anything from elsewhere but the C and the C++ library, or if one needs a newer C
+# library than machines have. Where the machine's C++ library is older than this
+# one's, run.sh takes the copy in lib/runtime, which asks for a newer C library.
 set -eu
 max_kib=$((60 * 1024))
+max_glibc=2.34
+max_runtime_glibc=2.36
 c_library='lib(c|m|dl|rt|pthread)\.so\..*|ld-linux.*'
 cxx_library='lib(stdc\+\+|gcc_s)\.so\..*'
 
@@ -43,8 +45,26 @@ if [ -n "$strangers" ]; then
   echo "would be loaded from elsewhere: $strangers" >&2
   exit 1
 fi
+
+# check_glibc MOST FILE...: that none of them needs a newer one.
+check_glibc() {
+  most=$1
+  shift
+  for file; do
+    needed=$(objdump -T "$file" | grep -F '*UND*' |
+      grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -n1)
+    newest=$(printf '%s\n' "$needed" "$most" | sort -V | tail -n1)
+    if [ "$newest" != "$most" ]; then
+      echo "$file needs glibc $needed, newer than $most" >&2
+      exit 1
+    fi
+  done
+}
+check_glibc "$max_glibc" "$suite"/bin/* "$suite"/lib/*.so*
+check_glibc "$max_runtime_glibc" "$suite"/lib/runtime/*
+
 kib=$(du -sk "$suite" | cut -f1)
-echo "$suite: $kib KiB"
+echo "$suite: $kib KiB, for glibc $max_glibc; $max_runtime_glibc with lib/runtime"
 if [ "$kib" -gt "$max_kib" ]; then
   echo "more than $max_kib KiB" >&2
   exit 1
