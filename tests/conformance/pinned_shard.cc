@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/base/status_macros.h"
+#include "tests/kernels/forwarding_shard.h"
 
 namespace accrue::kernels {
 namespace {
@@ -16,13 +17,14 @@ struct Bounce {
 };
 using Bounces = std::vector<Bounce>;
 
-class PinnedShard : public Shard {
+class PinnedShard final : public ForwardingShard {
  public:
   PinnedShard(std::unique_ptr<Shard> shard, Gpu* gpu,
               std::shared_ptr<const BlockMap> blocks)
-      : shard_(std::move(shard)), gpu_(gpu), blocks_(std::move(blocks)) {}
+      : ForwardingShard(std::move(shard)),
+        gpu_(gpu),
+        blocks_(std::move(blocks)) {}
 
-  Device& device() const override { return shard_->device(); }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override {
     auto bounces = std::make_shared<Bounces>();
@@ -30,28 +32,17 @@ class PinnedShard : public Shard {
       done(std::move(pinned));
       return;
     }
-    shard_->Run(std::move(pass), [bounces, done = std::move(done)](
-                                     absl::StatusOr<PassResult> result) {
-      for (const Bounce& bounce : *bounces) {
-        const auto size = static_cast<size_t>(bounce.pinned.size_bytes());
-        if (size == 0) continue;
-        std::memcpy(bounce.wanted, bounce.pinned.data(), size);
-      }
-      done(std::move(result));
-    });
+    ForwardingShard::Run(
+        std::move(pass),
+        [bounces, done = std::move(done)](absl::StatusOr<PassResult> result) {
+          for (const Bounce& bounce : *bounces) {
+            const auto size = static_cast<size_t>(bounce.pinned.size_bytes());
+            if (size == 0) continue;
+            std::memcpy(bounce.wanted, bounce.pinned.data(), size);
+          }
+          done(std::move(result));
+        });
   }
-  absl::Status Read(Array array, int64_t offset,
-                    absl::Span<float> out) const override {
-    return shard_->Read(array, offset, out);
-  }
-  absl::Status Write(Array array, int64_t offset,
-                     absl::Span<const float> in) override {
-    return shard_->Write(array, offset, in);
-  }
-  absl::Status Load(int32_t group, const float* theta) override {
-    return shard_->Load(group, theta);
-  }
-  absl::Status Reset() override { return shard_->Reset(); }
 
  private:
   absl::Status PinAll(Pass& pass, Bounces& bounces) {
@@ -79,7 +70,6 @@ class PinnedShard : public Shard {
     return absl::OkStatus();
   }
 
-  const std::unique_ptr<Shard> shard_;
   Gpu* const gpu_;
   const std::shared_ptr<const BlockMap> blocks_;
 };

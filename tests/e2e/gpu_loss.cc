@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
-#include "tests/model/forwarding_shard.h"
+#include "tests/model/wrapped_shards.h"
 
 namespace accrue {
 namespace {

@@ -101,9 +101,6 @@ void Wire::Make(const v1::ModelSpec& spec) {
 }
 
 Ending Wire::Initialize(const std::string& model, bool restore) {
-  BoundedContext context;
-  v1::InitializeModelResponse response;
-  auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(model);
   request.mutable_header()->set_restore(restore);
@@ -113,16 +110,12 @@ Ending Wire::Initialize(const std::string& model, bool restore) {
     zeros->set_tensor(tensor.name());
     zeros->set_constant(0);
   }
-  writer->WriteLast(request, grpc::WriteOptions());
-  return EndOf(writer->Finish(), context);
+  return Send(request);
 }
 
 Ending Wire::InitializeValues(const std::string& model,
                               const std::vector<float>& values,
                               size_t missing) {
-  BoundedContext context;
-  v1::InitializeModelResponse response;
-  auto writer = models_->InitializeModel(&context, &response);
   v1::InitializeModelRequest request;
   request.mutable_header()->set_model(model);
   request.mutable_header()->set_restore(true);
@@ -131,6 +124,13 @@ Ending Wire::InitializeValues(const std::string& model,
       static_cast<int64_t>(values.size() * sizeof(float)));
   request.set_chunk(FloatBytes(
       {values.begin(), values.end() - static_cast<std::ptrdiff_t>(missing)}));
+  return Send(request);
+}
+
+Ending Wire::Send(const v1::InitializeModelRequest& request) {
+  BoundedContext context;
+  v1::InitializeModelResponse response;
+  auto writer = models_->InitializeModel(&context, &response);
   writer->WriteLast(request, grpc::WriteOptions());
   return EndOf(writer->Finish(), context);
 }

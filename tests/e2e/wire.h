@@ -81,6 +81,9 @@ class Wire {
   v1::ModelService::Stub& models() { return *models_; }
 
  private:
+  // An initialization's only message.
+  Ending Send(const v1::InitializeModelRequest& request);
+
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::ModelService::Stub> models_;
   std::unique_ptr<v1::WorkerService::Stub> workers_;

@@ -12,8 +12,8 @@
 #include "gtest/gtest.h"
 #include "server/base/mutex.h"
 #include "tests/device/gate.h"
-#include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
+#include "tests/model/wrapped_shards.h"
 
 namespace accrue {
 namespace {

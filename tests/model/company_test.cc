@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
+#include "tests/model/wrapped_shards.h"
 
 namespace accrue {
 namespace {

@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "server/kernels/shard.h"
 #include "server/model/model.h"
-#include "tests/model/forwarding_shard.h"
+#include "tests/model/wrapped_shards.h"
 
 namespace accrue {
 

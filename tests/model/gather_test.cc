@@ -20,8 +20,8 @@
 #include "server/base/error.h"
 #include "server/model/gathering.h"
 #include "tests/model/failing_shard.h"
-#include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
+#include "tests/model/wrapped_shards.h"
 
 namespace accrue {
 namespace {

@@ -18,9 +18,9 @@
 #include "server/model/gathering.h"
 #include "server/model/model_store.h"
 #include "tests/model/cycle_timing.h"
-#include "tests/model/forwarding_shard.h"
 #include "tests/model/harness.h"
 #include "tests/model/holding_reader.h"
+#include "tests/model/wrapped_shards.h"
 
 namespace accrue {
 namespace {

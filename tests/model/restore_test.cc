@@ -1,5 +1,6 @@
 // A poisoned model that is initialized again is a new one, but for its
 // sessions.
+#include <future>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -238,55 +239,57 @@ TEST_F(RestoreTest, AModelWhoseFirstParametersAreNotTakenIsPoisonedToo) {
   EXPECT_EQ(harness_.Parameters(**model), std::vector<float>(kElems, 2));
 }
 
-// What they hold stays as it was; who is in the way is asked to let go.
-TEST_F(RestoreTest, ItTakesNoMoreMemoryThanAnyModelForReadersOfTheOldOne) {
-  ModelSpec spec = Spec();
-  spec.max_publications = 2;
-  const auto model = harness_.Make(spec, 1);
-  const std::string session = harness_.Open(*model, "a")->id;
-  const auto first = HoldingReader::Of(model->newest());
-  Train(*model, session, 1, 3);
-  const auto newest = model->newest();
-  const std::vector<float> before = harness_.Parameters(*model);
-  Poison(*model, session, 4);  // no update, which needs room
+// A poisoned model that has no room for new parameters: a reader holds the
+// older of its two publications.
+class RestoreWithoutRoomTest : public RestoreTest {
+ protected:
+  void SetUp() override {
+    ModelSpec spec = Spec();
+    spec.max_publications = 2;
+    model_ = harness_.Make(spec, 1);
+    const std::string session = harness_.Open(*model_, "a")->id;
+    reader_ = HoldingReader::Of(model_->newest());
+    Train(*model_, session, 1, 3);
+    Poison(*model_, session, 4);  // no update, which needs room
+  }
 
-  std::promise<absl::StatusOr<Version>> answer;
-  Initialization values;
-  values.restore = true;
-  const std::vector<float> threes(kElems, 3);
-  values.values = ByteChain::View(threes.data(), kElems * 4);
-  model->Initialize(std::move(values),
-                    [&](auto version) { answer.set_value(version); });
-  EXPECT_EQ(GetErrorInfo(first->Why()).reason, Reason::kSlowReader);
-  EXPECT_EQ(model->Describe().state, ModelState::kPoisoned);
-  first->LetGo();
-  ASSERT_TRUE(answer.get_future().get().ok());
-  EXPECT_EQ(harness_.Parameters(*model), threes);
+  std::future<absl::StatusOr<Version>> Restore(
+      const std::vector<float>& values) {
+    auto answer = std::make_shared<std::promise<absl::StatusOr<Version>>>();
+    Initialization initialization;
+    initialization.restore = true;
+    initialization.values = ByteChain::View(values.data(), kElems * 4);
+    model_->Initialize(std::move(initialization),
+                       [answer](auto version) { answer->set_value(version); });
+    return answer->get_future();
+  }
+
+  const std::vector<float> threes_ = std::vector<float>(kElems, 3);
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<HoldingReader> reader_;
+};
+
+// What they hold stays as it was; who is in the way is asked to let go.
+TEST_F(RestoreWithoutRoomTest, WaitsForReadersOfTheOldOne) {
+  const auto newest = model_->newest();
+  const std::vector<float> before = harness_.Parameters(*model_);
+  auto restored = Restore(threes_);
+  EXPECT_EQ(GetErrorInfo(reader_->Why()).reason, Reason::kSlowReader);
+  EXPECT_EQ(model_->Describe().state, ModelState::kPoisoned);
+  reader_->LetGo();
+  ASSERT_TRUE(restored.get().ok());
+  EXPECT_EQ(harness_.Parameters(*model_), threes_);
   EXPECT_EQ(std::vector<float>(newest->group(0), newest->group(0) + kElems),
             before);
-  EXPECT_EQ(model->Describe().published_bytes, 2 * kElems * 4);
+  EXPECT_EQ(model_->Describe().published_bytes, 2 * kElems * 4);
 }
 
-TEST_F(RestoreTest, ADeletedOneThatWaitsForRoomIsNotRestored) {
-  ModelSpec spec = Spec();
-  spec.max_publications = 2;
-  const auto model = harness_.Make(spec, 1);
-  const std::string session = harness_.Open(*model, "a")->id;
-  const auto first = HoldingReader::Of(model->newest());
-  Train(*model, session, 1, 3);
-  Poison(*model, session, 4);  // no update, which needs room
-  std::promise<absl::StatusOr<Version>> answer;
-  Initialization values;
-  values.restore = true;
-  const std::vector<float> threes(kElems, 3);
-  values.values = ByteChain::View(threes.data(), kElems * 4);
-  model->Initialize(std::move(values),
-                    [&](auto version) { answer.set_value(version); });
-  EXPECT_FALSE(first->Why().ok());
-  model->Delete();
-  EXPECT_EQ(answer.get_future().get().status().code(),
-            absl::StatusCode::kNotFound);
-  first->LetGo();
+TEST_F(RestoreWithoutRoomTest, ADeletedModelIsNotRestored) {
+  auto restored = Restore(threes_);
+  EXPECT_FALSE(reader_->Why().ok());
+  model_->Delete();
+  EXPECT_EQ(restored.get().status().code(), absl::StatusCode::kNotFound);
+  reader_->LetGo();
 }
 
 }  // namespace

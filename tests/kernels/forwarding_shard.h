@@ -1,0 +1,46 @@
+// ForwardingShard: another shard, for tests that interfere with some of what it
+// does.
+#ifndef ACCRUE_TESTS_KERNELS_FORWARDING_SHARD_H_
+#define ACCRUE_TESTS_KERNELS_FORWARDING_SHARD_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/kernels/shard.h"
+
+namespace accrue::kernels {
+
+class ForwardingShard : public Shard {
+ public:
+  explicit ForwardingShard(std::unique_ptr<Shard> shard)
+      : shard_(std::move(shard)) {}
+
+  Device& device() const override { return shard_->device(); }
+  void Run(Pass pass,
+           std::function<void(absl::StatusOr<PassResult>)> done) override {
+    shard_->Run(std::move(pass), std::move(done));
+  }
+  absl::Status Read(Array array, int64_t offset,
+                    absl::Span<float> out) const override {
+    return shard_->Read(array, offset, out);
+  }
+  absl::Status Write(Array array, int64_t offset,
+                     absl::Span<const float> in) override {
+    return shard_->Write(array, offset, in);
+  }
+  absl::Status Load(int32_t group, const float* theta) override {
+    return shard_->Load(group, theta);
+  }
+  absl::Status Reset() override { return shard_->Reset(); }
+
+ private:
+  const std::unique_ptr<Shard> shard_;
+};
+
+}  // namespace accrue::kernels
+
+#endif  // ACCRUE_TESTS_KERNELS_FORWARDING_SHARD_H_
