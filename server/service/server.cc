@@ -23,6 +23,7 @@
 #include "server/service/backend.h"
 #include "server/service/call_environment.h"
 #include "server/service/data_connections.h"
+#include "server/service/device_watch.h"
 #include "server/service/health.h"
 #include "server/service/limits.h"
 #include "server/service/model_service.h"
@@ -95,6 +96,7 @@ int ThreadCount(int asked) {
 struct Server::Parts {
   Parts(const ServerOptions& options, Backend made)
       : backend(std::move(made)),
+        devices(&backend.gpus),
         health(&backend.gpus, &timers),
         pool(ThreadCount(options.threads)),
         store({.environment = {.make_shard = backend.make_shard,
@@ -131,10 +133,11 @@ struct Server::Parts {
             .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes},
         worker_service(environment),
         model_service(environment),
-        server_service(environment, backend, options.max_sessions),
+        server_service(environment, backend, devices, options.max_sessions),
         units(std::move(backend.units)) {}
 
   Backend backend;
+  DeviceWatch devices;
   MemoryLedger ledger;
   Connections connections;
   LiveCalls calls;
@@ -203,6 +206,7 @@ Server::~Server() {
   parts_->health.Stop();
   // Models may still set timers while they go; none may fire without a pool.
   parts_->timers.Stop();
+  parts_->devices.Stop();
   if (parts_->units.empty()) return;
   // Nor may a pass run without the GPUs' units.
   absl::Notification drained;

@@ -12,18 +12,21 @@ namespace accrue {
 namespace {
 
 // Of the CPU there is nothing to say that the machine's own tools do not.
-std::vector<v1::DeviceInfo> DeviceInfos(const Backend& backend) {
+std::vector<v1::DeviceInfo> DeviceInfos(const Backend& backend,
+                                        const DeviceWatch& devices) {
   std::vector<v1::DeviceInfo> infos;
-  for (const auto& gpu : backend.gpus) {
+  for (size_t i = 0; i < backend.gpus.size(); ++i) {
+    const Gpu& gpu = *backend.gpus[i];
     v1::DeviceInfo& info = infos.emplace_back();
-    info.set_name(gpu->name());
-    info.set_product(gpu->product());
-    if (const auto memory = gpu->memory(); memory.ok()) {
-      info.set_total_bytes(memory->total_bytes);
-      info.set_free_bytes(memory->free_bytes);
-    }
-    // Afterwards: the driver may have told of a loss just now.
-    info.set_fault(std::string(gpu->health().message()));
+    info.set_name(gpu.name());
+    info.set_product(gpu.product());
+    const absl::Status health = gpu.health();
+    info.set_fault(std::string(health.message()));
+    // Of a lost one it is not known any more.
+    const auto memory = devices.memory(i);
+    if (!health.ok() || !memory.has_value()) continue;
+    info.set_total_bytes(memory->total_bytes);
+    info.set_free_bytes(memory->free_bytes);
   }
   if (infos.empty()) infos.emplace_back().set_name(backend.device->name());
   return infos;
@@ -34,17 +37,16 @@ std::vector<v1::DeviceInfo> DeviceInfos(const Backend& backend) {
 grpc::ServerUnaryReactor* ServerService::GetServerInfo(
     grpc::CallbackServerContext* context, const v1::GetServerInfoRequest*,
     v1::GetServerInfoResponse* response) {
-  // A driver may take its time.
-  return UnaryCall::OnPool(environment_, context, [this, response] {
-    Describe(*response);
-    return absl::OkStatus();
-  });
+  const auto call = UnaryCall::New(environment_, context);
+  Describe(*response);
+  call->Finish(absl::OkStatus());
+  return call->reactor();
 }
 
 void ServerService::Describe(v1::GetServerInfoResponse& response) const {
   const IngestOptions& ingest = environment_.ingest->options();
   response.set_version(ACCRUE_VERSION);
-  for (v1::DeviceInfo& info : DeviceInfos(backend_)) {
+  for (v1::DeviceInfo& info : DeviceInfos(backend_, devices_)) {
     response.add_devices(info.name());
     *response.add_device_infos() = std::move(info);
   }

@@ -10,6 +10,7 @@
 #include "accrue/v1/server_service.grpc.pb.h"
 #include "server/service/backend.h"
 #include "server/service/call_environment.h"
+#include "server/service/device_watch.h"
 
 namespace accrue {
 
@@ -17,11 +18,12 @@ class ServerService final
     : public v1::ServerService::WithCallbackMethod_GetServerInfo<
           v1::ServerService::Service> {
  public:
-  // Both outlive it.
+  // All outlive it. `devices` watches the backend's GPUs.
   ServerService(const CallEnvironment& environment, const Backend& backend,
-                int64_t max_sessions)
+                const DeviceWatch& devices, int64_t max_sessions)
       : environment_(environment),
         backend_(backend),
+        devices_(devices),
         max_sessions_(max_sessions) {}
 
   grpc::ServerUnaryReactor* GetServerInfo(
@@ -34,6 +36,7 @@ class ServerService final
 
   const CallEnvironment& environment_;
   const Backend& backend_;
+  const DeviceWatch& devices_;
   const int64_t max_sessions_;
 };
 

@@ -111,6 +111,7 @@ std::string FakeGpu::product() const { return "fake"; }
 
 absl::StatusOr<Buffer> FakeGpu::Allocate(int64_t size_bytes, MemoryTag tag,
                                          MemoryLedger* ledger) {
+  gate(FakeCall::kAllocate).Pass();
   ACCRUE_ASSIGN_OR_RETURN(const GuardedPages* pages,
                           core_->AddDevice(size_bytes, tag));
   return Buffer(std::make_unique<FakeMemory>(
@@ -120,6 +121,7 @@ absl::StatusOr<Buffer> FakeGpu::Allocate(int64_t size_bytes, MemoryTag tag,
 
 absl::StatusOr<Buffer> FakeGpu::AllocateHost(int64_t size_bytes, MemoryTag tag,
                                              MemoryLedger* ledger) {
+  gate(FakeCall::kAllocateHost).Pass();
   ACCRUE_ASSIGN_OR_RETURN(const GuardedPages* pages,
                           core_->AddPinned(size_bytes));
   return Buffer(std::make_unique<FakeMemory>(
@@ -138,6 +140,7 @@ absl::StatusOr<std::unique_ptr<Event>> FakeGpu::NewEvent() {
 }
 
 absl::StatusOr<Gpu::Memory> FakeGpu::memory() {
+  gate(FakeCall::kMemory).Pass();
   ACCRUE_RETURN_IF_ERROR(core_->health());
   const int64_t total_bytes = core_->options().capacity_bytes;
   return Memory{.free_bytes = total_bytes - counts().device_bytes,

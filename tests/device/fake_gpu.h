@@ -13,6 +13,7 @@
 #ifndef ACCRUE_TESTS_DEVICE_FAKE_GPU_H_
 #define ACCRUE_TESTS_DEVICE_FAKE_GPU_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/device/gpu.h"
+#include "tests/device/gate.h"
 
 namespace accrue {
 
@@ -30,6 +32,9 @@ enum class FakeSchedule {
   kLazy,    // nothing runs before its own stream is waited for
   kRandom,  // whenever something is queued or waited for, some of any stream
 };
+
+// Calls of the driver that a test can hold up.
+enum class FakeCall { kAllocate, kAllocateHost, kMemory };
 
 enum class FakeOp { kCopyToDevice, kCopyToHost, kZero, kKernel, kRecord };
 
@@ -95,10 +100,13 @@ class FakeGpu : public Gpu {
   // Of a lost one: those that have not yet, do so now.
   void LandLate();
   FakeCounts counts() const;
+  // Where such calls wait while it is closed.
+  Gate& gate(FakeCall call) { return gates_[static_cast<size_t>(call)]; }
 
  private:
   // Streams, events and buffers may outlive the GPU.
   const std::shared_ptr<FakeCore> core_;
+  Gate gates_[3];  // [FakeCall]
 };
 
 }  // namespace accrue

@@ -1,4 +1,6 @@
-// Models on GPUs that fail, are lost or have no memory, behind the API.
+// Models on GPUs that fail, are lost, have no memory or take their time, behind
+// the API.
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -6,7 +8,9 @@
 
 #include <gmock/gmock.h>
 
+#include "server/service/health.h"
 #include "tests/service/gpu_fixture.h"
+#include "tests/service/raw_call.h"
 
 namespace accrue {
 namespace {
@@ -235,6 +239,86 @@ TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
   ExpectParameters(small);
   EXPECT_EQ(create(int64_t{12} << 20), "OK");
   EXPECT_EQ(Push(small, 0.5f), "OK");
+}
+
+// A GPU whose driver is asked for what it does not give until the test's end.
+class SlowDriverTest : public GpuModelsTest {
+ protected:
+  ~SlowDriverTest() override {
+    for (Gate* gate : closed_) gate->Open();
+  }
+  Gate& Close(int index, FakeCall call) {
+    Gate& gate = gpu(index).gate(call);
+    gate.Close();
+    return *closed_.emplace_back(&gate);
+  }
+
+  std::string Create(const std::string& name) {
+    v1::CreateModelRequest request;
+    *request.mutable_spec() = PlainSpec(name, kElems);
+    v1::CreateModelResponse created;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        models_->CreateModel(&context, request, &created);
+    return Describe(status, context);
+  }
+
+  // What asks no driver for anything is answered.
+  void ExpectServing(Trained& model) {
+    EXPECT_EQ(Push(model, 0.25f), "OK");
+    ExpectParameters(model);
+    EXPECT_EQ(StateOf(model.name), v1::Model::STATE_READY);
+    const v1::GetServerInfoResponse info = Info();
+    ASSERT_EQ(info.device_infos_size(), 2);
+    EXPECT_EQ(info.device_infos(0).total_bytes(), kCapacityBytes);
+    for (const char* service : {"", kModelsHealth, kDevicesHealth}) {
+      EXPECT_EQ(HealthOf(channel_, service), "SERVING");
+    }
+  }
+
+ private:
+  std::vector<Gate*> closed_;
+};
+
+TEST_F(SlowDriverTest, WhileACopyWaitsForItsMemoryTheOthersGoOn) {
+  Trained first = Make("first"), second = Make("second");
+  for (Trained* model : {&first, &second}) {
+    // As many publications as take turns.
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(Push(*model, 0.25f), "OK");
+  }
+  Gate& gate = Close(0, FakeCall::kAllocateHost);
+  auto copy = std::async(std::launch::async,
+                         [&] { return PullAs(v1::ENCODING_BF16, first); });
+  gate.AwaitCaller();
+  ExpectParameters(first);
+  ExpectServing(second);
+  EXPECT_EQ(Create("another"), "OK");
+  gate.Open();
+  EXPECT_EQ(copy.get().bytes.size(), kElems * 2);
+}
+
+TEST_F(SlowDriverTest, WhileAModelIsMadeTheOthersGoOn) {
+  Trained first = Make("first"), second = Make("second");
+  for (Trained* model : {&first, &second}) EXPECT_EQ(Push(*model, 0.25f), "OK");
+  Gate& gate = Close(0, FakeCall::kAllocate);
+  auto third =
+      std::async(std::launch::async, [this] { return Create("third"); });
+  gate.AwaitCaller();
+  for (Trained* model : {&first, &second}) ExpectServing(*model);
+  EXPECT_EQ(Create("fourth"), "OK");
+  gate.Open();
+  EXPECT_EQ(third.get(), "OK");
+}
+
+TEST_F(SlowDriverTest, NobodyWaitsForADriverThatIsOnlyLookedAfter) {
+  Trained first = Make("first"), second = Make("second");
+  Close(0, FakeCall::kMemory).AwaitCaller();
+  for (Trained* model : {&first, &second}) ExpectServing(*model);
+  // Nor is a loss told any later that something else has met.
+  gpu(1).Lose("fallen off");
+  while (HealthOf(channel_, kDevicesHealth) == "SERVING") {
+  }
+  EXPECT_THAT(Info().device_infos(1).fault(), HasSubstr("fallen off"));
 }
 
 }  // namespace

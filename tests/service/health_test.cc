@@ -1,5 +1,6 @@
 #include "server/service/health.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -100,15 +101,30 @@ TEST_F(HealthTest, NobodyIsToldAfterItsStop) {
   EXPECT_THAT(told_.Take(), IsEmpty());
 }
 
+// Whose loss is found out only by who asks it for something.
+class SilentGpu : public FakeGpu {
+ public:
+  using FakeGpu::FakeGpu;
+  absl::StatusOr<Memory> memory() override {
+    if (gone_) Lose("fallen off");
+    return FakeGpu::memory();
+  }
+  void LoseSilently() { gone_ = true; }
+
+ private:
+  std::atomic<bool> gone_{false};
+};
+
 // Without a model, and so without a pass that would fail.
-TEST(ServerHealthTest, ALostGpuIsNoticedInTime) {
-  FakeGpu* gpu = nullptr;
+TEST(ServerHealthTest, ThatAnIdleGpuIsLostIsNoticedInTime) {
+  SilentGpu* gpu = nullptr;
   ServerOptions options;
   options.listener.tcp = {"127.0.0.1:0"};
   options.backend.open_gpus = [&](const std::vector<int>&) {
+    auto opened = std::make_unique<SilentGpu>(FakeGpuOptions{});
+    gpu = opened.get();
     std::vector<std::unique_ptr<Gpu>> gpus;
-    gpus.push_back(std::make_unique<FakeGpu>(FakeGpuOptions{}));
-    gpu = static_cast<FakeGpu*>(gpus[0].get());
+    gpus.push_back(std::move(opened));
     return gpus;
   };
   options.backend.make_kernels = kernels::MakeHostKernels;
@@ -117,7 +133,7 @@ TEST(ServerHealthTest, ALostGpuIsNoticedInTime) {
   const auto channel = NewChannel((*server)->addresses()[0]);
   EXPECT_EQ(HealthOf(channel, kDevicesHealth), "SERVING");
   EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");
-  gpu->Lose("fallen off");
+  gpu->LoseSilently();
   while (HealthOf(channel, kDevicesHealth) != "NOT_SERVING") {
   }
   EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");
