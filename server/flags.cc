@@ -201,8 +201,10 @@ void AddLimits(FlagSet& flags, ServerOptions& options) {
              "memory for pushes on their way in; a model whose push cannot fit "
              "is refused");
   flags.Size("state_memory", options.state_memory_bytes, 1 << 20,
-             "memory for all models' moments, buffers and publications; "
-             "default: four fifths of the machine's or container's");
+             "memory of the host for all models' moments, buffers and "
+             "publications; of models on GPUs for their publications, which "
+             "are pinned; default: four fifths of the machine's or "
+             "container's");
   flags.Size("stream_window", options.stream_window_bytes, 65'535,
              "what a peer may send on a stream before it is read",
              kLargestWindow);

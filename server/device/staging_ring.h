@@ -68,6 +68,10 @@ class StagingRing {
   StagingRing& operator=(const StagingRing&) = delete;
 
   int64_t slot_bytes() const { return slot_bytes_; }
+  // Of all slots: on the host, and as much on the device.
+  int64_t size_bytes() const {
+    return slot_bytes_ * static_cast<int64_t>(slots_.size());
+  }
 
   // A slot for the caller alone: a free one, or the one released first, once
   // its work has ended. Blocks. Every slot must be released.

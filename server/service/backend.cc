@@ -103,6 +103,12 @@ absl::StatusOr<Backend> OnGpus(const BackendOptions& options) {
 
 }  // namespace
 
+int64_t Backend::pinned_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& unit : units) bytes += unit->ring().size_bytes();
+  return bytes;
+}
+
 absl::StatusOr<Backend> MakeBackend(const BackendOptions& options) {
   if (options.device.kind == DeviceChoice::Kind::kCpu) return OnCpu(options);
   absl::StatusOr<Backend> backend = OnGpus(options);

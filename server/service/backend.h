@@ -12,6 +12,7 @@
 #ifndef ACCRUE_SERVER_SERVICE_BACKEND_H_
 #define ACCRUE_SERVER_SERVICE_BACKEND_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -52,6 +53,9 @@ struct Backend {
   ShardFactory make_shard;
   // ModelEnvironment's.
   absl::Duration pass_time = absl::ZeroDuration();
+
+  // What it has pinned of the host's memory, whatever the models.
+  int64_t pinned_bytes() const;
 };
 
 absl::StatusOr<Backend> MakeBackend(const BackendOptions& options);

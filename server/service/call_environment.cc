@@ -12,7 +12,8 @@ int64_t MemoryCeiling(const CallEnvironment& environment) {
   const IngestOptions& ingest = environment.ingest->options();
   return environment.store->reserved_state_bytes() +
          ingest.ingest_memory_bytes +
-         ingest.max_push_streams * environment.stream_bytes + kProcessBytes;
+         ingest.max_push_streams * environment.stream_bytes +
+         environment.pinned_bytes + kProcessBytes;
 }
 
 }  // namespace accrue

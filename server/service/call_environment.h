@@ -31,11 +31,14 @@ struct CallEnvironment {
   absl::Duration reader_idle_timeout = absl::Seconds(30);
   // What one push stream may hold besides its admitted payload.
   int64_t stream_bytes = 0;
+  // What the backend has pinned.
+  int64_t pinned_bytes = 0;
 };
 
 // The process may grow to this: state and publications of the models that
 // exist, copies in the encodings that were asked for, ingest memory, what
-// unread streams hold, and a constant for the rest.
+// unread streams hold, what is pinned on the way to GPUs, and a constant for
+// the rest. What a GPU's driver takes for itself is not known.
 int64_t MemoryCeiling(const CallEnvironment& environment);
 
 }  // namespace accrue

@@ -28,7 +28,8 @@ struct ServerOptions {
   // bounds the rate of a push to the window over the round-trip time.
   int64_t stream_window_bytes = int64_t{256} << 10;
   IngestOptions ingest = {.max_push_streams = 1024};
-  // All models' moments, buffers and publications together.
+  // All models' moments, buffers and publications together, as far as they are
+  // in the host's memory.
   int64_t state_memory_bytes = int64_t{1} << 62;
   int64_t max_data_connections = 1024;  // 0: payloads come in messages only
   int64_t max_models = 1000;

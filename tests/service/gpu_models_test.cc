@@ -192,7 +192,7 @@ TEST_F(GpuModelsTest, WhatAModelPublishesIsPinnedByItsOwnGpu) {
                      gpu(1).counts().pinned_bytes);
   };
   auto [zero, one] = pinned();
-  const Trained first = Make("first");
+  Trained first = Make("first");
   zero += kElems * 4;
   EXPECT_EQ(pinned(), std::pair(zero, one));
   const Trained second = Make("second");
@@ -200,6 +200,10 @@ TEST_F(GpuModelsTest, WhatAModelPublishesIsPinnedByItsOwnGpu) {
   EXPECT_EQ(pinned(), std::pair(zero, one));
   PullAs(v1::ENCODING_BF16, second);
   one += kElems * 2;
+  EXPECT_EQ(pinned(), std::pair(zero, one));
+  // Of any number of versions two exist at once.
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(Push(first, 0.25f), "OK");
+  zero += kElems * 4;
   EXPECT_EQ(pinned(), std::pair(zero, one));
 }
 

@@ -70,6 +70,17 @@ TEST_F(ServerOnGpusTest, TellsOfEachWhatItsDriverKnows) {
   }
 }
 
+TEST_F(ServerOnGpusTest, WhatTheirRingsHavePinnedCountsInTheCeiling) {
+  const ServerOptions options = Options();
+  EXPECT_EQ(gpu(0).counts().pinned_bytes, 64 << 20);
+  EXPECT_EQ(Info().memory_ceiling_bytes(),
+            options.ingest.ingest_memory_bytes +
+                options.ingest.max_push_streams *
+                    (options.stream_window_bytes + (32 << 10)) +
+                gpu(0).counts().pinned_bytes + gpu(1).counts().pinned_bytes +
+                (64 << 20));
+}
+
 TEST_F(ServerTest, IsHealthyAndSoAreItsServices) {
   for (const char* service :
        {"", "accrue.v1.WorkerService", "accrue.v1.ModelService",
