@@ -53,31 +53,31 @@ sanitizer=$(command -v compute-sanitizer ||
 
 wanted() { [[ ,$only, == *,$1,* ]]; }
 
-exec 3>&1  # for rows, where a step's own output goes elsewhere
-
 # row NAME VERDICT WHAT...: verdicts are pass, short (of the aim), below (the
 # floor), FAIL, skip, refused, and info.
 row() {
-  printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table" >&3
+  printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table"
 }
 
-# limited NAME SECONDS COMMAND...: runs it as long as that and the suite's own
-# limit allow, and leaves its status in `rc`. Fails, with a row, if it could not
-# end by itself.
-limited() {
-  local limit=$2 left=$((seconds - SECONDS)) why=
+# step FILE NAME SECONDS COMMAND...: runs it as long as that and the suite's own
+# limit allow. Leaves its status in `rc`, its output in `log`, and adds it to FILE.
+# Fails, with a row, if it could not end by itself.
+step() {
+  local limit=$3 left=$((seconds - SECONDS)) why=
+  : >"$log"
   if [ "$left" -lt "$limit" ]; then
     limit=$left
     why=", all that was left of the suite's $seconds s"
   fi
   if [ "$limit" -le 0 ]; then
-    row "$1" FAIL "not reached within the suite's $seconds s"
+    row "$2" FAIL "not reached within the suite's $seconds s"
     return 1
   fi
-  timeout -k 10 "$limit" "${@:3}"
+  timeout -k 10 "$limit" "${@:4}" >"$log" 2>&1
   rc=$?
+  { echo "-- $2: ${*:4}"; cat "$log"; } >>"$folder/$1"
   if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
-    row "$1" FAIL "not finished in $limit s$why"
+    row "$2" FAIL "not finished in $limit s$why"
     return 1
   fi
 }
@@ -85,12 +85,10 @@ limited() {
 # gtest SECONDS PROGRAM ARGUMENTS...
 gtest() {
   local program=$2 start=$SECONDS rc
-  echo "== $program ${*:3}" >"$log"
-  if limited "$program" "$1" "${ours[@]}" "$here/bin/$program" \
-    --gtest_color=no --gtest_brief=1 "${@:3}" >>"$log" 2>&1; then
+  if step tests.log "$program" "$1" "${ours[@]}" "$here/bin/$program" \
+    --gtest_color=no --gtest_brief=1 "${@:3}"; then
     judge_gtest "$program" "$rc" $((SECONDS - start))
   fi
-  cat "$log" >>"$folder/tests.log"
 }
 
 # Of the tests that ran last: how many passed, how many were skipped, and why.
@@ -124,13 +122,11 @@ sanitize() {
   fi
   # To it a stream that has not yet come to its end, when asked, is an error.
   [ "$tool" != memcheck ] || options=(--report-api-errors no)
-  echo "-- $tool: $program ${*:3}" >"$log"
-  if limited "$name" 90 "${ours[@]}" "$sanitizer" --tool "$tool" \
+  if step sanitizer.log "$name" 90 "${ours[@]}" "$sanitizer" --tool "$tool" \
     --error-exitcode 86 "${options[@]}" "$here/bin/$program" \
-    --gtest_color=no --gtest_brief=1 "${@:3}" >>"$log" 2>&1; then
+    --gtest_color=no --gtest_brief=1 "${@:3}"; then
     judge_sanitizer "$name" "$rc" $((SECONDS - start))
   fi
-  cat "$log" >>"$folder/sanitizer.log"
 }
 
 # What the sanitizer says first, but for its name.
@@ -158,45 +154,33 @@ judge_sanitizer() {
   fi
 }
 
-# figures NAME SECONDS COMMAND...: limited, with figures for its output.
+# figures NAME SECONDS COMMAND...: a status of 3 says that something is not there.
 figures() {
-  local status
-  echo "== $1" >"$log"
-  limited "$@" >>"$folder/bench.jsonl" 2>>"$log"
-  status=$?
-  cat "$log" >>"$folder/bench.log"
-  return "$status"
-}
-
-# judge_exit NAME
-judge_exit() {
-  [ "$rc" -eq 0 ] || row "$1" FAIL "exit status $rc: $(tail -n1 "$log")"
-}
-
-# judge FAMILY: the rows of figures whose names begin so.
-judge() {
-  local cases
-  cases=$("${ours[@]}" "$here/bin/accrue_bench" --list '--filter=^gpu/' |
-    cut -d ' ' -f 1 | tr '\n' ' ')
-  awk -v family="$1" -v cases="$cases" -f "$here/judge_bench.awk" \
-    "$folder/bench.jsonl" | tee -a "$table"
-}
-
-bench() {
   local rc
-  if figures bench 150 "${ours[@]}" "$here/bin/accrue_bench" --json \
-    '--filter=^gpu/' --min_time=0.5; then
-    judge_exit bench
-  fi
-  judge gpu
-  if figures torch 150 "$python" "$here/torch_cycle.py"; then
+  if step bench.log "$@"; then
     if [ "$rc" -eq 3 ]; then
-      row torch skip "no PyTorch: $(tail -n1 "$log")"
+      row "$1" skip "$(tail -n1 "$log")"
       return
     fi
-    judge_exit torch
+    [ "$rc" -eq 0 ] || row "$1" FAIL "exit status $rc: $(tail -n1 "$log")"
   fi
-  judge torch
+  awk -v step="$1" -f "$here/judge_bench.awk" "$folder/bench.jsonl" "$log" |
+    tee -a "$table"
+  grep '^{' "$log" >>"$folder/bench.jsonl"
+}
+
+# Each case in a process of its own, so that one that fails costs no other.
+bench() {
+  local name names
+  names=$("${ours[@]}" "$here/bin/accrue_bench" --list '--filter=^gpu/' |
+    cut -d ' ' -f 1)
+  [ -n "$names" ] || row bench FAIL "accrue_bench has no cases of a GPU"
+  : >"$folder/bench.jsonl"
+  for name in $names; do
+    figures "$name" 30 "${ours[@]}" "$here/bin/accrue_bench" --json \
+      "--filter=^$name\$" --min_time=0.5
+  done
+  figures torch 150 "$python" "$here/torch_cycle.py"
 }
 
 device='no GPU: there is no nvidia-smi'
@@ -223,6 +207,8 @@ if wanted sanitizer; then
   for tool in memcheck racecheck initcheck; do
     sanitize "$tool" device_kernels_test \
       '--gtest_filter=*/Cuda:-*BeyondThirtyTwoBits*'
+  done
+  for tool in memcheck racecheck initcheck; do
     sanitize "$tool" device_shard_conformance_test \
       '--gtest_filter=Cuda/*AResetShard*/One:Cuda/*AnUntouchedGroup*/One'
   done

@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    print(error, file=sys.stderr)
+    print("no PyTorch:", error, file=sys.stderr)
     sys.exit(3)
 
 CYCLES = 10  # in a run, so that waiting for the last is a small part of it
