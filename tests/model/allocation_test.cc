@@ -13,7 +13,7 @@
 #include "server/base/mutex.h"
 #include "tests/device/gate.h"
 #include "tests/model/harness.h"
-#include "tests/model/wrapped_shards.h"
+#include "tests/model/noting_shard.h"
 
 namespace accrue {
 namespace {
@@ -115,31 +115,10 @@ TEST_F(AllocationTest, ThatThereIsNoMemoryIsToldToAllWhoWaitAndIsNotForGood) {
   EXPECT_TRUE(Read(*model, Encoding::kF16).get().ok());
 }
 
-// Notes the threads that its passes begin on.
-class NotingShard final : public ForwardingShard {
- public:
-  NotingShard(std::unique_ptr<kernels::Shard> shard,
-              std::vector<std::thread::id>* threads)
-      : ForwardingShard(std::move(shard)), threads_(threads) {}
-
-  void Run(
-      kernels::Pass pass,
-      std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
-    threads_->push_back(std::this_thread::get_id());
-    ForwardingShard::Run(std::move(pass), std::move(done));
-  }
-
- private:
-  std::vector<std::thread::id>* const threads_;
-};
-
 // It may be a thread that must not wait.
 TEST_F(AllocationTest, WhoSubmitsAPushOfASmallModelNeverWaitsForMemory) {
   std::vector<std::thread::id> passes;
-  harness_.environment().make_shard =
-      WrappedShards([&](std::unique_ptr<kernels::Shard> shard, int64_t) {
-        return std::make_unique<NotingShard>(std::move(shard), &passes);
-      });
+  harness_.environment().make_shard = NotingShards(&passes);
   const auto model = harness_.Make(SimpleSpec(70, 1), 1);
   const std::string session = harness_.Open(*model, "a")->id;
   int64_t sequence = 0;

@@ -21,7 +21,7 @@
 #include "server/model/gathering.h"
 #include "tests/model/failing_shard.h"
 #include "tests/model/harness.h"
-#include "tests/model/wrapped_shards.h"
+#include "tests/model/noting_shard.h"
 
 namespace accrue {
 namespace {
@@ -246,32 +246,11 @@ TEST_F(GatherTest, WhatIsHeldIsCountedAndIngestMemoryIsFreeAgain) {
   }
 }
 
-// Notes the threads that its passes begin on.
-class NotingShard final : public ForwardingShard {
- public:
-  NotingShard(std::unique_ptr<kernels::Shard> shard,
-              std::vector<std::thread::id>* threads)
-      : ForwardingShard(std::move(shard)), threads_(threads) {}
-
-  void Run(
-      kernels::Pass pass,
-      std::function<void(absl::StatusOr<kernels::PassResult>)> done) override {
-    threads_->push_back(std::this_thread::get_id());
-    ForwardingShard::Run(std::move(pass), std::move(done));
-  }
-
- private:
-  std::vector<std::thread::id>* const threads_;
-};
-
 // Of other small models the thread that submits a push folds it; of these it
 // would plan a whole cycle, and it may be one that must not take so long.
 TEST_F(GatherTest, ACycleIsPlannedOnThePoolHoweverSmallTheModel) {
   std::vector<std::thread::id> threads;
-  harness_.environment().make_shard =
-      WrappedShards([&](std::unique_ptr<kernels::Shard> shard, int64_t) {
-        return std::make_unique<NotingShard>(std::move(shard), &threads);
-      });
+  harness_.environment().make_shard = NotingShards(&threads);
   auto model = harness_.Make(GatherSpec(1, 2));
   const std::string session = harness_.Open(*model, "a")->id;
   for (int64_t push = 1; push <= 8; ++push) {
