@@ -84,8 +84,11 @@ class CpuShard : public Shard {
   absl::Status Write(Array array, int64_t offset,
                      absl::Span<const float> in) override;
   // Passes are given theta where it is.
-  absl::Status Load(int32_t, const float*) override { return absl::OkStatus(); }
-  absl::Status Reset() override;
+  void Load(std::vector<const float*>,
+            std::function<void(absl::Status)> done) override {
+    done(absl::OkStatus());
+  }
+  void Reset(std::function<void(absl::Status)> done) override;
 
  private:
   using ChunkBody = void (CpuShard::*)(PassRun& run,
@@ -229,9 +232,9 @@ absl::Status CpuShard::Write(Array array, int64_t offset,
   return absl::OkStatus();
 }
 
-absl::Status CpuShard::Reset() {
+void CpuShard::Reset(std::function<void(absl::Status)> done) {
   for (const Buffer* array : {&m_, &v_, &a_}) SetToZero(*array);
-  return absl::OkStatus();
+  done(absl::OkStatus());
 }
 
 absl::StatusOr<float*> CpuShard::Elements(Array array, int64_t offset,

@@ -18,10 +18,12 @@ namespace accrue::kernels {
 namespace {
 
 // `done`, called and let go of in `lane`. It is called once.
-PassRun::Done InLane(WorkPool* pool, WorkPool::Lane lane, PassRun::Done done) {
+template <class Result>
+std::function<void(Result)> InLane(WorkPool* pool, WorkPool::Lane lane,
+                                   std::function<void(Result)> done) {
   if (pool == nullptr) return done;
   return [pool, lane = std::move(lane),
-          done = std::move(done)](absl::StatusOr<PassResult> result) mutable {
+          done = std::move(done)](Result result) mutable {
     pool->Post(lane,
                [done = std::move(done), result = std::move(result)]() mutable {
                  done(std::move(result));
@@ -58,8 +60,9 @@ class DeviceShard : public Shard {
                     absl::Span<float> out) const override;
   absl::Status Write(Array array, int64_t offset,
                      absl::Span<const float> in) override;
-  absl::Status Load(int32_t group, const float* theta) override;
-  absl::Status Reset() override;
+  void Load(std::vector<const float*> groups,
+            std::function<void(absl::Status)> done) override;
+  void Reset(std::function<void(absl::Status)> done) override;
 
  private:
   using RunPtr = std::shared_ptr<PassRun>;
@@ -74,6 +77,10 @@ class DeviceShard : public Shard {
       const std::function<absl::Status(const ShardPart& part, float* elements,
                                        int64_t first, int64_t count)>& body)
       const;
+
+  // work(part), which may block, of all parts at the same time.
+  void OnAllParts(std::function<absl::Status(ShardPart& part)> work,
+                  std::function<void(absl::Status)> done) const;
 
   const std::shared_ptr<const BlockMap> blocks_;
   const std::vector<std::unique_ptr<ShardPart>> parts_;
@@ -176,16 +183,41 @@ absl::Status DeviceShard::Write(Array array, int64_t offset,
                      });
 }
 
-absl::Status DeviceShard::Load(int32_t group, const float* theta) {
-  for (const auto& part : parts_) {
-    ACCRUE_RETURN_IF_ERROR(part->Load(*blocks_, group, theta));
+void DeviceShard::OnAllParts(std::function<absl::Status(ShardPart& part)> work,
+                             std::function<void(absl::Status)> done) const {
+  struct Shared {
+    std::function<absl::Status(ShardPart&)> work;
+    std::function<void(absl::Status)> done;
+    std::vector<absl::Status> ended;  // [parts]
+    std::atomic<size_t> parts_left;
+  };
+  auto shared = std::make_shared<Shared>();
+  shared->work = std::move(work);
+  shared->done = InLane(pool_, lane_, std::move(done));
+  shared->ended.resize(parts_.size());
+  shared->parts_left = parts_.size();
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    ShardPart* const part = parts_[i].get();
+    part->unit().pool().Post(part->lane(), [shared, part, i] {
+      shared->ended[i] = shared->work(*part);
+      if (shared->parts_left.fetch_sub(1) > 1) return;
+      absl::Status first;
+      for (const absl::Status& status : shared->ended) first.Update(status);
+      // One of its own, which no thread of the device holds on to.
+      shared->done(absl::Status(first.code(), first.message()));
+    });
   }
-  return absl::OkStatus();
 }
 
-absl::Status DeviceShard::Reset() {
-  for (const auto& part : parts_) ACCRUE_RETURN_IF_ERROR(part->Reset());
-  return absl::OkStatus();
+void DeviceShard::Load(std::vector<const float*> groups,
+                       std::function<void(absl::Status)> done) {
+  OnAllParts([this, groups = std::move(groups)](
+                 ShardPart& part) { return part.Load(*blocks_, groups); },
+             std::move(done));
+}
+
+void DeviceShard::Reset(std::function<void(absl::Status)> done) {
+  OnAllParts([](ShardPart& part) { return part.Reset(); }, std::move(done));
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 //            slots' streams; new parameters go back on the same streams. `done`
 //            is called when all of it has ended, so that a later pass cannot
 //            touch what is still being copied; on the pool of the options: the
-//            units' threads are for filling and queueing.
+//            units' threads are for filling and queueing. Load and Reset wait
+//            for the devices there, each part on its own unit's.
 // Errors.    RESOURCE_EXHAUSTED: no memory on a device; nothing is left.
 //            A pass that failed on one device has failed.
 #ifndef ACCRUE_SERVER_KERNELS_DEVICE_SHARD_H_
@@ -31,7 +32,7 @@ struct DeviceShardOptions {
   // A part has at least so many elements, or is the only one: waiting for
   // another GPU costs more than what it takes over of a small model.
   int64_t least_part_elems = int64_t{1} << 22;
-  // Where `done` of a pass is called; null: on a thread of a unit.
+  // Where `done` is called; null: on a thread of a unit.
   WorkPool* pool = nullptr;
   WorkPool::Lane lane = {};
 };

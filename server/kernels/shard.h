@@ -15,8 +15,9 @@
 //             until it is a step). A shard may work on a copy of theta of its
 //             own: it knows what its passes have made, and Load tells it of
 //             anything else.
-// Order.      one pass at a time; Run never blocks. `done` is called exactly
-//             once, on another thread or before Run returns.
+// Order.      one Run, Load or Reset at a time. They never wait for a device:
+//             `done` is called exactly once, on another thread or before they
+//             return.
 //             lamb's norms are summed over its tensor's blocks, in order.
 // Numerics.   bit_exact_cpu_gpu: independent of threads, SIMD width, spans of
 //             the payload, and of how pushes are batched into passes.
@@ -117,13 +118,13 @@ class Shard {
   virtual absl::Status Write(Array array, int64_t offset,
                              absl::Span<const float> in) = 0;
 
-  // [group_elems] parameters that no pass of this shard has made: a group's
-  // first ones, or restored ones. What the group's next pass calls theta. Not
-  // during a pass; may block.
-  virtual absl::Status Load(int32_t group, const float* theta) = 0;
-  // Moments and accumulation buffer are zero again, as when they were made. Not
-  // during a pass; may block.
-  virtual absl::Status Reset() = 0;
+  // [groups][group_elems] parameters that no pass of this shard has made: the
+  // first ones, or restored ones. What the next passes call theta. They stay
+  // until `done`.
+  virtual void Load(std::vector<const float*> groups,
+                    std::function<void(absl::Status)> done) = 0;
+  // Moments and accumulation buffer are zero again, as when they were made.
+  virtual void Reset(std::function<void(absl::Status)> done) = 0;
 };
 
 struct ShardOptions {

@@ -44,16 +44,16 @@ ShardPart::ShardPart(const BlockRange& blocks, int64_t begin, int64_t elems,
   arrays_.begin = begin;
 }
 
-absl::Status ShardPart::Load(const BlockMap& map, int32_t group,
-                             const float* theta) {
+absl::Status ShardPart::Load(const BlockMap& map,
+                             const std::vector<const float*>& groups) {
   for (BlockRange left = blocks_; left.first < left.last;) {
     const BlockRange run = FirstRun(map, left);
     left.first = run.last;
     const Block& first = map.blocks[static_cast<size_t>(run.first)];
-    if (first.group != group) continue;
-    ACCRUE_RETURN_IF_ERROR(CopyIn(unit_->ring(), theta + first.group_offset,
-                                  ElemsOf(map, run),
-                                  arrays_.theta + (first.offset - begin())));
+    ACCRUE_RETURN_IF_ERROR(
+        CopyIn(unit_->ring(),
+               groups[static_cast<size_t>(first.group)] + first.group_offset,
+               ElemsOf(map, run), arrays_.theta + (first.offset - begin())));
   }
   return absl::OkStatus();
 }

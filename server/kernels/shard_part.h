@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,8 +34,9 @@ class ShardPart {
   int64_t end() const { return arrays_.begin + elems_; }
   const PartArrays& arrays() const { return arrays_; }
 
-  // Its elements of the group's vector. Blocks.
-  absl::Status Load(const BlockMap& map, int32_t group, const float* theta);
+  // Its elements of the groups' vectors. Blocks.
+  absl::Status Load(const BlockMap& map,
+                    const std::vector<const float*>& groups);
   // All but theta. Blocks.
   absl::Status Reset();
 

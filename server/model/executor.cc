@@ -262,7 +262,12 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed,
     return false;
   }
   if (absl::Status status = GiveBuffers(*batch); !status.ok()) {
-    FailBatch(*batch, closed, status);  // nothing was folded yet
+    // Nothing was folded yet: what is only short of memory goes on.
+    if (absl::IsResourceExhausted(status)) {
+      FailBatch(*batch, closed, status);
+    } else {
+      FinishBatch(*batch, closed, status);
+    }
     return true;
   }
   if (!batch->folds()) {

@@ -101,7 +101,14 @@ class ModelImpl final : public Model {
     std::function<void(const absl::Status&)> give_up;
   };
   using Closed = std::function<void(absl::StatusOr<EndedCycle>)>;
-  using Initialized = std::function<void(absl::StatusOr<Version>)>;
+  // A first version in the making, and who waits for it.
+  struct FirstVersion {
+    Initialization from;
+    std::vector<Initializer> initializers;  // [tensors]; none: of values
+    std::vector<std::shared_ptr<GroupBuffer>> groups;
+    std::function<void(absl::StatusOr<Version>)> done;
+  };
+  using FirstVersionPtr = std::shared_ptr<FirstVersion>;
 
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
   void Run(absl::AnyInvocable<bool()> step) {
@@ -165,19 +172,19 @@ class ModelImpl final : public Model {
   void RetryClose(int64_t window, const absl::Status& why) ACCRUE_EXCLUDES(mu_);
   bool DoEndCycle(const std::optional<Version>& version, const Closed& closed)
       ACCRUE_EXCLUDES(mu_);
-  bool DoInitialize(const std::shared_ptr<Initialization>& initialization,
-                    const Initialized& done) ACCRUE_EXCLUDES(mu_);
-  bool Fill(std::shared_ptr<Initialization> initialization,
-            std::vector<Initializer> sorted, Initialized done);
+  bool DoInitialize(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
   absl::Status CheckInitialization(const Initialization& initialization,
                                    std::vector<Initializer>& sorted)
       ACCRUE_EXCLUDES(mu_);
-  absl::Status NewBuffers(std::vector<std::shared_ptr<GroupBuffer>>& groups);
-  absl::Status TellShard(
-      const std::vector<std::shared_ptr<GroupBuffer>>& groups)
+  // Each ends in the next, or in FailInitialize.
+  void ResetShard(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
+  void Fill(const FirstVersionPtr& first);
+  void LoadShard(const FirstVersionPtr& first);
+  void PublishFirst(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
+  void FailInitialize(const FirstVersionPtr& first, absl::Status why)
       ACCRUE_EXCLUDES(mu_);
-  void PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
-                    const Initialized& done) ACCRUE_EXCLUDES(mu_);
+  void EndInitialize(FirstVersion& first, absl::StatusOr<Version> outcome);
+  absl::Status NewBuffers(std::vector<std::shared_ptr<GroupBuffer>>& groups);
   void StartAnew() ACCRUE_REQUIRES(mu_);
   absl::Status DoUpdate(const std::vector<HyperparameterUpdate>& updates)
       ACCRUE_EXCLUDES(mu_);

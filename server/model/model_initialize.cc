@@ -57,67 +57,98 @@ void DecodeRange(const ByteChain& payload, kernels::Encoding encoding,
 
 void ModelImpl::Initialize(Initialization initialization,
                            std::function<void(absl::StatusOr<Version>)> done) {
-  auto shared = std::make_shared<Initialization>(std::move(initialization));
-  Run([this, shared = std::move(shared), done = std::move(done)]() mutable {
-    return DoInitialize(shared, done);
+  auto first = std::make_shared<FirstVersion>();
+  first->from = std::move(initialization);
+  first->done = std::move(done);
+  Run([this, first = std::move(first)] { return DoInitialize(first); });
+}
+
+bool ModelImpl::DoInitialize(const FirstVersionPtr& first) {
+  absl::Status status = CheckInitialization(first->from, first->initializers);
+  if (!status.ok()) {
+    first->done(std::move(status));
+    return true;
+  }
+  // Readers may still hold what a poisoned model has published.
+  if (!store_->HasRoom()) {
+    return Park(
+        {.go_on = [this, first] { return DoInitialize(first); },
+         .give_up = [first](const absl::Status& why) { first->done(why); }});
+  }
+  ResetShard(first);
+  return false;
+}
+
+void ModelImpl::ResetShard(const FirstVersionPtr& first) {
+  bool poisoned;
+  {
+    MutexLock lock(&mu_);
+    poisoned = !poison_reason_.empty();
+  }
+  if (!poisoned) return Fill(first);
+  shard_->Reset([self = Self(), first](const absl::Status& reset) {
+    if (!reset.ok()) return self->FailInitialize(first, reset);
+    self->Fill(first);
   });
 }
 
-bool ModelImpl::DoInitialize(
-    const std::shared_ptr<Initialization>& initialization,
-    const Initialized& done) {
-  std::vector<Initializer> sorted;
-  absl::Status status = CheckInitialization(*initialization, sorted);
-  if (status.ok()) {
-    // Readers may still hold what a poisoned model has published.
-    if (!store_->HasRoom()) {
-      return Park(
-          {.go_on = [this, initialization,
-                     done] { return DoInitialize(initialization, done); },
-           .give_up = done});
-    }
-    return Fill(initialization, std::move(sorted), done);
+void ModelImpl::Fill(const FirstVersionPtr& first) {
+  if (absl::Status status = NewBuffers(first->groups); !status.ok()) {
+    return FailInitialize(first, std::move(status));
   }
-  done(status);
-  return true;
-}
-
-bool ModelImpl::Fill(std::shared_ptr<Initialization> initialization,
-                     std::vector<Initializer> sorted, Initialized done) {
-  std::vector<std::shared_ptr<GroupBuffer>> groups;
-  if (absl::Status status = NewBuffers(groups); !status.ok()) {
-    initialization.reset();
-    done(status);
-    return true;
-  }
-  auto initializers =
-      std::make_shared<std::vector<Initializer>>(std::move(sorted));
   auto pieces = std::make_shared<std::vector<Piece>>(CutTensors(*layout_));
   const auto piece_count = static_cast<int64_t>(pieces->size());
-  auto write = [this, pieces, initialization, initializers,
-                groups](int64_t chunk) {
+  auto write = [this, pieces, first](int64_t chunk) {
     const Piece& piece = (*pieces)[chunk];
     const TensorPlace& place = layout_->tensors()[piece.tensor];
     absl::Span<float> out(
-        groups[place.group]->floats() + place.group_offset + piece.begin,
+        first->groups[place.group]->floats() + place.group_offset + piece.begin,
         piece.count);
-    if (initializers->empty()) {
-      DecodeRange(initialization->values, initialization->encoding,
-                  place.offset + piece.begin, out);
+    const Initialization& from = first->from;
+    if (first->initializers.empty()) {
+      DecodeRange(from.values, from.encoding, place.offset + piece.begin, out);
     } else {
-      FillTensor((*initializers)[piece.tensor], initialization->seed,
-                 piece.tensor, piece.begin, out);
+      FillTensor(first->initializers[piece.tensor], from.seed, piece.tensor,
+                 piece.begin, out);
     }
   };
   environment_.pool->Run(lane_, piece_count, std::move(write),
-                         [self = Self(), initialization, groups,
-                          done = std::move(done)]() mutable {
-                           initialization->values.Clear();
-                           initialization->reservation.reset();
-                           self->PublishFirst(std::move(groups), done);
-                           self->Drive();
-                         });
-  return false;
+                         [self = Self(), first] { self->LoadShard(first); });
+}
+
+void ModelImpl::LoadShard(const FirstVersionPtr& first) {
+  first->from.values.Clear();
+  first->from.reservation.reset();
+  std::vector<const float*> groups;
+  for (const auto& group : first->groups) groups.push_back(group->floats());
+  shard_->Load(std::move(groups),
+               [self = Self(), first](const absl::Status& loaded) {
+                 if (!loaded.ok()) return self->FailInitialize(first, loaded);
+                 self->PublishFirst(first);
+               });
+}
+
+// It may be tried again: where memory is short as if nothing had happened, else
+// by whoever restores it.
+void ModelImpl::FailInitialize(const FirstVersionPtr& first, absl::Status why) {
+  if (!absl::IsResourceExhausted(why)) {
+    Poison(why);
+    why = DeviceFault(why);
+  }
+  {
+    MutexLock lock(&mu_);
+    why = WithVersion(why, View(cycles_));
+  }
+  EndInitialize(*first, std::move(why));
+}
+
+void ModelImpl::EndInitialize(FirstVersion& first,
+                              absl::StatusOr<Version> outcome) {
+  // Its memory is free before anybody hears of it.
+  first.from = Initialization();
+  first.groups.clear();
+  first.done(std::move(outcome));
+  environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
 }
 
 // Whether it may become the first version. `sorted` stays empty where values
@@ -159,32 +190,8 @@ absl::Status ModelImpl::NewBuffers(
   return absl::OkStatus();
 }
 
-absl::Status ModelImpl::TellShard(
-    const std::vector<std::shared_ptr<GroupBuffer>>& groups) {
-  bool poisoned;
-  {
-    MutexLock lock(&mu_);
-    poisoned = !poison_reason_.empty();
-  }
-  if (poisoned) ACCRUE_RETURN_IF_ERROR(shard_->Reset());
-  for (size_t g = 0; g < groups.size(); ++g) {
-    ACCRUE_RETURN_IF_ERROR(
-        shard_->Load(static_cast<int32_t>(g), groups[g]->floats()));
-  }
-  return absl::OkStatus();
-}
-
-void ModelImpl::PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
-                             const Initialized& done) {
-  if (absl::Status told = TellShard(groups); !told.ok()) {
-    Poison(told);
-    absl::Status fault = DeviceFault(told);
-    {
-      MutexLock lock(&mu_);
-      fault = WithVersion(fault, View(cycles_));
-    }
-    return done(std::move(fault));
-  }
+void ModelImpl::PublishFirst(const FirstVersionPtr& first) {
+  std::vector<std::shared_ptr<GroupBuffer>> groups = std::move(first->groups);
   Publication::Facts facts;
   facts.version.lineage = RandomId();
   facts.group_versions.resize(groups.size());
@@ -212,7 +219,7 @@ void ModelImpl::PublishFirst(std::vector<std::shared_ptr<GroupBuffer>> groups,
   }
   // Whoever subscribes after the answer hears of later versions only.
   Announce(std::move(news));
-  done(version);
+  EndInitialize(*first, version);
 }
 
 // As it was created, but for its sessions, and for what is counted of traffic.

@@ -1,6 +1,8 @@
 // The GPUs' shards: on fake GPUs of every schedule, alone and several, and on
 // the real ones of this machine.
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -81,6 +83,47 @@ TEST(DeviceShardTest, APassEndsOnThePoolThatItWasGiven) {
     ended.set_value(std::this_thread::get_id());
   });
   EXPECT_EQ(ended.get_future().get(), pools.get_future().get());
+}
+
+// A GPU may take its time, and others' threads are not there to wait for it.
+TEST(DeviceShardTest, LoadAndResetWaitOnTheUnitsThreadsAlone) {
+  FakeGpu gpu({});
+  WorkPool pool(1);
+  const auto unit = MakeSmallUnit(&gpu, MakeHostKernels());
+  ShardOptions options;
+  options.blocks = std::make_shared<const BlockMap>(MakeBlockMap({5}, {0}, 1));
+  const auto shard = MakeDeviceShard(options, {unit.get()},
+                                     {.pool = &pool, .lane = pool.NewLane()});
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  const std::vector<float> theta(5);
+  using Told = std::function<void(absl::Status)>;
+  const std::function<void(Told)> operations[] = {
+      [&](Told told) { (*shard)->Load({theta.data()}, std::move(told)); },
+      [&](Told told) { (*shard)->Reset(std::move(told)); }};
+  for (const auto& operation : operations) {
+    std::promise<void> release;
+    const std::shared_future<void> released = release.get_future().share();
+    for (int i = 0; i < unit->pool().thread_count(); ++i) {
+      unit->pool().Post(unit->pool().NewLane(),
+                        [released] { released.wait(); });
+    }
+    std::promise<absl::Status> ended;
+    std::promise<std::thread::id> thread;
+    operation([&](absl::Status status) {
+      ended.set_value(std::move(status));
+      thread.set_value(std::this_thread::get_id());
+    });
+    std::promise<std::thread::id> pools;
+    pool.Post(pool.NewLane(),
+              [&] { pools.set_value(std::this_thread::get_id()); });
+    const std::thread::id want = pools.get_future().get();
+    std::future<absl::Status> status = ended.get_future();
+    EXPECT_EQ(status.wait_for(std::chrono::seconds(0)),
+              std::future_status::timeout);
+    release.set_value();
+    EXPECT_TRUE(status.get().ok());
+    EXPECT_EQ(thread.get_future().get(), want);
+  }
 }
 
 }  // namespace

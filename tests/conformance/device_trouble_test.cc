@@ -118,7 +118,7 @@ TEST_F(DeviceTroubleTest, AnyFaultFailsItsPassAloneAndAResetBringsItBack) {
         EXPECT_THAT(std::string(status.message()), HasSubstr("planted"));
 
         other.Run(other_run.NextPass(1), false);
-        ASSERT_TRUE(pair.shard().Reset().ok());
+        ASSERT_TRUE(ResetAndWait(pair.shard()).ok());
         pair.LoadParameters();
         pair.state() = MakeReferenceState(*run.blocks());
         pair.Run(run.NextPass(1), false);
@@ -157,7 +157,7 @@ TEST_F(DeviceTroubleTest, OfALostGpuEveryPassFailsAtOnceAndSaysWhy) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("fell off the bus"));
   }
   EXPECT_FALSE(gpu_->health().ok());
-  EXPECT_FALSE(pair.shard().Reset().ok());
+  EXPECT_FALSE(ResetAndWait(pair.shard()).ok());
 }
 
 // 12 bytes a parameter for adam, 8 for sgd, and the slots.

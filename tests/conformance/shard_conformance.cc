@@ -205,7 +205,7 @@ TEST_P(ShardConformance, AResetShardTrainsAsANewOne) {
     Pair pair(*maker_, run);
     // The last of them ends in the middle of a cycle.
     for (int pass = 0; pass < 4; ++pass) pair.Run(run.NextPass(2), false);
-    ASSERT_TRUE(pair.shard().Reset().ok());
+    ASSERT_TRUE(ResetAndWait(pair.shard()).ok());
     pair.state() = MakeReferenceState(*run.blocks());
     pair.ExpectSameState();
     pair.parameters() = run.RandomParameters();

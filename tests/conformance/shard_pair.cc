@@ -1,11 +1,27 @@
 #include "tests/conformance/shard_pair.h"
 
 #include <bit>
+#include <functional>
+#include <future>
 #include <ios>
 #include <latch>
+#include <memory>
 #include <utility>
 
 namespace accrue::kernels {
+namespace {
+
+using Told = std::function<void(absl::Status)>;
+
+// Waits for what `start` tells.
+absl::Status Await(const std::function<void(Told)>& start) {
+  auto told = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> future = told->get_future();
+  start([told](absl::Status status) { told->set_value(std::move(status)); });
+  return future.get();
+}
+
+}  // namespace
 
 PassResult RunAndWait(Shard& shard, Pass pass) {
   std::latch ended(1);
@@ -17,6 +33,10 @@ PassResult RunAndWait(Shard& shard, Pass pass) {
   });
   ended.wait();
   return result;
+}
+
+absl::Status ResetAndWait(Shard& shard) {
+  return Await([&](Told told) { shard.Reset(std::move(told)); });
 }
 
 std::vector<float> ReadAll(const Shard& shard, Shard::Array array,
@@ -71,11 +91,11 @@ void Pair::Run(const PassPlan& plan, bool one_by_one) {
 }
 
 void Pair::LoadParameters() {
-  for (size_t g = 0; g < parameters_.theta.size(); ++g) {
-    const absl::Status status =
-        shard_->Load(static_cast<int32_t>(g), parameters_.theta[g].data());
-    EXPECT_TRUE(status.ok()) << status;
-  }
+  std::vector<const float*> groups;
+  for (const auto& theta : parameters_.theta) groups.push_back(theta.data());
+  const absl::Status status =
+      Await([&](Told told) { shard_->Load(groups, std::move(told)); });
+  EXPECT_TRUE(status.ok()) << status;
   expected_ = parameters_;
 }
 

@@ -18,6 +18,7 @@
 namespace accrue::kernels {
 
 PassResult RunAndWait(Shard& shard, Pass pass);
+absl::Status ResetAndWait(Shard& shard);
 std::vector<float> ReadAll(const Shard& shard, Shard::Array array,
                            int64_t elems);
 testing::AssertionResult SameBits(const std::vector<float>& got,

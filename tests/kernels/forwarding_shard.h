@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,10 +33,13 @@ class ForwardingShard : public Shard {
                      absl::Span<const float> in) override {
     return shard_->Write(array, offset, in);
   }
-  absl::Status Load(int32_t group, const float* theta) override {
-    return shard_->Load(group, theta);
+  void Load(std::vector<const float*> groups,
+            std::function<void(absl::Status)> done) override {
+    shard_->Load(std::move(groups), std::move(done));
   }
-  absl::Status Reset() override { return shard_->Reset(); }
+  void Reset(std::function<void(absl::Status)> done) override {
+    shard_->Reset(std::move(done));
+  }
 
  private:
   const std::unique_ptr<Shard> shard_;

@@ -1,5 +1,6 @@
 // A device that fails poisons the models whose pass it was running, and no
 // others.
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -142,6 +143,49 @@ TEST_F(DeviceFaultTest, APoisonedModelCanBeDeleted) {
   ExpectFault(PushStatus(a_, 2));
   model_->Delete();
   EXPECT_EQ(PushStatus(a_, 2).code(), absl::StatusCode::kNotFound);
+}
+
+using Told = std::function<void(absl::Status)>;
+
+// A shard whose device has not taken its parameters before the test says so.
+class SlowShard final : public ForwardingShard {
+ public:
+  SlowShard(std::unique_ptr<kernels::Shard> shard, std::promise<Told>* asked)
+      : ForwardingShard(std::move(shard)), asked_(asked) {}
+  void Load(std::vector<const float*>, Told done) override {
+    asked_->set_value(std::move(done));
+  }
+
+ private:
+  std::promise<Told>* const asked_;
+};
+
+TEST(SlowDeviceTest, WhileAModelWaitsForItsDeviceNoThreadDoes) {
+  constexpr int64_t kSlow = 5;
+  std::promise<Told> asked;
+  Harness harness(/*threads=*/1);
+  harness.environment().make_shard =
+      WrappedShards([&asked](std::unique_ptr<kernels::Shard> shard,
+                             int64_t elems) -> std::unique_ptr<kernels::Shard> {
+        if (elems != kSlow) return shard;
+        return std::make_unique<SlowShard>(std::move(shard), &asked);
+      });
+  const auto slow = harness.TryMake(SimpleSpec(kSlow, 1));
+  ASSERT_TRUE(slow.ok()) << slow.status();
+  std::promise<absl::StatusOr<Version>> answer;
+  Initialization ones;
+  ones.initializers = {{.tensor = "w", .a = 1}};
+  (*slow)->Initialize(std::move(ones),
+                      [&](auto version) { answer.set_value(version); });
+  const Told told = asked.get_future().get();
+
+  const auto other = harness.Make(SimpleSpec(3, 1));
+  const std::string session = harness.Open(*other, "a")->id;
+  EXPECT_TRUE(harness.PushNow(*other, session, 1, {1, 1, 1}).ok());
+  EXPECT_EQ((*slow)->newest(), nullptr);
+  told(absl::OkStatus());
+  EXPECT_TRUE(answer.get_future().get().ok());
+  EXPECT_EQ(harness.Parameters(**slow), std::vector<float>(kSlow, 1));
 }
 
 }  // namespace

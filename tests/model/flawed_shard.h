@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -40,13 +41,14 @@ class FlawedShard final : public ForwardingShard {
       done(absl::InternalError("the pass failed"));
     });
   }
-  absl::Status Load(int32_t group, const float* theta) override {
-    if (flaws_.load) return absl::InternalError("the load failed");
-    return ForwardingShard::Load(group, theta);
+  void Load(std::vector<const float*> groups,
+            std::function<void(absl::Status)> done) override {
+    if (flaws_.load) return done(absl::InternalError("the load failed"));
+    ForwardingShard::Load(std::move(groups), std::move(done));
   }
-  absl::Status Reset() override {
-    if (flaws_.reset) return absl::InternalError("the reset failed");
-    return ForwardingShard::Reset();
+  void Reset(std::function<void(absl::Status)> done) override {
+    if (flaws_.reset) return done(absl::InternalError("the reset failed"));
+    ForwardingShard::Reset(std::move(done));
   }
 
  private:
