@@ -85,7 +85,7 @@ class StagingRing {
       ACCRUE_EXCLUDES(mu_);
 
   // Returns when every slot that was released for `owner` has ended, and its
-  // `ended` has returned. Blocks.
+  // `ended` has returned and is gone with all that it holds. Blocks.
   void Finish(const void* owner) ACCRUE_EXCLUDES(mu_);
 
  private:

@@ -161,6 +161,19 @@ TEST(StagingRingTest, EachEndsOnceWithItsOwnError) {
   });
 }
 
+// Such as the run that a slot's work was for, and all that its caller keeps
+// alive.
+TEST(StagingRingTest, WhatEndedHoldsIsLetGoBeforeAnyoneHearsOfTheEnd) {
+  FakeGpu gpu({.schedule = FakeSchedule::kLazy});
+  const auto ring = MakeRing(gpu);
+  const auto held = std::make_shared<int>();
+  ring->Release(ring->Acquire(), &gpu, absl::OkStatus(),
+                [held](const absl::Status&) {});
+  EXPECT_EQ(held.use_count(), 2);
+  ring->Finish(&gpu);
+  EXPECT_EQ(held.use_count(), 1);
+}
+
 TEST(StagingRingTest, FinishWaitsForAllOfOneOwnerAndNobodyElse) {
   FakeGpu gpu({.schedule = FakeSchedule::kLazy});
   const auto ring = MakeRing(gpu, 4);
