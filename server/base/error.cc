@@ -107,6 +107,8 @@ absl::string_view ReasonName(Reason reason) {
       return "DATA_CONNECTION";
     case Reason::kStateMemory:
       return "STATE_MEMORY";
+    case Reason::kDeviceMemory:
+      return "DEVICE_MEMORY";
   }
   return "UNSPECIFIED";
 }

@@ -50,6 +50,7 @@ enum class Reason : int32_t {
   kPartial = 26,            // INVALID_ARGUMENT: ended before payload_bytes
   kStateMemory = 27,        // RESOURCE_EXHAUSTED
   kDataConnection = 28,     // UNAVAILABLE: unknown, in use or broken
+  kDeviceMemory = 29,       // RESOURCE_EXHAUSTED: a device's, or pinned for it
 };
 
 // "NON_FINITE": the reason's name in the API, less the enum's prefix.
@@ -62,7 +63,7 @@ struct ErrorInfo {
   std::string lineage;
   // When to try again; zero leaves it to the client.
   absl::Duration retry_after;
-  // The model, tensor, session or flag at fault.
+  // The model, tensor, session, device or flag at fault.
   std::string subject;
 };
 

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/device/device.h"
+#include "server/device/no_memory.h"
 
 namespace accrue {
 namespace {
@@ -51,11 +52,11 @@ class MappedStorage : public Buffer::Storage {
   const MemoryLedger::Charge charge_;
 };
 
-absl::Status NoMemory(int64_t size_bytes, MemoryTag tag) {
+absl::Status NoMemoryFor(int64_t size_bytes, MemoryTag tag) {
   const int error = errno;
-  return absl::ResourceExhaustedError(
-      absl::StrCat("cpu: no memory for ", size_bytes, " bytes of ",
-                   MemoryTagName(tag), ": ", std::strerror(error)));
+  return NoMemory("cpu",
+                  absl::StrCat("no memory for ", size_bytes, " bytes of ",
+                               MemoryTagName(tag), ": ", std::strerror(error)));
 }
 
 class CpuDevice : public Device {
@@ -71,14 +72,14 @@ class CpuDevice : public Device {
     // An absurd size must not wrap around into a small one.
     if (size_bytes < 0 || size_bytes > INT64_MAX / 2) {
       errno = ENOMEM;
-      return NoMemory(size_bytes, tag);
+      return NoMemoryFor(size_bytes, tag);
     }
     const int64_t mapping_bytes =
         size_bytes + stagger_bytes + align_bytes + 1;  // not 0
     void* const mapping =
         mmap(nullptr, static_cast<size_t>(mapping_bytes),
              PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping == MAP_FAILED) return NoMemory(size_bytes, tag);
+    if (mapping == MAP_FAILED) return NoMemoryFor(size_bytes, tag);
 
     int64_t data_offset = stagger_bytes;
     if (huge) {

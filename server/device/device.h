@@ -2,8 +2,8 @@
 //
 // Memory.    buffers are zero at first, aligned to 64 bytes at least, charged
 //            to a ledger while they live, and freed by their destructor.
-// Errors.    RESOURCE_EXHAUSTED: no memory, with the bytes asked for; nothing
-//            is left allocated.
+// Errors.    RESOURCE_EXHAUSTED kDeviceMemory: no memory, with the bytes asked
+//            for; nothing is left allocated.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_DEVICE_DEVICE_H_
 #define ACCRUE_SERVER_DEVICE_DEVICE_H_

@@ -11,6 +11,7 @@
 #include "server/base/logging.h"
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
+#include "server/device/no_memory.h"
 
 namespace accrue {
 namespace {
@@ -279,35 +280,37 @@ class CudaGpu : public Gpu {
 
  private:
   // Why there is no memory, as an error of ours; or the device's own.
-  absl::Status NoMemory(cudaError_t error, int64_t size_bytes, MemoryTag tag);
+  absl::Status NoMemoryFor(cudaError_t error, int64_t size_bytes,
+                           MemoryTag tag);
 
   const CardPtr card_;
   const std::string product_;
   const std::unique_ptr<Stream> zeroing_;
 };
 
-absl::Status CudaGpu::NoMemory(cudaError_t error, int64_t size_bytes,
-                               MemoryTag tag) {
+absl::Status CudaGpu::NoMemoryFor(cudaError_t error, int64_t size_bytes,
+                                  MemoryTag tag) {
   absl::Status status =
       card_->Check(error, absl::StrCat("allocating ", size_bytes, " bytes of ",
                                        MemoryTagName(tag)));
   if (error != cudaErrorMemoryAllocation) return status;
   ACCRUE_ASSIGN_OR_RETURN(const Memory now, memory());
-  return absl::ResourceExhaustedError(absl::StrCat(
-      name(), ": no memory for ", size_bytes, " bytes of ", MemoryTagName(tag),
-      ": ", now.free_bytes, " of ", now.total_bytes, " bytes are free"));
+  return NoMemory(name(),
+                  absl::StrCat("no memory for ", size_bytes, " bytes of ",
+                               MemoryTagName(tag), ": ", now.free_bytes, " of ",
+                               now.total_bytes, " bytes are free"));
 }
 
 absl::StatusOr<Buffer> CudaGpu::Allocate(int64_t size_bytes, MemoryTag tag,
                                          MemoryLedger* ledger) {
   ACCRUE_RETURN_IF_ERROR(card_->Use());
   if (size_bytes < 0) {
-    return NoMemory(cudaErrorMemoryAllocation, size_bytes, tag);
+    return NoMemoryFor(cudaErrorMemoryAllocation, size_bytes, tag);
   }
   void* data = nullptr;
   const cudaError_t error =
       cudaMalloc(&data, static_cast<size_t>(std::max<int64_t>(size_bytes, 1)));
-  if (error != cudaSuccess) return NoMemory(error, size_bytes, tag);
+  if (error != cudaSuccess) return NoMemoryFor(error, size_bytes, tag);
   Buffer buffer(std::make_unique<CudaMemory>(
       card_, data, size_bytes, cudaFree,
       ledger ? ledger->Add(tag, size_bytes) : MemoryLedger::Charge()));
@@ -326,9 +329,9 @@ absl::StatusOr<Buffer> CudaGpu::AllocateHost(int64_t size_bytes, MemoryTag tag,
                      : cudaHostAlloc(&data, size, cudaHostAllocPortable);
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    return absl::ResourceExhaustedError(
-        absl::StrCat(name(), ": the host has no memory to pin for ", size_bytes,
-                     " bytes of ", MemoryTagName(tag)));
+    return NoMemory(
+        name(), absl::StrCat("the host has no memory to pin for ", size_bytes,
+                             " bytes of ", MemoryTagName(tag)));
   }
   ACCRUE_RETURN_IF_ERROR(card_->Check(
       error, absl::StrCat("cudaHostAlloc of ", size_bytes, " bytes")));

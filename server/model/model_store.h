@@ -5,7 +5,8 @@
 //            model is not there; requests for its name wait for it, and then
 //            find it, or try themselves.
 // Errors.    NOT_FOUND kModelUnknown; ALREADY_EXISTS kModelExists: another
-//            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory.
+//            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory,
+//            kDeviceMemory.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_MODEL_MODEL_STORE_H_
 #define ACCRUE_SERVER_MODEL_MODEL_STORE_H_

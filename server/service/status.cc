@@ -109,6 +109,8 @@ v1::ErrorDetail::Reason ToApi(Reason reason) {
       return v1::ErrorDetail::REASON_STATE_MEMORY;
     case Reason::kDataConnection:
       return v1::ErrorDetail::REASON_DATA_CONNECTION;
+    case Reason::kDeviceMemory:
+      return v1::ErrorDetail::REASON_DEVICE_MEMORY;
   }
   return v1::ErrorDetail::REASON_UNSPECIFIED;
 }

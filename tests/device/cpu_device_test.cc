@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/base/error.h"
 #include "server/device/device.h"
 
 namespace accrue {
@@ -64,6 +65,8 @@ TEST(CpuDeviceTest, WhatDoesNotFitIsRefusedAndNotCharged) {
   for (const int64_t size : {int64_t{1} << 60, INT64_MAX, int64_t{-1}}) {
     const auto buffer = device->Allocate(size, MemoryTag::kVariance, &ledger);
     EXPECT_EQ(buffer.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(GetErrorInfo(buffer.status()).reason, Reason::kDeviceMemory);
+    EXPECT_EQ(GetErrorInfo(buffer.status()).subject, "cpu");
     EXPECT_NE(buffer.status().message().find(std::to_string(size)),
               absl::string_view::npos)
         << buffer.status();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/device/no_memory.h"
 
 namespace accrue {
 namespace {
@@ -60,10 +61,10 @@ absl::StatusOr<GuardedPages*> FakeCore::AddDevice(int64_t size_bytes,
                    ? nullptr
                    : std::make_unique<GuardedPages>(size_bytes);
   if (pages == nullptr || pages->data() == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(options_.name, ": no memory for ", size_bytes,
-                     " bytes of ", MemoryTagName(tag), ": ", free_bytes, " of ",
-                     options_.capacity_bytes, " bytes are free"));
+    return NoMemory(options_.name,
+                    absl::StrCat("no memory for ", size_bytes, " bytes of ",
+                                 MemoryTagName(tag), ": ", free_bytes, " of ",
+                                 options_.capacity_bytes, " bytes are free"));
   }
   pages->Close();
   counts_.device_bytes += size_bytes;
@@ -78,9 +79,9 @@ absl::StatusOr<GuardedPages*> FakeCore::AddPinned(int64_t size_bytes) {
   auto pages =
       size_bytes < 0 ? nullptr : std::make_unique<GuardedPages>(size_bytes);
   if (pages == nullptr || pages->data() == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(options_.name, ": the host has no memory to pin for ",
-                     size_bytes, " bytes"));
+    return NoMemory(options_.name,
+                    absl::StrCat("the host has no memory to pin for ",
+                                 size_bytes, " bytes"));
   }
   counts_.pinned_bytes += size_bytes;
   PinnedOfAll().Add(pages.get());

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/base/error.h"
 #include "server/device/gpu.h"
 #include "server/device/staging_ring.h"
 
@@ -116,6 +117,8 @@ TEST_F(CudaGpuTest, WhatDoesNotFitIsRefusedAndTheGpuServesOn) {
   for (const int64_t size : {int64_t{1} << 50, INT64_MAX, int64_t{-1}}) {
     const auto buffer = gpu_->Allocate(size, MemoryTag::kMomentum, &ledger_);
     EXPECT_EQ(buffer.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(GetErrorInfo(buffer.status()).reason, Reason::kDeviceMemory);
+    EXPECT_EQ(GetErrorInfo(buffer.status()).subject, gpu_->name());
     EXPECT_THAT(std::string(buffer.status().message()),
                 HasSubstr(absl::StrCat(gpu_->name(), ": no memory for ", size,
                                        " bytes of momentum: ")));

@@ -237,7 +237,7 @@ TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
   };
   // Of 64 MiB a GPU each half's two arrays take 96.
   const std::string refused = create(int64_t{24} << 20);
-  EXPECT_THAT(refused, StartsWith("RESOURCE_EXHAUSTED"));
+  EXPECT_THAT(refused, StartsWith("RESOURCE_EXHAUSTED DEVICE_MEMORY: fake:"));
   EXPECT_THAT(refused, HasSubstr("no memory for"));
   EXPECT_EQ(Push(small, 0.5f), "OK");
   ExpectParameters(small);

@@ -44,7 +44,8 @@ ACCRUE_SAME_REASON(kDeviceFault, REASON_DEVICE_FAULT);
 ACCRUE_SAME_REASON(kPartial, REASON_PARTIAL);
 ACCRUE_SAME_REASON(kStateMemory, REASON_STATE_MEMORY);
 ACCRUE_SAME_REASON(kDataConnection, REASON_DATA_CONNECTION);
-static_assert(static_cast<int>(Reason::kDataConnection) ==
+ACCRUE_SAME_REASON(kDeviceMemory, REASON_DEVICE_MEMORY);
+static_assert(static_cast<int>(Reason::kDeviceMemory) ==
               static_cast<int>(v1::ErrorDetail::Reason_MAX));
 #undef ACCRUE_SAME_REASON
 

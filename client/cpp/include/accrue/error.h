@@ -54,6 +54,7 @@ enum class Reason {
   kPartial = 26,            // INVALID_ARGUMENT: the payload was cut short
   kStateMemory = 27,        // RESOURCE_EXHAUSTED: the model does not fit
   kDataConnection = 28,     // UNAVAILABLE: a push's data connection is gone
+  kDeviceMemory = 29,       // RESOURCE_EXHAUSTED: a device has no memory left
 };
 
 struct ErrorDetail {
@@ -64,7 +65,7 @@ struct ErrorDetail {
   std::string lineage = {};
   // How long the daemon asks to wait before a retry; zero: it does not say.
   absl::Duration retry_after = {};
-  // What the error is about: a model, tensor, group, worker or flag.
+  // What the error is about: a model, tensor, group, worker, device or flag.
   std::string subject = {};
 };
 
