@@ -136,6 +136,9 @@ TEST(StagingRingTest, EachEndsOnceWithItsOwnError) {
     gpu.Inject({.op = FakeOp::kRecord,
                 .nth = 8,
                 .status = absl::InternalError("record")});
+    gpu.Inject({.op = FakeOp::kRecord,
+                .nth = 10,
+                .status = absl::InternalError("record after a refusal")});
     std::vector<std::vector<std::string>> heard(12);
     for (size_t i = 0; i < heard.size(); ++i) {
       Slot* const slot = ring->Acquire();

@@ -56,9 +56,6 @@ class BackendTest : public testing::Test {
     return names;
   }
 
-  std::optional<std::vector<int>> asked_;  // of the opener
-
- private:
   static absl::StatusOr<std::vector<std::unique_ptr<Gpu>>> Open(
       const std::vector<int64_t>& capacities) {
     std::vector<std::unique_ptr<Gpu>> gpus;
@@ -69,6 +66,8 @@ class BackendTest : public testing::Test {
     }
     return gpus;
   }
+
+  std::optional<std::vector<int>> asked_;  // of the opener
 };
 
 TEST_F(BackendTest, TheCpuIsChosenWithoutLookingForGpus) {
@@ -138,6 +137,54 @@ TEST_F(BackendTest, AGpuThatWasAskedForAndHasNoMemoryIsAnErrorOfTheFlag) {
   EXPECT_EQ(backend.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(backend.status().message()),
               StartsWith("--device=cuda:0,1: fake:1: no memory"));
+}
+
+TEST_F(BackendTest, APassOfAGpuTakesLessThanTheCpus) {
+  const auto cpu = OnMachineOf(1, {.kind = Kind::kCpu});
+  const auto gpu = OnMachineOf(1, {.kind = Kind::kCuda});
+  ASSERT_TRUE(cpu.ok() && gpu.ok());
+  EXPECT_GT(gpu->pass_time, absl::ZeroDuration());
+  EXPECT_LT(gpu->pass_time, cpu->pass_time);
+}
+
+// One fills a slot while another waits for one.
+TEST_F(BackendTest, HoweverManyGpusThereAreEachHasTwoThreads) {
+  const auto backend = OnMachineOf(8, {.kind = Kind::kCuda});
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  ASSERT_EQ(backend->units.size(), 8);
+  for (const auto& unit : backend->units) {
+    EXPECT_GE(unit->pool().thread_count(), 2);
+  }
+}
+
+TEST_F(BackendTest, WithAllGpusLostThereIsNoShardAndItSaysWhy) {
+  const auto backend = OnMachineOf(2, {.kind = Kind::kCuda});
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  for (const auto& gpu : backend->gpus) {
+    static_cast<FakeGpu&>(*gpu).Lose("fallen off");
+  }
+  const auto shard =
+      backend->make_shard({.blocks = std::make_shared<const kernels::BlockMap>(
+                               kernels::MakeBlockMap({3}, {0}, 1))},
+                          backend->device, /*pool=*/nullptr, WorkPool::Lane());
+  EXPECT_EQ(shard.status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(shard.status().message()), HasSubstr("fallen off"));
+}
+
+TEST_F(BackendTest, ATestMayInterfereWithTheShardsOfEither) {
+  for (const Kind kind : {Kind::kCpu, Kind::kCuda}) {
+    const auto backend = MakeBackend(
+        {.device = {.kind = kind},
+         .open_gpus = [](const auto&) { return Open({kRingFits}); },
+         .make_kernels = kernels::MakeHostKernels,
+         .wrap_shards = [](ShardFactory inner) -> ShardFactory {
+           EXPECT_TRUE(inner);
+           return [](auto&&...) { return absl::CancelledError("mine"); };
+         }});
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    EXPECT_EQ(backend->make_shard({}, nullptr, nullptr, {}).status(),
+              absl::CancelledError("mine"));
+  }
 }
 
 }  // namespace
