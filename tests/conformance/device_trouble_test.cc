@@ -160,18 +160,23 @@ TEST_F(DeviceTroubleTest, OfALostGpuEveryPassFailsAtOnceAndSaysWhy) {
   EXPECT_FALSE(ResetAndWait(pair.shard()).ok());
 }
 
-// 12 bytes a parameter for adam, 8 for sgd, and the slots.
-TEST_F(DeviceTroubleTest, AnEmbeddedShardHoldsItsMomentsAndParametersOnly) {
+// 12 bytes a parameter for adam, 8 for sgd, 4 for classic's buffer, and the
+// slots.
+TEST_F(DeviceTroubleTest, AShardHoldsItsMomentsParametersAndBufferOnly) {
   Start({});
   const int64_t slots = gpu_->counts().device_bytes;
   EXPECT_EQ(slots, 3 * (int64_t{2} << 20));
-  for (const auto& [optimizer, bytes] : {std::pair(rule::Optimizer::kAdam, 12),
-                                         std::pair(rule::Optimizer::kSgd, 8)}) {
-    TrainingRun run(OneTensor(kElems, {.optimizer = optimizer, .k = 1}), 1);
+  const auto expect_held = [&](const GroupTraits& traits, int64_t bytes) {
+    TrainingRun run(OneTensor(kElems, traits), 1);
     Pair pair(*maker_, run);
     pair.Run(run.NextPass(1), false);
     EXPECT_EQ(gpu_->counts().device_bytes - slots, bytes * kElems);
-  }
+  };
+  expect_held({.optimizer = rule::Optimizer::kSgd}, 8);
+  expect_held({.optimizer = rule::Optimizer::kAdam}, 12);
+  expect_held({.optimizer = rule::Optimizer::kAdam,
+               .buffering = rule::Buffering::kClassic},
+              16);
   EXPECT_EQ(gpu_->counts().device_bytes, slots);
 }
 
