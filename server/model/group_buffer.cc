@@ -16,19 +16,17 @@ constexpr int64_t kChunkElems = int64_t{1} << 18;
 void GroupBuffer::Prepare(kernels::Encoding encoding, WorkPool* pool,
                           const WorkPool::Lane& lane,
                           std::function<void(absl::Status)> done) {
-  bool ready = false;
   {
     MutexLock lock(&mu_);
     Copy& copy = copies_[Index(encoding)];
     copy.asked_for = true;
-    ready = copy.state == Copy::State::kReady;
-    if (!ready) {
-      copy.waiting.push_back(std::move(done));
+    if (copy.state != Copy::State::kReady) {
+      copy.waiting.push_back(std::exchange(done, nullptr));
       if (copy.state == Copy::State::kMaking) return;
       copy.state = Copy::State::kMaking;
     }
   }
-  if (ready) return done(absl::OkStatus());
+  if (done != nullptr) return done(absl::OkStatus());  // it is there
   pool->Post(lane,
              [this, encoding, pool, lane] { Make(encoding, pool, lane); });
 }
