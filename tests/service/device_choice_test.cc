@@ -41,6 +41,8 @@ TEST(DeviceChoiceTest, AnythingElseIsRefusedWithWhatIsWanted) {
                 HasSubstr("want auto, cpu, cuda or cuda:N"))
         << text;
   }
+  EXPECT_THAT(std::string(ParseDeviceChoice("cuda:1, 2").status().message()),
+              HasSubstr("\" 2\" is no GPU's index"));
   EXPECT_THAT(std::string(ParseDeviceChoice("cuda:3,3").status().message()),
               HasSubstr("GPU 3 is there twice"));
 }

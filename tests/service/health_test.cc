@@ -43,6 +43,7 @@ class Told : public grpc::HealthCheckServiceInterface {
 class HealthTest : public testing::Test {
  protected:
   HealthTest() {
+    gpus_.push_back(std::make_unique<FakeGpu>(FakeGpuOptions{}));
     auto gpu = std::make_unique<FakeGpu>(FakeGpuOptions{});
     gpu_ = gpu.get();
     gpus_.push_back(std::move(gpu));
@@ -54,7 +55,7 @@ class HealthTest : public testing::Test {
   }
 
   std::vector<std::unique_ptr<Gpu>> gpus_;
-  FakeGpu* gpu_;
+  FakeGpu* gpu_;  // one of them
   TimerQueue timers_;
   Told told_;
   Health health_{&gpus_, &timers_};
