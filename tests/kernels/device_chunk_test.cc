@@ -135,19 +135,19 @@ TEST(DeviceChunkTest, GroupsThatReadOtherPayloadsAreInOtherChunks) {
   EXPECT_EQ(chunks[2].blocks.last - chunks[2].blocks.first, 2);
 }
 
-TEST(DeviceChunkTest, ALargePassIsManyChunksAndASmallOneIsOne) {
+TEST(DeviceChunkTest, TheLargerAPassIsTheMoreChunksItIs) {
   const Pass pass = PassOf({Folding(1)}, {Encoding::kF32});
-  const BlockMap large = MakeBlockMap({int64_t{64} << 20}, {0}, 1);
-  const auto chunks =
-      CutIntoChunks(large, {0, static_cast<int64_t>(large.blocks.size())}, pass,
-                    PassStage::kFold, kSlotBytes);
-  EXPECT_GE(chunks.size(), 64u);
-  EXPECT_LE(chunks.size(), 80u);  // nearly full slots
-  const BlockMap small = MakeBlockMap({100'000}, {0}, 1);
-  EXPECT_EQ(CutIntoChunks(small, {0, static_cast<int64_t>(small.blocks.size())},
-                          pass, PassStage::kFold, kSlotBytes)
-                .size(),
-            1u);
+  const auto count = [&](int64_t elems) {
+    const BlockMap map = MakeBlockMap({elems}, {0}, 1);
+    return CutIntoChunks(map, {0, static_cast<int64_t>(map.blocks.size())},
+                         pass, PassStage::kFold, kSlotBytes)
+        .size();
+  };
+  EXPECT_EQ(count(100'000), 1u);
+  // Not nearly full slots, but something to do for each of them.
+  EXPECT_EQ(count(int64_t{4} << 20), 16u);
+  EXPECT_GE(count(int64_t{64} << 20), 64u);
+  EXPECT_LE(count(int64_t{64} << 20), 80u);  // nearly full ones
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ TEST_F(BackendTest, AllGpusAreTakenUnlessSomeAreNamed) {
     const auto backend = OnMachineOf(2, {.kind = kind});
     ASSERT_TRUE(backend.ok()) << backend.status();
     EXPECT_THAT(Names(*backend), ElementsAre("fake:0", "fake:1"));
+    EXPECT_EQ(backend->device->name(), "fake:0");
     EXPECT_THAT(*asked_, IsEmpty());
   }
   ASSERT_TRUE(OnMachineOf(1, {.kind = Kind::kCuda, .gpus = {3, 1}}).ok());
