@@ -20,6 +20,10 @@ using Payloads = std::shared_ptr<const std::vector<int32_t>>;
 // it: while one is copied another can be filled and a third folded.
 constexpr int64_t kChunksPerPass = 16;
 constexpr int64_t kSmallElems = int64_t{1} << 17;
+// Nor do chunks that are not small fill more of a slot than this, however large
+// the pass: the bus is idle until the first of them is filled, and what they
+// hold should still be in the host's caches when it is copied.
+constexpr int64_t kMostLaunchBytes = (int64_t{2} << 20) + (int64_t{1} << 16);
 
 int64_t Aligned(int64_t bytes) {
   return (bytes + SlotLayout::kAlignBytes - 1) / SlotLayout::kAlignBytes *
@@ -136,9 +140,12 @@ class ChunkCutter {
   }
 
   bool Fits(const DeviceChunk& chunk) const {
-    return chunk.block_count == 1 ||
-           (chunk.elems() <= most_elems_ &&
-            MakeLayout(pass_, chunk).end_of_all <= slot_bytes_);
+    if (chunk.block_count == 1) return true;
+    if (chunk.elems() > most_elems_) return false;
+    const SlotLayout layout = MakeLayout(pass_, chunk);
+    if (layout.end_of_all > slot_bytes_) return false;
+    return chunk.elems() <= kSmallElems ||
+           layout.end_of_all - layout.launches <= kMostLaunchBytes;
   }
 
   const BlockMap& map_;

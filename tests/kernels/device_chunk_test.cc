@@ -136,18 +136,23 @@ TEST(DeviceChunkTest, GroupsThatReadOtherPayloadsAreInOtherChunks) {
 }
 
 TEST(DeviceChunkTest, TheLargerAPassIsTheMoreChunksItIs) {
-  const Pass pass = PassOf({Folding(1)}, {Encoding::kF32});
-  const auto count = [&](int64_t elems) {
+  const auto count = [](int64_t elems, int64_t pushes) {
     const BlockMap map = MakeBlockMap({elems}, {0}, 1);
+    const Pass pass = PassOf(
+        {Folding(pushes)},
+        std::vector<Encoding>(static_cast<size_t>(pushes), Encoding::kF32));
     return CutIntoChunks(map, {0, static_cast<int64_t>(map.blocks.size())},
                          pass, PassStage::kFold, kSlotBytes)
         .size();
   };
-  EXPECT_EQ(count(100'000), 1u);
-  // Not nearly full slots, but something to do for each of them.
-  EXPECT_EQ(count(int64_t{4} << 20), 16u);
-  EXPECT_GE(count(int64_t{64} << 20), 64u);
-  EXPECT_LE(count(int64_t{64} << 20), 80u);  // nearly full ones
+  EXPECT_EQ(count(100'000, 1), 1u);
+  // Something to do for every slot.
+  EXPECT_EQ(count(int64_t{4} << 20, 1), 16u);
+  // 2 MiB of payload each,
+  EXPECT_EQ(count(int64_t{64} << 20, 1), 128u);
+  EXPECT_EQ(count(int64_t{64} << 20, 4), 512u);
+  // but no fewer than 2^17 elements where a slot has room for their pushes.
+  EXPECT_LE(count(int64_t{64} << 20, 7), 520u);
 }
 
 }  // namespace
