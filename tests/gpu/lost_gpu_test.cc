@@ -120,6 +120,7 @@ TEST_P(LostGpuTest, NewModelsGoToTheOthersOrAreRefusedByItsName) {
   Side doomed(*daemon_, SpecOf("doomed", kLosingElems), {});
   ASSERT_NO_FATAL_FAILURE(Lose(doomed));
   const client::DeviceInfo lost = Devices()[0];
+  ASSERT_NE(lost.fault, "");
   for (const char* name : {"a", "b"}) {
     if (gpus > 1) {
       ASSERT_NO_FATAL_FAILURE(Make(name)->Train(2 * kCycle));
@@ -128,7 +129,10 @@ TEST_P(LostGpuTest, NewModelsGoToTheOthersOrAreRefusedByItsName) {
     const absl::Status refused = client::Client::Connect(daemon_->tcp())
                                      ->CreateModel(SpecOf(name, 1000))
                                      .status();
-    EXPECT_THAT(std::string(refused.message()), testing::HasSubstr(lost.fault));
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInternal) << refused;
+    EXPECT_THAT(std::string(refused.message()),
+                testing::AllOf(testing::HasSubstr(lost.name),
+                               testing::HasSubstr(lost.fault)));
   }
 }
 
