@@ -16,14 +16,14 @@
 #
 # A step has a time limit of its own and ends with --seconds at the latest; one
 # that was cut off, or not reached, has failed. Each step's rows are printed as it
-# ends. FOLDER ($OUT, or else results/ here) gets them all in table.txt, and
-# tests.log, sanitizer.log, bench.jsonl and bench.log. Exit status: 0 if nothing
-# failed, fell below its floor or was skipped; 1 otherwise.
+# ends. FOLDER (else results/ here) gets them all in table.txt, and tests.log,
+# sanitizer.log, bench.jsonl and bench.log. Exit status: 0 if nothing failed, fell
+# below its floor or was skipped; 1 otherwise.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 only=bench,conformance,device,daemon,sanitizer
 seconds=570
-folder=${OUT:-$here/results}
+folder=$here/results
 python=${PYTHON:-python3}
 for argument; do
   case $argument in
@@ -45,7 +45,8 @@ export ACCRUE_BIN_DIR=$here/bin
 # The C++ library that the suite was linked with, where the machine's is older.
 ours=()
 if ! "$here/bin/accrued" --version >/dev/null 2>&1; then
-  ours=(env LD_LIBRARY_PATH="$here/lib/runtime")
+  libraries=$here/lib/runtime${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  ours=(env LD_LIBRARY_PATH="$libraries")
 fi
 
 sanitizer=$(command -v compute-sanitizer ||

@@ -145,14 +145,23 @@ class StepsTest(SuiteTest):
             self.assertIn(test, then)
         self.assertNotIn(TESTS[3], then)
 
-    def test_results_go_where_the_environment_says(self):
-        out = self.folder / "brought_back"
+    def test_results_go_to_a_folder_of_its_own(self):
         ran = subprocess.run(
             [self.folder / "run.sh", "--only=daemon"], capture_output=True,
-            timeout=60, env={**os.environ, "OUT": str(out)})
+            timeout=60)
         self.assertEqual(ran.returncode, 0)
-        self.assertEqual({file.name for file in out.iterdir()},
+        self.assertEqual({file.name
+                          for file in (self.folder / "results").iterdir()},
                          {"table.txt", "tests.log"})
+
+    def test_an_older_librarys_machine_keeps_its_own_paths(self):
+        self.env["LD_LIBRARY_PATH"] = "/users/own"
+        self.script("bin/accrued", "exit 1")
+        self.script("bin/gpu_daemon_test",
+                    'echo "$LD_LIBRARY_PATH"\n' + PASSES)
+        self.run_suite("daemon")
+        log = (self.folder / "out" / "tests.log").read_text().splitlines()
+        self.assertIn(f"{self.folder}/lib/runtime:/users/own", log)
 
     def test_at_the_suites_limit_steps_are_cut_off_or_not_reached(self):
         self.script("bin/gpu_cuda_test", PASSES + "; exec sleep 50")
@@ -256,6 +265,19 @@ esac""")
             "torch/cycle/adam/k4": "info",
             "torch/cycle/adam/k8": "info",
         })
+
+    def test_memory_that_cannot_be_is_no_success(self):
+        for name, value, verdict in (
+                ("adam", 12.0, "pass"), ("adam", 12.07, "below"),
+                ("adam", 11.999, "below"), ("adam", 0.0, "below"),
+                ("sgd", 8.0, "pass"), ("sgd", 7.9, "below"),
+                ("ring", 64.0, "info"), ("ring", 0.0, "FAIL"),
+                ("context", -512.0, "FAIL")):
+            with self.subTest(name=name, value=value):
+                name = "gpu/memory/" + name
+                self.accrue_bench([{"name": name, "value": value, "unit": "B",
+                                    "baseline": 16.0, "ratio": 1.0}])
+                self.assertEqual(self.bench()[1][name][0], verdict)
 
     def test_what_is_short_of_its_aim_only_is_no_failure(self):
         self.accrue_bench([figure for figure in OURS
