@@ -26,8 +26,10 @@ class DeviceKernels {
   // no memory for it. INTERNAL: the GPU cannot run them.
   virtual absl::Status Load(Stream& stream) = 0;
 
-  // GroupWork's stage. Lamb's update leaves theta as it
-  // is: a mean is folded, and SumTrust and StepLamb do the rest.
+  // Those that take a Launch: of the groups that want them.
+
+  // GroupWork's stage. Lamb's update leaves theta as it is: a mean is folded,
+  // and SumTrust and StepLamb do the rest.
   virtual absl::Status FoldAndUpdate(Stream& stream, const Launch& launch) = 0;
   virtual absl::Status SumClipped(Stream& stream, const Launch& launch) = 0;
   virtual absl::Status SumTrust(Stream& stream, const Launch& launch) = 0;
