@@ -1,8 +1,8 @@
 // DeviceWork: what the host tells a GPU to do: plain structs, read by kernels.
 //
 // Symbols.   m, v: moments; a: classic's accumulation buffer; theta:
-// parameters;
-//            x: a push's payload as floats; chunk: the blocks of one launch.
+//            parameters; x: a push's payload as floats; chunk: the blocks of
+//            one launch.
 // Shapes.    a shard's arrays: [its elements], `offset` counts in them. What
 //            belongs to a chunk begins at its first element, `begin`.
 // Memory.    pointers are to device memory, aligned so that element 0 of a

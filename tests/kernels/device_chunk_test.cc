@@ -119,6 +119,13 @@ TEST(DeviceChunkTest, TheDeepestLaunchOfOneBlockFitsASlot) {
   const Pass pass =
       PassOf({group}, std::vector<Encoding>(kLaunchPushes, Encoding::kTopK));
   ExpectCover(map, {0, 1}, pass, PassStage::kFold);
+  // With room for its sum, and for what is narrowed of it.
+  const auto chunks =
+      CutIntoChunks(map, {0, 1}, pass, PassStage::kFold, kSlotBytes);
+  const SlotLayout layout = MakeLayout(pass, chunks[0]);
+  EXPECT_GE(layout.sum - layout.decoded, kLaunchPushes * 4 * kBlockElems);
+  EXPECT_GE(layout.encoded - layout.sum, 4 * kBlockElems);
+  EXPECT_GE(layout.blocks - layout.encoded, 2 * kBlockElems);
 }
 
 TEST(DeviceChunkTest, GroupsThatReadOtherPayloadsAreInOtherChunks) {
