@@ -41,6 +41,7 @@ bool IsHarmless(cudaError_t error) {
     case cudaErrorLaunchOutOfResources:
     case cudaErrorHostMemoryAlreadyRegistered:
     case cudaErrorNotSupported:
+    case cudaErrorOperatingSystem:  // as where the host cannot pin memory
       return true;
     default:
       return false;
@@ -175,8 +176,10 @@ class CudaStream : public Stream {
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
   ~CudaStream() override {
-    if (!card_->Use().ok()) return;
-    card_->Log(Synchronize());
+    const bool lost = !card_->health().ok();
+    const absl::Status ended = Synchronize();
+    if (lost) return;  // and the stream with it, as was told
+    card_->Log(ended);
     card_->Log(card_->Check(cudaStreamDestroy(stream_), "cudaStreamDestroy"));
   }
 
@@ -327,11 +330,12 @@ absl::StatusOr<Buffer> CudaGpu::AllocateHost(int64_t size_bytes, MemoryTag tag,
   const cudaError_t error =
       size_bytes < 0 ? cudaErrorMemoryAllocation
                      : cudaHostAlloc(&data, size, cudaHostAllocPortable);
-  if (error == cudaErrorMemoryAllocation) {
+  if (error == cudaErrorMemoryAllocation || error == cudaErrorOperatingSystem) {
     cudaGetLastError();
     return NoMemory(
-        name(), absl::StrCat("the host has no memory to pin for ", size_bytes,
-                             " bytes of ", MemoryTagName(tag)));
+        name(),
+        absl::StrCat("the host has no memory to pin for ", size_bytes,
+                     " bytes of ", MemoryTagName(tag), ": ", Text(error)));
   }
   ACCRUE_RETURN_IF_ERROR(card_->Check(
       error, absl::StrCat("cudaHostAlloc of ", size_bytes, " bytes")));
@@ -385,6 +389,7 @@ absl::StatusOr<int> DeviceCount() {
 absl::StatusOr<cudaStream_t> CudaStreamOf(Stream& stream) {
   auto& cuda = static_cast<CudaStream&>(stream);
   ACCRUE_RETURN_IF_ERROR(cuda.card().Use());
+  cudaGetLastError();  // or CheckLaunch would report what was before
   return cuda.get();
 }
 
