@@ -191,7 +191,7 @@ absl::Status ModelImpl::NewBuffers(
 }
 
 void ModelImpl::PublishFirst(const FirstVersionPtr& first) {
-  std::vector<std::shared_ptr<GroupBuffer>> groups = std::move(first->groups);
+  const std::vector<std::shared_ptr<GroupBuffer>>& groups = first->groups;
   Publication::Facts facts;
   facts.version.lineage = RandomId();
   facts.group_versions.resize(groups.size());
@@ -204,15 +204,21 @@ void ModelImpl::PublishFirst(const FirstVersionPtr& first) {
   std::shared_ptr<const Publication> news;
   // Kept past the lock: the last reference to a publication calls Unpark.
   const std::shared_ptr<const Publication> before = newest();
-  bool anew;
+  bool anew = false;
+  absl::Status gone;
   {
     MutexLock lock(&mu_);
-    anew = CountsAsPoisoned();
-    if (!poison_reason_.empty()) StartAnew();
-    version_ = version;
-    newest_ = store_->Publish(std::move(facts), std::move(groups));
-    news = newest_;
+    if (deleted_) {
+      gone = Usable();
+    } else {
+      anew = CountsAsPoisoned();
+      if (anew) StartAnew();
+      version_ = version;
+      newest_ = store_->Publish(std::move(facts), std::move(first->groups));
+      news = newest_;
+    }
   }
+  if (!gone.ok()) return EndInitialize(*first, std::move(gone));
   if (anew) {
     ACCRUE_LOG(info, "model \"{}\" was poisoned and begins anew", name());
     environment_.on_poison_change(false);
