@@ -68,9 +68,9 @@ void Health::WatchDevices() {
   {
     MutexLock lock(&mu_);
     Tell();
+    // What is lost stays lost, once it was told.
+    if (gpus_->empty() || devices_told_ == false) return;
   }
-  // What is lost stays lost.
-  if (gpus_->empty() || !DevicesSound()) return;
   timers_->At(absl::Now() + kDeviceWatch, [this] { WatchDevices(); });
 }
 

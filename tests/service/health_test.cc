@@ -1,6 +1,8 @@
 #include "server/service/health.h"
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -100,6 +102,43 @@ TEST_F(HealthTest, NobodyIsToldAfterItsStop) {
   health_.OnPoisonChange(true);
   health_.Drain();
   EXPECT_THAT(told_.Take(), IsEmpty());
+}
+
+// Lost when it has been looked at once.
+class FleetingGpu : public FakeGpu {
+ public:
+  using FakeGpu::FakeGpu;
+  absl::Status health() const override {
+    if (looks_++ == 0) return absl::OkStatus();
+    return absl::InternalError("fallen off");
+  }
+
+ private:
+  mutable std::atomic<int> looks_{0};
+};
+
+// Waits for the news that a device is lost.
+class LossTold : public Told {
+ public:
+  void SetServingStatus(const std::string& name, bool serving) override {
+    if (name == kDevicesHealth && !serving) told_.set_value();
+  }
+  std::future<void> told() { return told_.get_future(); }
+
+ private:
+  std::promise<void> told_;
+};
+
+TEST(HealthWatchTest, AGpuThatIsLostRightAfterALookIsFoundWithTheNext) {
+  std::vector<std::unique_ptr<Gpu>> gpus;
+  gpus.push_back(std::make_unique<FleetingGpu>(FakeGpuOptions{}));
+  LossTold service;
+  TimerQueue timers;
+  Health health(&gpus, &timers);
+  health.Start(&service);
+  EXPECT_EQ(service.told().wait_for(std::chrono::seconds(60)),
+            std::future_status::ready);
+  timers.Stop();
 }
 
 // Whose loss is found out only by who asks it for something.
