@@ -67,11 +67,11 @@ ShardFactory OnUnits(std::vector<kernels::DeviceUnit*> units) {
 absl::StatusOr<std::vector<std::unique_ptr<kernels::DeviceUnit>>> MakeUnits(
     std::vector<std::unique_ptr<Gpu>>& gpus, const BackendOptions& options) {
   const bool may_leave_out = options.device.kind == DeviceChoice::Kind::kAuto;
+  std::vector<std::unique_ptr<Gpu>> fit;  // outlives the units
   std::vector<std::unique_ptr<kernels::DeviceUnit>> units;
   kernels::DeviceUnit::Options unit_options;
   unit_options.threads = FillingThreads(gpus.size());
   absl::Status unfit;
-  std::vector<std::unique_ptr<Gpu>> fit;
   for (auto& gpu : gpus) {
     auto unit = kernels::DeviceUnit::Make(gpu.get(), options.make_kernels(),
                                           unit_options);

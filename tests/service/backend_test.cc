@@ -140,6 +140,30 @@ TEST_F(BackendTest, AGpuThatWasAskedForAndHasNoMemoryIsAnErrorOfTheFlag) {
               StartsWith("--device=cuda:0,1: fake:1: no memory"));
 }
 
+// A GPU whose memory has all been given back by its end.
+class LastToGo : public FakeGpu {
+ public:
+  using FakeGpu::FakeGpu;
+  LastToGo(const LastToGo&) = delete;
+  LastToGo& operator=(const LastToGo&) = delete;
+  ~LastToGo() override { EXPECT_EQ(counts().pinned_bytes, 0); }
+};
+
+TEST_F(BackendTest, WhereOneOfTwoCannotServeTheOthersRingGoesBeforeItsGpu) {
+  const auto open = [](const auto&) {
+    std::vector<std::unique_ptr<Gpu>> gpus;
+    for (const int64_t capacity : {kRingFits, kNoRingFits}) {
+      gpus.push_back(std::make_unique<LastToGo>(
+          FakeGpuOptions{.capacity_bytes = capacity}));
+    }
+    return gpus;
+  };
+  EXPECT_FALSE(MakeBackend({.device = {.kind = Kind::kCuda, .gpus = {0, 1}},
+                            .open_gpus = open,
+                            .make_kernels = kernels::MakeHostKernels})
+                   .ok());
+}
+
 TEST_F(BackendTest, APassOfAGpuTakesLessThanTheCpus) {
   const auto cpu = OnMachineOf(1, {.kind = Kind::kCpu});
   const auto gpu = OnMachineOf(1, {.kind = Kind::kCuda});
