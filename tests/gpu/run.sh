@@ -5,20 +5,21 @@
 #
 #   run.sh [--only=SECTION[,SECTION...]] [--seconds=570] [FOLDER]
 #
-# Sections, in this order, which is that of what is missed most if time runs out:
-#   bench        accrue_bench on the GPU, and PyTorch beside it if there is one
-#                ($PYTHON, or else python3)
+# Sections:
+#   bench        accrue_bench on the GPU, and PyTorch after it if there is one
+#                ($PYTHON, or else python3): first, for nothing else may run then
 #   conformance  every conformance case on the GPU, in the bits of the CPU
 #   device       memory, streams and kernels one by one
 #   daemon       accrued --device=cuda over loopback, against --device=cpu, and
 #                daemons whose passes fail, or whose GPU is lost
 #   sanitizer    compute-sanitizer on small sizes
 #
-# A step has a time limit of its own and ends with --seconds at the latest; one
-# that was cut off, or not reached, has failed. Each step's rows are printed as it
-# ends. FOLDER (else results/ here) gets them all in table.txt, and tests.log,
-# sanitizer.log, bench.jsonl and bench.log. Exit status: 0 if nothing failed, fell
-# below its floor or was skipped; 1 otherwise.
+# All steps but bench's run at the same time. A step has a time limit of its own
+# and is ended after --seconds at the latest, or with this script; one that was cut
+# off, or not reached, has failed. Its rows are printed as it ends. FOLDER (else
+# results/ here) gets them all in table.txt, the figures in bench.jsonl, and what
+# each step has said in logs/. Exit status: 0 if nothing failed, fell below its
+# floor or was skipped; 1 otherwise.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 only=bench,conformance,device,daemon,sanitizer
@@ -35,12 +36,12 @@ for argument; do
     *) folder=$argument ;;
   esac
 done
-mkdir -p "$folder" || exit 2
+mkdir -p "$folder/logs" || exit 2
 folder=$(cd "$folder" && pwd)
 table=$folder/table.txt
-log=$folder/step.log  # of the step that runs
-rm -f "$folder"/{table.txt,tests.log,sanitizer.log,bench.log,bench.jsonl}
+rm -f "$folder"/{table.txt,bench.jsonl} "$folder"/logs/*.log
 export ACCRUE_BIN_DIR=$here/bin
+unset ACCRUE_FAKE_GPU_PROGRAM  # of a user who has tested with it
 
 # The C++ library that the suite was linked with, where the machine's is older.
 ours=()
@@ -60,34 +61,54 @@ row() {
   printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table"
 }
 
-# step FILE NAME SECONDS COMMAND...: runs it as long as that and the suite's own
-# limit allow. Leaves its status in `rc`, its output in `log`, and adds it to FILE.
-# Fails, with a row, if it could not end by itself.
+# Whatever ends this shell, a signal too, ends what it has started.
+end_together() {
+  trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+}
+
+# beside COMMAND...: a step that runs while others do.
+beside() {
+  (
+    end_together
+    "$@"
+  ) &
+  started+=($!)
+}
+
+# step NAME SECONDS COMMAND...: runs it as long as that and the suite's own limit
+# allow. Leaves its status in `rc` and what it says in `log`. Fails, with a row, if
+# it could not end by itself.
 step() {
-  local limit=$3 left=$((seconds - SECONDS)) why=
-  : >"$log"
+  local limit=$2 left=$((seconds - SECONDS)) at why=
+  log=$folder/logs/${1//\//-}.log
+  echo "-- ${*:3}" >"$log"
   if [ "$left" -lt "$limit" ]; then
     limit=$left
     why=", all that was left of the suite's $seconds s"
   fi
   if [ "$limit" -le 0 ]; then
-    row "$2" FAIL "not reached within the suite's $seconds s"
+    row "$1" FAIL "not reached within the suite's $seconds s"
     return 1
   fi
-  timeout -k 10 "$limit" "${@:4}" >"$log" 2>&1
+  # Only what is waited for like this can be ended before its time.
+  timeout -k 10 "$limit" "${@:3}" >>"$log" 2>&1 &
+  wait $!
   rc=$?
-  { echo "-- $2: ${*:4}"; cat "$log"; } >>"$folder/$1"
   if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
-    row "$2" FAIL "not finished in $limit s$why"
+    at=$(sed -n 's/^\[ RUN      \] //p' "$log" | tail -n1)
+    row "$1" FAIL "not finished in $limit s$why${at:+, in $at}"
     return 1
   fi
 }
 
-# gtest SECONDS PROGRAM ARGUMENTS...
+# gtest PROGRAM ARGUMENTS...
 gtest() {
-  local program=$2 start=$SECONDS rc
-  if step tests.log "$program" "$1" "${ours[@]}" "$here/bin/$program" \
-    --gtest_color=no --gtest_brief=1 "${@:3}"; then
+  local program=$1 start=$SECONDS rc
+  if step "$program" "$beside_s" "${ours[@]}" "$here/bin/$program" \
+    --gtest_color=no "${@:2}"; then
     judge_gtest "$program" "$rc" $((SECONDS - start))
   fi
 }
@@ -118,32 +139,28 @@ judge_gtest() {
 sanitize() {
   local tool=$1 program=$2 name=$1/$2 start=$SECONDS rc options=()
   if [ -z "$sanitizer" ]; then
-    row "$name" refused "there is no compute-sanitizer"
+    row "$name" skip "there is no compute-sanitizer"
     return
   fi
   # To it a stream that has not yet come to its end, when asked, is an error.
   [ "$tool" != memcheck ] || options=(--report-api-errors no)
-  if step sanitizer.log "$name" 90 "${ours[@]}" "$sanitizer" --tool "$tool" \
+  if step "$name" "$beside_s" "${ours[@]}" "$sanitizer" --tool "$tool" \
     --error-exitcode 86 "${options[@]}" "$here/bin/$program" \
-    --gtest_color=no --gtest_brief=1 "${@:3}"; then
+    --gtest_color=no "${@:3}"; then
     judge_sanitizer "$name" "$rc" $((SECONDS - start))
   fi
 }
 
-# What the sanitizer says first, but for its name.
-first_word() {
-  grep '^==* ' "$log" | grep -v COMPUTE-SANITIZER | grep -m1 '[a-z]' |
-    sed 's/^=* *//'
-}
-
 # judge_sanitizer NAME EXIT_STATUS SECONDS
 judge_sanitizer() {
-  local summary why passed
+  local summary refusal passed
   summary=$(grep -m1 ' SUMMARY: ' "$log" | sed 's/^=* *//')
-  why=$(first_word)
+  refusal=$(grep -m1 '^==* .*evice not supported' "$log" | sed 's/^=* *//')
   passed=$(passed_count)
-  if [ -z "$summary" ] || [[ $why == *'evice not supported'* ]]; then
-    row "$1" refused "${why:-$(tail -n1 "$log")}"
+  if [ -n "$refusal" ]; then
+    row "$1" refused "$refusal"
+  elif [ -z "$summary" ]; then
+    row "$1" FAIL "no summary, exit status $2: $(tail -n1 "$log")"
   elif [ "$2" -ne 0 ] || ! [[ $summary =~ :\ 0\ (errors|hazards) ]]; then
     row "$1" FAIL "$summary, exit status $2"
   elif [ -n "$(skipped_count)" ]; then
@@ -158,7 +175,7 @@ judge_sanitizer() {
 # figures NAME SECONDS COMMAND...: a status of 3 says that something is not there.
 figures() {
   local rc
-  if step bench.log "$@"; then
+  if step "$@"; then
     if [ "$rc" -eq 3 ]; then
       row "$1" skip "$(tail -n1 "$log")"
       return
@@ -184,6 +201,7 @@ bench() {
   figures torch 150 "$python" "$here/torch_cycle.py"
 }
 
+end_together
 device='no GPU: there is no nvidia-smi'
 if command -v nvidia-smi >/dev/null; then
   device=$(nvidia-smi --query-gpu=name,driver_version,memory.total \
@@ -194,28 +212,32 @@ row machine info "$device, $(uname -r), $(nproc) cores"
 if wanted bench; then
   bench
 fi
+# Of each of them: long, for they share the machine.
+beside_s=300
+started=()
 if wanted conformance; then
-  gtest 150 device_shard_conformance_test '--gtest_filter=Cuda/*'
+  beside gtest device_shard_conformance_test '--gtest_filter=Cuda/*'
 fi
 if wanted device; then
-  gtest 45 gpu_cuda_test
-  gtest 45 device_kernels_test '--gtest_filter=*/Cuda'
+  beside gtest gpu_cuda_test
+  beside gtest device_kernels_test '--gtest_filter=*/Cuda'
 fi
 if wanted daemon; then
-  gtest 120 gpu_daemon_test
+  beside gtest gpu_daemon_test
 fi
 if wanted sanitizer; then
   for tool in memcheck racecheck initcheck; do
-    sanitize "$tool" device_kernels_test \
+    # Left out: arrays that begin, on paper, where nothing is allocated.
+    beside sanitize "$tool" device_kernels_test \
       '--gtest_filter=*/Cuda:-*BeyondThirtyTwoBits*'
-  done
-  for tool in memcheck racecheck initcheck; do
-    sanitize "$tool" device_shard_conformance_test \
+    beside sanitize "$tool" device_shard_conformance_test \
       '--gtest_filter=Cuda/*AResetShard*/One:Cuda/*AnUntouchedGroup*/One'
   done
 fi
+for pid in "${started[@]}"; do
+  wait "$pid" || row suite FAIL "a step's shell has ended with status $?"
+done
 
-rm -f "$log"
 echo
 cat "$table"
 ! grep -qE '^[^ ]+ +(FAIL|skip|below) ' "$table"

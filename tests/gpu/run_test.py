@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,8 +89,11 @@ class SuiteTest(unittest.TestCase):
             capture_output=True, text=True, timeout=60,
             env={**os.environ, "PATH": path, **self.env})
         table = (self.folder / "out" / "table.txt").read_text()
-        self.assertEqual(ran.stdout, f"{table}\n{table}", ran.stderr)
-        rows = [line.split(maxsplit=2) for line in table.splitlines()]
+        as_they_ended, _, at_the_end = ran.stdout.partition("\n\n")
+        self.assertEqual(at_the_end, table, ran.stderr)
+        lines = table.splitlines()
+        self.assertCountEqual(as_they_ended.splitlines(), lines)
+        rows = [line.split(maxsplit=2) for line in lines]
         return ran.returncode, {row[0]: tuple(row[1:]) for row in rows}
 
 
@@ -135,15 +139,62 @@ class StepsTest(SuiteTest):
             self.assertEqual(table[name],
                              ("FAIL", "it has none of these tests"))
 
-    def test_a_steps_rows_are_there_when_it_has_ended(self):
-        self.script("bin/gpu_daemon_test",
-                    f"cp {self.folder}/out/table.txt {self.folder}/then\n"
-                    + PASSES)
-        self.run_suite("conformance,device,daemon")
-        then = (self.folder / "then").read_text()
-        for test in TESTS[:3]:
-            self.assertIn(test, then)
-        self.assertNotIn(TESTS[3], then)
+    def test_steps_run_at_the_same_time(self):
+        met = self.folder / "met"
+        for name in TESTS:
+            self.script("bin/" + name, f"echo >>{met}\n"
+                        f"until [ $(wc -l <{met}) -ge 10 ]; do :; done\n"
+                        + PASSES)
+        self.script("path/compute-sanitizer", SANITIZER)
+        status, table = self.run_suite("conformance,device,daemon,sanitizer",
+                                       "--seconds=30")
+        self.assertEqual(status, 0, table)
+        self.assertEqual(len(table), 1 + 10)
+
+    def test_a_steps_row_is_there_when_it_has_ended(self):
+        self.script("bin/gpu_daemon_test", "\n".join(
+            f"until grep -q {test} {self.folder}/out/table.txt; do :; done"
+            for test in TESTS[:3]) + "\n" + PASSES)
+        status, table = self.run_suite("conformance,device,daemon",
+                                       "--seconds=30")
+        self.assertEqual(status, 0, table)
+        self.assertEqual(list(table)[-1], "gpu_daemon_test")
+
+    def test_what_a_step_says_is_kept(self):
+        self.script("path/compute-sanitizer", SANITIZER)
+        self.run_suite("device,sanitizer")
+        for name in ("gpu_cuda_test", "memcheck-device_kernels_test"):
+            log = (self.folder / "out/logs" / (name + ".log")).read_text()
+            self.assertIn("PASSED", log)
+
+    def interrupt(self, only, number, steps):
+        """The exit status of a suite that got the signal amid its steps, and
+        those of their processes that are still there."""
+        pids = self.folder / "pids"
+        pids.unlink(missing_ok=True)
+        busy = f"echo $$ >>{pids}; exec sleep 50"
+        for test in TESTS + ["accrue_bench"]:
+            self.script("bin/" + test,
+                        f'[ "$1" = --list ] && echo gpu/x && exit\n{busy}')
+        ran = subprocess.Popen(
+            [self.folder / "run.sh", "--only=" + only, self.folder / "out"],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+        self.addCleanup(ran.kill)
+        while not (pids.exists()
+                   and len(pids.read_text().splitlines()) == steps):
+            self.assertIsNone(ran.poll())
+        ran.send_signal(number)
+        status = ran.wait(timeout=60)
+        return status, [pid for pid in pids.read_text().split()
+                        if os.path.exists("/proc/" + pid)]
+
+    def test_interrupted_it_leaves_nothing_running(self):
+        for only, steps in (("conformance,device,daemon", 4), ("bench", 1)):
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+                with self.subTest(only=only, number=number):
+                    self.assertEqual(self.interrupt(only, number, steps),
+                                     (128 + number, []))
 
     def test_results_go_to_a_folder_of_its_own(self):
         ran = subprocess.run(
@@ -152,7 +203,7 @@ class StepsTest(SuiteTest):
         self.assertEqual(ran.returncode, 0)
         self.assertEqual({file.name
                           for file in (self.folder / "results").iterdir()},
-                         {"table.txt", "tests.log"})
+                         {"table.txt", "logs"})
 
     def test_an_older_librarys_machine_keeps_its_own_paths(self):
         self.env["LD_LIBRARY_PATH"] = "/users/own"
@@ -160,25 +211,51 @@ class StepsTest(SuiteTest):
         self.script("bin/gpu_daemon_test",
                     'echo "$LD_LIBRARY_PATH"\n' + PASSES)
         self.run_suite("daemon")
-        log = (self.folder / "out" / "tests.log").read_text().splitlines()
-        self.assertIn(f"{self.folder}/lib/runtime:/users/own", log)
+        log = (self.folder / "out/logs/gpu_daemon_test.log").read_text()
+        self.assertIn(f"\n{self.folder}/lib/runtime:/users/own\n", log)
 
-    def test_at_the_suites_limit_steps_are_cut_off_or_not_reached(self):
+    def test_a_users_fake_gpu_is_not_tested(self):
+        self.env["ACCRUE_FAKE_GPU_PROGRAM"] = "accrued_fake_gpus"
+        self.script("bin/gpu_daemon_test",
+                    '[ -z "${ACCRUE_FAKE_GPU_PROGRAM+set}" ] || exit 1\n'
+                    + PASSES)
+        self.assertEqual(self.run_suite("daemon")[0], 0)
+
+    def test_at_the_suites_limit_steps_are_cut_off(self):
         self.script("bin/gpu_cuda_test", PASSES + "; exec sleep 50")
+        self.script("bin/gpu_daemon_test", """
+echo '[ RUN      ] A.B'; echo '[ RUN      ] C.D'; exec sleep 50""")
         self.script("path/compute-sanitizer", SANITIZER)
         status, table = self.run_suite("conformance,device,daemon,sanitizer",
                                        "--seconds=2")
         self.assertEqual(status, 1)
         self.assertEqual(table.pop("machine")[0], "info")
-        self.assertEqual(table.pop("device_shard_conformance_test")[0], "pass")
-        verdict, why = table.pop("gpu_cuda_test")
-        self.assertEqual(verdict, "FAIL")
-        self.assertRegex(why, "^not finished in [12] s, all that was left of "
-                              "the suite's 2 s$")
+        for test, where in (("gpu_cuda_test", ""),
+                            ("gpu_daemon_test", ", in C.D")):
+            verdict, why = table.pop(test)
+            self.assertEqual(verdict, "FAIL")
+            self.assertRegex(why, "^not finished in [12] s, all that was left "
+                                  f"of the suite's 2 s{where}$")
         self.assertEqual(len(table), 2 + 6)
-        for row in table.values():
-            self.assertEqual(row, ("FAIL",
-                                   "not reached within the suite's 2 s"))
+        for verdict, _ in table.values():
+            self.assertEqual(verdict, "pass")
+
+    def test_after_the_suites_limit_steps_are_not_reached(self):
+        self.script("bin/accrue_bench",
+                    '[ "$1" = --list ] && echo gpu/x && exit\nexec sleep 50')
+        status, table = self.run_suite("bench,conformance,sanitizer",
+                                       "--seconds=1")
+        self.assertEqual(status, 1)
+        self.assertEqual(table["device_shard_conformance_test"], (
+            "FAIL", "not reached within the suite's 1 s"))
+
+    def test_a_step_that_says_nothing_has_failed(self):
+        self.script("bin/gpu_cuda_test", "kill -9 $(cut -d ' ' -f 4 "
+                    "/proc/$PPID/stat); " + PASSES)
+        status, table = self.run_suite("device")
+        self.assertEqual(status, 1)
+        self.assertEqual(table["suite"], (
+            "FAIL", "a step's shell has ended with status 137"))
 
 
 class SanitizerTest(SuiteTest):
@@ -207,19 +284,39 @@ echo '========= ERROR SUMMARY: 2 errors'; exit 86"""),
             "RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"))[0],
                          1)
 
-    def test_its_refusal_is_quoted_and_not_its_name(self):
+    def test_its_refusal_of_the_device_is_quoted_and_no_failure(self):
         for body, why in (
                 ("echo '========='; echo 'Note: a line of the test'; "
                  "echo '========= Error: Device not supported. See'; exit 1",
                  "Error: Device not supported. See"),
                 ("echo '========= Device not supported'; "
                  "echo '========= ERROR SUMMARY: 3 errors'; exit 86",
-                 "Device not supported"),
-                ("echo 'cannot open libsanitizer.so' >&2; exit 1",
-                 "cannot open libsanitizer.so")):
+                 "Device not supported")):
             with self.subTest(body):
                 self.assertEqual(self.judge(f"{BANNER}; {body}"),
                                  (0, ("refused", why)))
+
+    def test_without_a_summary_it_has_failed(self):
+        for body, why in (
+                ("echo 'cannot open libsanitizer.so' >&2; exit 1",
+                 "no summary, exit status 1: cannot open libsanitizer.so"),
+                (PASSES, "no summary, exit status 0: [  PASSED  ] 3 tests."),
+                ("echo '========= Error: Target application terminated'; "
+                 "exit 86", "no summary, exit status 86: "
+                 "========= Error: Target application terminated")):
+            with self.subTest(body):
+                self.assertEqual(self.judge(f"{BANNER}; {body}"),
+                                 (1, ("FAIL", why)))
+
+    @unittest.skipIf(
+        shutil.which("compute-sanitizer")
+        or os.path.exists("/usr/local/cuda/bin/compute-sanitizer"),
+        "this machine has one")
+    def test_where_there_is_none_it_is_skipped(self):
+        status, table = self.run_suite("sanitizer")
+        self.assertEqual(status, 1)
+        self.assertEqual(table["racecheck/device_kernels_test"],
+                         ("skip", "there is no compute-sanitizer"))
 
 
 class BenchTest(SuiteTest):
