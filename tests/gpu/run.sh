@@ -61,9 +61,19 @@ row() {
   printf '%-40s %-8s %s\n' "$1" "$2" "${*:3}" | tee -a "$table"
 }
 
+# Ends what this shell has started: of a `timeout` the whole group, for one that
+# has only just begun does not know its program yet.
+end_jobs() {
+  local job
+  for job in $(jobs -p); do
+    kill -TERM -- "-$job" || kill "$job"
+  done 2>/dev/null
+  wait
+}
+
 # Whatever ends this shell, a signal too, ends what it has started.
 end_together() {
-  trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+  trap end_jobs EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM

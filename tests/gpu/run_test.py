@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SOURCE = pathlib.Path(sys.argv.pop(1))
@@ -169,7 +170,7 @@ class StepsTest(SuiteTest):
 
     def interrupt(self, only, number, steps):
         """The exit status of a suite that got the signal amid its steps, and
-        those of their processes that are still there."""
+        those of their processes that stay."""
         pids = self.folder / "pids"
         pids.unlink(missing_ok=True)
         busy = f"echo $$ >>{pids}; exec sleep 50"
@@ -186,8 +187,11 @@ class StepsTest(SuiteTest):
             self.assertIsNone(ran.poll())
         ran.send_signal(number)
         status = ran.wait(timeout=60)
-        return status, [pid for pid in pids.read_text().split()
-                        if os.path.exists("/proc/" + pid)]
+        left = pids.read_text().split()
+        deadline = time.monotonic() + 20
+        while left and time.monotonic() < deadline:
+            left = [pid for pid in left if os.path.exists("/proc/" + pid)]
+        return status, left
 
     def test_interrupted_it_leaves_nothing_running(self):
         for only, steps in (("conformance,device,daemon", 4), ("bench", 1)):
