@@ -90,7 +90,7 @@ class GroupBuffer {
       ACCRUE_EXCLUDES(mu_);
   void Make(kernels::Encoding encoding, WorkPool* pool,
             const WorkPool::Lane& lane) ACCRUE_EXCLUDES(mu_);
-  void Finish(kernels::Encoding encoding, const absl::Status& status)
+  void Finish(kernels::Encoding encoding, absl::Status status)
       ACCRUE_EXCLUDES(mu_);
   static int Index(kernels::Encoding encoding) {
     return encoding == kernels::Encoding::kBf16 ? 0 : 1;

@@ -90,7 +90,7 @@ void ModelStore::CreateNow(const ModelSpec& spec, const CreateDone& done) {
     }
     found = FindOrBegin(spec);
   }
-  if (!found.ok()) return done(found.status());
+  if (!found.ok()) return done(std::move(found).status());
   if (*found != nullptr) return done(Created{*std::move(found), false});
   done(Publish(spec, Make(spec)));
 }
@@ -139,7 +139,7 @@ absl::StatusOr<ModelStore::Created> ModelStore::Publish(
                (*made)->layout()->elems());
   }
   for (const auto& then : waiting) then();
-  if (!made.ok()) return made.status();
+  if (!made.ok()) return std::move(made).status();
   return Created{*std::move(made), true};
 }
 

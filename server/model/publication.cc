@@ -13,19 +13,19 @@ class Countdown {
  public:
   Countdown(int parts, std::function<void(absl::Status)> done)
       : left_(parts), done_(std::move(done)) {}
-  void Part(const absl::Status& status) {
+  void Part(absl::Status status) {
     {
       MutexLock lock(&mu_);
-      status_.Update(status);
+      status_.Update(std::move(status));
       if (--left_ > 0) return;
     }
-    done_(status_);
+    done_(std::move(status_));
   }
 
  private:
   Mutex mu_;
   int left_ ACCRUE_GUARDED_BY(mu_);
-  absl::Status status_;  // written under mu_, read by the last part alone
+  absl::Status status_;  // written under mu_, taken by the last part alone
   const std::function<void(absl::Status)> done_;
 };
 
@@ -99,9 +99,10 @@ void Publication::Ranges(
         }
       });
   for (int32_t group : needed) {
-    groups_[group]->Prepare(
-        encoding, pool, lane,
-        [countdown](absl::Status status) { countdown->Part(status); });
+    groups_[group]->Prepare(encoding, pool, lane,
+                            [countdown](absl::Status status) {
+                              countdown->Part(std::move(status));
+                            });
   }
 }
 

@@ -68,8 +68,9 @@ class AllocationTest : public ::testing::Test {
 
   std::future<Ranges> Read(const Model& model, Encoding encoding) {
     auto read = std::make_shared<std::promise<Ranges>>();
-    model.newest()->Ranges({}, encoding, model.pool(), model.lane(),
-                           [read](Ranges ranges) { read->set_value(ranges); });
+    model.newest()->Ranges(
+        {}, encoding, model.pool(), model.lane(),
+        [read](Ranges ranges) { read->set_value(std::move(ranges)); });
     return read->get_future();
   }
 
