@@ -189,24 +189,30 @@ void DeviceShard::OnAllParts(std::function<absl::Status(ShardPart& part)> work,
     std::function<absl::Status(ShardPart&)> work;
     std::function<void(absl::Status)> done;
     std::vector<absl::Status> ended;  // [parts]
-    std::atomic<size_t> parts_left;
+    std::atomic<size_t> left;         // parts, and who set them to work
+
+    void EndOne() {
+      if (left.fetch_sub(1) > 1) return;
+      absl::Status first;
+      for (const absl::Status& status : ended) first.Update(status);
+      // One of its own, which no thread of the device holds on to.
+      done(absl::Status(first.code(), first.message()));
+    }
   };
   auto shared = std::make_shared<Shared>();
   shared->work = std::move(work);
   shared->done = InLane(pool_, lane_, std::move(done));
   shared->ended.resize(parts_.size());
-  shared->parts_left = parts_.size();
+  shared->left = parts_.size() + 1;
   for (size_t i = 0; i < parts_.size(); ++i) {
     ShardPart* const part = parts_[i].get();
     part->unit().pool().Post(part->lane(), [shared, part, i] {
       shared->ended[i] = shared->work(*part);
-      if (shared->parts_left.fetch_sub(1) > 1) return;
-      absl::Status first;
-      for (const absl::Status& status : shared->ended) first.Update(status);
-      // One of its own, which no thread of the device holds on to.
-      shared->done(absl::Status(first.code(), first.message()));
+      shared->EndOne();
     });
   }
+  // Not before: `done` may be the end of the shard.
+  shared->EndOne();
 }
 
 void DeviceShard::Load(std::vector<const float*> groups,

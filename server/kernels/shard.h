@@ -17,7 +17,7 @@
 //             anything else.
 // Order.      one Run, Load or Reset at a time. They never wait for a device:
 //             `done` is called exactly once, on another thread or before they
-//             return.
+//             return; that of Load and Reset may lead to the shard's end.
 //             lamb's norms are summed over its tensor's blocks, in order.
 // Numerics.   bit_exact_cpu_gpu: independent of threads, SIMD width, spans of
 //             the payload, and of how pushes are batched into passes.

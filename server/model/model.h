@@ -182,7 +182,9 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual WorkPool* pool() const = 0;
   virtual WorkPool::Lane lane() const = 0;
 
+  // A poisoned model whose GPU is lost begins anew on another.
   // INTERNAL kDeviceFault: the device did not take them; it is poisoned.
+  // RESOURCE_EXHAUSTED: no memory for them; poisoned or not, it stays so.
   virtual void Initialize(
       Initialization initialization,
       std::function<void(absl::StatusOr<Version>)> done) = 0;
@@ -245,9 +247,10 @@ class Model : public std::enable_shared_from_this<Model> {
   // Everything that waits is answered NOT_FOUND; nothing is folded any more.
   virtual void Delete() = 0;
 
-  // For tests and checkpoints: runs `look` as a step of the executor.
+  // For tests and checkpoints: runs `look` as a step of the executor. No shard:
+  // the model is poisoned, and there is no device for it.
   virtual void Inspect(
-      std::function<void(kernels::Shard&, const std::vector<rule::CycleState>&)>
+      std::function<void(kernels::Shard*, const std::vector<rule::CycleState>&)>
           look) = 0;
 };
 

@@ -48,7 +48,7 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       noise_(spec.groups.size()),
       sessions_(spec.name, environment.max_sessions) {}
 
-absl::Status ModelImpl::Allocate() {
+absl::Status ModelImpl::MakeShard() {
   kernels::ShardOptions options;
   options.blocks = layout_->blocks();
   options.has_variance = Adaptive(spec_);
@@ -57,6 +57,11 @@ absl::Status ModelImpl::Allocate() {
   ACCRUE_ASSIGN_OR_RETURN(shard_,
                           environment_.make_shard(options, environment_.device,
                                                   environment_.pool, lane_));
+  return absl::OkStatus();
+}
+
+absl::Status ModelImpl::Allocate() {
+  ACCRUE_RETURN_IF_ERROR(MakeShard());
   store_ = std::make_unique<PublicationStore>(PublicationStore::Options{
       .model = name(),
       .layout = layout_,
@@ -202,7 +207,7 @@ void ModelImpl::AbortArrivals(
 }
 
 void ModelImpl::Inspect(
-    std::function<void(kernels::Shard&, const std::vector<rule::CycleState>&)>
+    std::function<void(kernels::Shard*, const std::vector<rule::CycleState>&)>
         look) {
   Run([this, look = std::move(look)] {
     std::vector<rule::CycleState> cycles;
@@ -210,7 +215,7 @@ void ModelImpl::Inspect(
       MutexLock lock(&mu_);
       cycles = cycles_;
     }
-    look(*shard_, cycles);
+    look(shard_.get(), cycles);
     return true;
   });
 }

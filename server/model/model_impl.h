@@ -74,7 +74,7 @@ class ModelImpl final : public Model {
   void Drain(std::function<void()> done) override;
   void Delete() override;
   void Inspect(
-      std::function<void(kernels::Shard&, const std::vector<rule::CycleState>&)>
+      std::function<void(kernels::Shard*, const std::vector<rule::CycleState>&)>
           look) override;
 
  private:
@@ -110,6 +110,7 @@ class ModelImpl final : public Model {
   };
   using FirstVersionPtr = std::shared_ptr<FirstVersion>;
 
+  absl::Status MakeShard();
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
   void Run(absl::AnyInvocable<bool()> step) {
     Enqueue({nullptr, std::move(step)});
@@ -178,6 +179,7 @@ class ModelImpl final : public Model {
       ACCRUE_EXCLUDES(mu_);
   // Each ends in the next, or in FailInitialize.
   void ResetShard(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
+  void ReplaceShard(const FirstVersionPtr& first);
   void Fill(const FirstVersionPtr& first);
   void LoadShard(const FirstVersionPtr& first);
   void PublishFirst(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
@@ -223,6 +225,8 @@ class ModelImpl final : public Model {
   const bool small_;
   // How long pushes may wait for others to be folded with; zero: not at all.
   const absl::Duration patience_;
+  // Null: it was on a GPU that is lost, no other could take it, and the model
+  // is poisoned.
   std::unique_ptr<kernels::Shard> shard_;
   std::unique_ptr<PublicationStore> store_;
   // Begun by a look-ahead, finished by the group's update [groups].

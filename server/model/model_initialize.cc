@@ -86,10 +86,28 @@ void ModelImpl::ResetShard(const FirstVersionPtr& first) {
     poisoned = !poison_reason_.empty();
   }
   if (!poisoned) return Fill(first);
+  if (shard_ == nullptr) return ReplaceShard(first);
   shard_->Reset([self = Self(), first](const absl::Status& reset) {
-    if (!reset.ok()) return self->FailInitialize(first, reset);
-    self->Fill(first);
+    if (reset.ok()) return self->Fill(first);
+    ACCRUE_LOG(warn, "model \"{}\" cannot stay where it is: {}", self->name(),
+               reset);
+    // Not here, in the middle of the shard's own work.
+    self->environment_.pool->Post(self->lane_,
+                                  [self, first] { self->ReplaceShard(first); });
   });
+}
+
+// Publications that a lost GPU has pinned, and that cannot be given back, are
+// charged for good, on top of what the model has reserved of --state_memory. It
+// trains on nevertheless: a lost GPU takes a restart, sooner or later.
+void ModelImpl::ReplaceShard(const FirstVersionPtr& first) {
+  // Before there is another: parts of it may lie on GPUs that are sound.
+  shard_.reset();
+  if (absl::Status made = MakeShard(); !made.ok()) {
+    return FailInitialize(first, std::move(made));
+  }
+  store_->MoveTo(&shard_->device());
+  Fill(first);
 }
 
 void ModelImpl::Fill(const FirstVersionPtr& first) {

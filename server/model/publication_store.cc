@@ -17,6 +17,7 @@ class PublicationStore::State
  public:
   explicit State(Options options)
       : options_(std::move(options)),
+        device_(options_.device),
         free_(options_.layout->group_elems().size()) {}
 
   bool HasRoom() const {
@@ -53,16 +54,30 @@ class PublicationStore::State
     return Returning(group, std::move(buffer));
   }
 
+  void MoveTo(Device* device) {
+    std::vector<std::vector<std::unique_ptr<GroupBuffer>>> old(
+        options_.layout->group_elems().size());
+    MutexLock lock(&mu_);
+    device_ = device;
+    ++moves_;
+    old.swap(free_);
+  }
+
   absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group) {
     if (auto buffer = RecycledBuffer(group); buffer != nullptr) return buffer;
     const int64_t elems = options_.layout->group_elems()[group];
-    ACCRUE_ASSIGN_OR_RETURN(Buffer floats,
-                            options_.device->AllocateHost(
-                                elems * static_cast<int64_t>(sizeof(float)),
-                                MemoryTag::kParameters, options_.ledger.get()));
-    return Returning(group, std::make_unique<GroupBuffer>(
-                                std::move(floats), elems, this, options_.device,
-                                options_.ledger.get()));
+    Device* device;
+    {
+      MutexLock lock(&mu_);
+      device = device_;
+    }
+    ACCRUE_ASSIGN_OR_RETURN(
+        Buffer floats,
+        device->AllocateHost(elems * static_cast<int64_t>(sizeof(float)),
+                             MemoryTag::kParameters, options_.ledger.get()));
+    return Returning(
+        group, std::make_unique<GroupBuffer>(std::move(floats), elems, this,
+                                             device, options_.ledger.get()));
   }
 
   std::shared_ptr<const Publication> Publish(
@@ -108,16 +123,19 @@ class PublicationStore::State
   // It comes back when its last reference goes.
   std::shared_ptr<GroupBuffer> Returning(int group,
                                          std::unique_ptr<GroupBuffer> buffer) {
+    MutexLock lock(&mu_);
     return std::shared_ptr<GroupBuffer>(
-        buffer.release(), [self = shared_from_this(), group](GroupBuffer* raw) {
-          self->Recycle(group, std::unique_ptr<GroupBuffer>(raw));
+        buffer.release(),
+        [self = shared_from_this(), group, moves = moves_](GroupBuffer* raw) {
+          self->Recycle(group, moves, std::unique_ptr<GroupBuffer>(raw));
         });
   }
 
-  void Recycle(int group, std::unique_ptr<GroupBuffer> buffer) {
+  void Recycle(int group, int64_t moves, std::unique_ptr<GroupBuffer> buffer) {
     buffer->Invalidate();
     MutexLock lock(&mu_);
-    if (!closed_) free_[group].push_back(std::move(buffer));
+    if (closed_ || moves != moves_) return;
+    free_[group].push_back(std::move(buffer));
   }
 
   void Forget(std::list<Entry>::iterator place) {
@@ -134,6 +152,8 @@ class PublicationStore::State
   mutable Mutex mu_;
   int64_t count_ ACCRUE_GUARDED_BY(mu_) = 0;
   bool closed_ ACCRUE_GUARDED_BY(mu_) = false;
+  Device* device_ ACCRUE_GUARDED_BY(mu_);
+  int64_t moves_ ACCRUE_GUARDED_BY(mu_) = 0;     // how often it was another
   std::list<Entry> all_ ACCRUE_GUARDED_BY(mu_);  // oldest first
   std::vector<std::vector<std::unique_ptr<GroupBuffer>>> free_
       ACCRUE_GUARDED_BY(mu_);
@@ -157,6 +177,8 @@ absl::StatusOr<std::shared_ptr<GroupBuffer>> PublicationStore::NewBuffer(
 std::shared_ptr<GroupBuffer> PublicationStore::RecycledBuffer(int group) {
   return state_->RecycledBuffer(group);
 }
+
+void PublicationStore::MoveTo(Device* device) { state_->MoveTo(device); }
 
 std::shared_ptr<const Publication> PublicationStore::Publish(
     Publication::Facts facts,

@@ -33,7 +33,7 @@ class PublicationStore {
     std::string model;  // its name
     std::shared_ptr<const Layout> layout;
     int64_t max_publications = 2;
-    Device* device = nullptr;
+    Device* device = nullptr;  // until MoveTo
     std::shared_ptr<MemoryLedger> ledger;
     std::shared_ptr<StateBudget> budget;  // of encoded copies; null: no bound
     // Kept until the last buffer has gone.
@@ -52,6 +52,11 @@ class PublicationStore {
   absl::StatusOr<std::shared_ptr<GroupBuffer>> NewBuffer(int group);
   // Likewise, of memory that older versions have left; null: none has.
   std::shared_ptr<GroupBuffer> RecycledBuffer(int group);
+
+  // Buffers come from `device` from now on. Those of before serve as long as
+  // they are held, and are not written again: copies of a GPU that was lost may
+  // still be on their way to them.
+  void MoveTo(Device* device);
 
   std::shared_ptr<const Publication> Publish(
       Publication::Facts facts,

@@ -189,7 +189,7 @@ class FakeModel final : public Model {
   void Drain(std::function<void()>) override {}
   void Delete() override {}
   void Inspect(
-      std::function<void(kernels::Shard&,
+      std::function<void(kernels::Shard*,
                          const std::vector<rule::CycleState>&)>) override {}
 
  private:

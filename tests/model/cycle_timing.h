@@ -48,7 +48,7 @@ inline void Outlast(Harness& harness, Model& model, absl::Duration wait) {
                                    [&] { fired.set_value(); });
   fired.get_future().wait();
   std::promise<void> looked;
-  model.Inspect([&](auto&, auto&) { looked.set_value(); });
+  model.Inspect([&](auto*, auto&) { looked.set_value(); });
   looked.get_future().wait();
 }
 

@@ -22,6 +22,7 @@ struct Flaws {
   std::atomic<bool> run = false;
   std::atomic<bool> load = false;
   std::atomic<bool> reset = false;
+  std::atomic<bool> make = false;  // there is no device for another
 };
 
 // A pass that fails has been done, so that what it leaves is not what was
@@ -57,10 +58,19 @@ class FlawedShard final : public ForwardingShard {
 
 // `flaws` outlives the models.
 inline ShardFactory FlawedShards(const Flaws& flaws) {
-  return WrappedShards([&flaws](std::unique_ptr<kernels::Shard> shard,
-                                int64_t) -> std::unique_ptr<kernels::Shard> {
-    return std::make_unique<FlawedShard>(std::move(shard), flaws);
-  });
+  const auto sound = [&flaws](const kernels::ShardOptions& options,
+                              Device* device, WorkPool* pool,
+                              WorkPool::Lane lane)
+      -> absl::StatusOr<std::unique_ptr<kernels::Shard>> {
+    if (flaws.make) return absl::InternalError("there is no device left");
+    return kernels::MakeCpuShard(options, device, pool, std::move(lane));
+  };
+  return WrappedShards(
+      [&flaws](std::unique_ptr<kernels::Shard> shard,
+               int64_t) -> std::unique_ptr<kernels::Shard> {
+        return std::make_unique<FlawedShard>(std::move(shard), flaws);
+      },
+      sound);
 }
 
 }  // namespace accrue

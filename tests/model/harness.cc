@@ -71,7 +71,7 @@ StateImage Anonymous(StateImage image) {
 Hold::Hold(Model& model) {
   std::promise<void> held;
   const std::shared_future<void> released = released_.get_future().share();
-  model.Inspect([&held, released](auto&, auto&) {
+  model.Inspect([&held, released](auto*, auto&) {
     held.set_value();
     released.wait();
   });
@@ -223,11 +223,11 @@ StateImage Harness::Image(Model& model) {
   std::promise<void> looked;
   const int64_t elems = model.layout()->elems();
   model.Inspect(
-      [&](kernels::Shard& shard, const std::vector<rule::CycleState>& cycles) {
+      [&](kernels::Shard* shard, const std::vector<rule::CycleState>& cycles) {
         using Array = kernels::Shard::Array;
         auto read = [&](Array array, std::vector<float>& out) {
           out.resize(elems);
-          if (!shard.Read(array, 0, absl::MakeSpan(out)).ok()) out.clear();
+          if (!shard->Read(array, 0, absl::MakeSpan(out)).ok()) out.clear();
         };
         read(Array::kMomentum, image.momentum);
         read(Array::kVariance, image.variance);

@@ -209,7 +209,8 @@ TEST_F(RestoreTest, ADeviceThatFailsAgainLeavesItPoisoned) {
   const std::string session = harness_.Open(*model, "a")->id;
   Poison(*model, session, 1);
   const std::string lineage = model->Describe().version->lineage;
-  for (std::atomic<bool>* flaw : {&flaws_.reset, &flaws_.load}) {
+  flaws_.reset = true;
+  for (std::atomic<bool>* flaw : {&flaws_.make, &flaws_.load}) {
     *flaw = true;
     const absl::Status failed = harness_.Initialize(*model, 2).status();
     EXPECT_EQ(failed.code(), absl::StatusCode::kInternal);
@@ -219,11 +220,23 @@ TEST_F(RestoreTest, ADeviceThatFailsAgainLeavesItPoisoned) {
     EXPECT_EQ(now.state, ModelState::kPoisoned);
     EXPECT_THAT(
         now.poison_reason,
-        HasSubstr(flaw == &flaws_.reset ? "the reset failed" : "the load"));
+        HasSubstr(flaw == &flaws_.make ? "no device left" : "the load"));
     *flaw = false;
   }
   ASSERT_TRUE(harness_.Initialize(*model, 2).ok());
   EXPECT_TRUE(Push(*model, session, 1, 1).ok());
+}
+
+TEST_F(RestoreTest, WhereItsShardCannotBeResetItGetsAnother) {
+  const auto model = harness_.Make(Spec());
+  const std::string session = harness_.Open(*model, "a")->id;
+  Train(*model, session, 1);
+  Poison(*model, session, 6);
+  flaws_.reset = true;
+  ASSERT_TRUE(harness_.Initialize(*model, 2).ok());
+  EXPECT_EQ(harness_.Image(*model).momentum, std::vector<float>(kElems));
+  EXPECT_EQ(harness_.Parameters(*model), std::vector<float>(kElems, 2));
+  Train(*model, session, 6);
 }
 
 TEST_F(RestoreTest, AModelWhoseFirstParametersAreNotTakenIsPoisonedToo) {

@@ -224,6 +224,27 @@ TEST_F(GpuModelsTest, ALostGpuTakesItsModelsAndNoOthers) {
   }
 }
 
+TEST_F(GpuModelsTest, ModelsAreRestoredAsLongAsThereIsAGpu) {
+  Trained first = Make("first"), second = Make("second");
+  gpu(0).Lose("fallen off");
+  EXPECT_THAT(Push(first, 0.25f), StartsWith("INTERNAL DEVICE_FAULT"));
+  EXPECT_EQ(Push(second, 0.25f), "OK");
+  Initialize(first);
+  for (Trained* model : {&first, &second}) {
+    EXPECT_EQ(Push(*model, 0.5f), "OK");
+    ExpectParameters(*model);
+  }
+  gpu(1).Lose("fallen off too");
+  for (Trained* model : {&first, &second}) {
+    EXPECT_THAT(Push(*model, 0.5f), StartsWith("INTERNAL DEVICE_FAULT"));
+    const std::string refused =
+        Upload(*this, model->name, /*restore=*/true, 1).End();
+    EXPECT_THAT(refused, StartsWith("INTERNAL DEVICE_FAULT"));
+    EXPECT_THAT(refused, HasSubstr("fallen off"));
+    EXPECT_EQ(StateOf(model->name), v1::Model::STATE_POISONED);
+  }
+}
+
 TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
   Trained small = Make("small");
   const auto create = [&](int64_t elems) {
