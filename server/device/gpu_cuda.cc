@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <numeric>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/logging.h"
-#include "server/base/mutex.h"
 #include "server/base/status_macros.h"
+#include "server/device/card_cuda.h"
 #include "server/device/no_memory.h"
 
 namespace accrue {
@@ -22,81 +21,6 @@ constexpr int kMinMajor = 8;
 // A small model's copies and kernels take about as long as the wake-up of a
 // thread that sleeps: so long a wait looks before it sleeps.
 constexpr std::chrono::microseconds kPolling(50);
-
-std::string Text(cudaError_t error) {
-  return absl::StrCat(cudaGetErrorName(error), " (", cudaGetErrorString(error),
-                      ")");
-}
-
-// After any other error the process can do nothing more with the device: some
-// of those say so, and what a newer driver may say is not known.
-bool IsHarmless(cudaError_t error) {
-  switch (error) {
-    case cudaErrorInvalidValue:
-    case cudaErrorMemoryAllocation:
-    case cudaErrorInvalidConfiguration:
-    case cudaErrorInvalidMemcpyDirection:
-    case cudaErrorInvalidDevice:
-    case cudaErrorInvalidResourceHandle:
-    case cudaErrorLaunchOutOfResources:
-    case cudaErrorHostMemoryAlreadyRegistered:
-    case cudaErrorNotSupported:
-    case cudaErrorOperatingSystem:  // as where the host cannot pin memory
-      return true;
-    default:
-      return false;
-  }
-}
-
-// What a Gpu, its streams, its events and its memory share: lives as long as
-// the last of them.
-class Card {
- public:
-  explicit Card(int index) : index_(index) {}
-
-  std::string name() const { return absl::StrCat("cuda:", index_); }
-
-  // Makes the device the calling thread's current one, before any other call.
-  absl::Status Use() {
-    ACCRUE_RETURN_IF_ERROR(health());
-    return Check(cudaSetDevice(index_), "cudaSetDevice");
-  }
-
-  // Likewise for what waits, which must do so even if the GPU was lost: it may
-  // still be copying. What is wrong the wait itself will say.
-  void Enter() {
-    cudaSetDevice(index_);
-    cudaGetLastError();
-  }
-
-  // Turns the error of `what` into a status, and loses the GPU if need be.
-  absl::Status Check(cudaError_t error, absl::string_view what) {
-    if (error == cudaSuccess) return absl::OkStatus();
-    cudaGetLastError();  // or the next call would report it again
-    absl::Status status = absl::InternalError(
-        absl::StrCat(name(), ": ", what, ": ", Text(error)));
-    if (!IsHarmless(error)) {
-      MutexLock lock(&mu_);
-      if (lost_.ok()) lost_ = status;
-    }
-    return status;
-  }
-
-  // For what a destructor does: nobody can be told of its failure.
-  void Log(absl::Status status) const {
-    if (!status.ok()) ACCRUE_LOG(error, "{}", status);
-  }
-
-  absl::Status health() const {
-    MutexLock lock(&mu_);
-    return lost_;
-  }
-
- private:
-  const int index_;
-  mutable Mutex mu_;
-  absl::Status lost_ ACCRUE_GUARDED_BY(mu_);
-};
 
 using CardPtr = std::shared_ptr<Card>;
 
@@ -333,9 +257,9 @@ absl::StatusOr<Buffer> CudaGpu::AllocateHost(int64_t size_bytes, MemoryTag tag,
   if (error == cudaErrorMemoryAllocation || error == cudaErrorOperatingSystem) {
     cudaGetLastError();
     return NoMemory(
-        name(),
-        absl::StrCat("the host has no memory to pin for ", size_bytes,
-                     " bytes of ", MemoryTagName(tag), ": ", Text(error)));
+        name(), absl::StrCat("the host has no memory to pin for ", size_bytes,
+                             " bytes of ", MemoryTagName(tag), ": ",
+                             CudaErrorText(error)));
   }
   ACCRUE_RETURN_IF_ERROR(card_->Check(
       error, absl::StrCat("cudaHostAlloc of ", size_bytes, " bytes")));
@@ -378,7 +302,8 @@ absl::StatusOr<int> DeviceCount() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   cudaGetLastError();
   if (error != cudaSuccess) {
-    return absl::NotFoundError(absl::StrCat("no CUDA device: ", Text(error)));
+    return absl::NotFoundError(
+        absl::StrCat("no CUDA device: ", CudaErrorText(error)));
   }
   if (count == 0) return absl::NotFoundError("no CUDA device");
   return count;
