@@ -1,10 +1,17 @@
 #include "server/kernels/device_unit.h"
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "server/base/status_macros.h"
 
 namespace accrue::kernels {
+
+int FillingThreads(size_t gpu_count) {
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(cores / static_cast<int>(gpu_count), 2, 6);
+}
 
 absl::StatusOr<std::unique_ptr<DeviceUnit>> DeviceUnit::Make(
     Gpu* gpu, std::unique_ptr<DeviceKernels> kernels, const Options& options) {

@@ -7,6 +7,7 @@
 #ifndef ACCRUE_SERVER_KERNELS_DEVICE_UNIT_H_
 #define ACCRUE_SERVER_KERNELS_DEVICE_UNIT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -19,11 +20,15 @@
 
 namespace accrue::kernels {
 
+// Threads that fill each GPU's slots where there are so many GPUs. One core
+// fills pinned memory slower than a bus empties it, and the cores are for all
+// GPUs.
+int FillingThreads(size_t gpu_count);
+
 class DeviceUnit {
  public:
   struct Options {
-    // One core fills pinned memory slower than a bus empties it.
-    int threads = 6;
+    int threads = FillingThreads(1);
     StagingOptions staging = {.slots = 8, .slot_bytes = int64_t{8} << 20};
   };
 

@@ -1,8 +1,6 @@
 #include "server/service/backend.h"
 
-#include <algorithm>
 #include <atomic>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,12 +30,6 @@ Backend OnCpu(const BackendOptions& options) {
   backend.make_shard = options.wrap_shards(kernels::MakeCpuShard);
   backend.pass_time = kCpuPassTime;
   return backend;
-}
-
-// Threads that fill a GPU's slots: the cores are for all GPUs.
-int FillingThreads(size_t gpu_count) {
-  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  return std::clamp(cores / static_cast<int>(gpu_count), 2, 6);
 }
 
 // Each model begins on the next GPU that is not lost.
@@ -70,7 +62,7 @@ absl::StatusOr<std::vector<std::unique_ptr<kernels::DeviceUnit>>> MakeUnits(
   std::vector<std::unique_ptr<Gpu>> fit;  // outlives the units
   std::vector<std::unique_ptr<kernels::DeviceUnit>> units;
   kernels::DeviceUnit::Options unit_options;
-  unit_options.threads = FillingThreads(gpus.size());
+  unit_options.threads = kernels::FillingThreads(gpus.size());
   absl::Status unfit;
   for (auto& gpu : gpus) {
     auto unit = kernels::DeviceUnit::Make(gpu.get(), options.make_kernels(),

@@ -84,11 +84,16 @@ struct Work {
   bool update = false;
 
   // A parameter's, read and written.
-  int64_t bytes() const {
+  constexpr int64_t bytes() const {
     const int64_t moments = rule::HasSecondMoment(optimizer) ? 2 : 1;
     return 4 * (pushes + 2 * moments + (update ? 2 : 0));
   }
 };
+
+static_assert(Work{rule::Optimizer::kSgd}.bytes() == 12);
+static_assert(Work{rule::Optimizer::kAdam}.bytes() == 20);
+static_assert(Work{rule::Optimizer::kSgd, 1, /*update=*/true}.bytes() == 20);
+static_assert(Work{rule::Optimizer::kAdam, 1, /*update=*/true}.bytes() == 28);
 
 kernels::GroupWork GroupOf(const Work& work) {
   kernels::GroupWork group;
