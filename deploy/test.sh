@@ -12,7 +12,8 @@
 # The last line is 'N passed, N failed', summed over the presets. A preset that
 # does not build counts as one failure, and so does each test that ctest could
 # not run or was told to skip, and a complaint of ctest's that no test explains.
-# Cases that skipped themselves inside a test that passed are named above.
+# Cases that skipped themselves inside a test that passed are named above, and
+# why they did.
 # Exits 0 only if nothing failed.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -26,7 +27,7 @@ case ${1-} in
   *) echo "usage: $0 [--sanitizers | --only=release|asan|tsan]" >&2; exit 2 ;;
 esac
 
-passed=0 failed=0 skipped=()
+passed=0 failed=0 skipped=() reasons=()
 
 # A number of a JUnit file's root: the first attribute of its name.
 attribute() {
@@ -57,6 +58,8 @@ count() {
   [ -z "$names" ] || printf '== not run: %s\n' $names
   mapfile -t -O "${#skipped[@]}" skipped < <(
     sed -n 's/^\[  SKIPPED \] \(.*\) ([0-9]* ms)$/\1/p' "$results")
+  mapfile -t -O "${#reasons[@]}" reasons < <(
+    sed -n '/: Skipped$/ { n; p }' "$results")
 }
 
 run() {
@@ -69,6 +72,7 @@ run() {
     failed=$((failed + 1))
     return
   fi
+  sed -n "s/^-- \(CUDA: .*\)/== $preset: \1/p" "build/$preset.configure.log"
   echo "== $preset: built after $((SECONDS - start)) s; test"
   rm -f "$results"
   # What a test that passed has printed is kept whole, for the names of cases
@@ -105,6 +109,8 @@ show_combinations
 [ "${#skipped[@]}" -eq 0 ] || {
   echo "cases that skipped themselves: ${#skipped[@]}"
   printf '  %s\n' "${skipped[@]}"
+  echo "because:"
+  printf '  %s\n' "${reasons[@]}" | sort -u
 }
 echo "took $SECONDS s in all"
 echo "$passed passed, $failed failed"

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "server/base/status_macros.h"
 #include "server/base/work_pool.h"
 #include "tests/conformance/device_backend.h"
 #include "tests/conformance/shard_conformance.h"
@@ -37,20 +39,18 @@ std::vector<ShardBackend> FakeBackends() {
   };
 }
 
-std::unique_ptr<ShardMaker> OnOneGpu() {
-  auto gpus = OpenCudaGpus({});
-  if (!gpus.ok()) return nullptr;
-  gpus->resize(1);
-  return std::make_unique<DeviceShardMaker>(*std::move(gpus), 1,
+absl::StatusOr<std::unique_ptr<ShardMaker>> OnOneGpu() {
+  ACCRUE_ASSIGN_OR_RETURN(auto gpus, OpenCudaGpus({}));
+  gpus.resize(1);
+  return std::make_unique<DeviceShardMaker>(std::move(gpus), 1,
                                             MakeCudaKernels);
 }
 
 // One on each GPU, or both on the only one.
-std::unique_ptr<ShardMaker> InParts() {
-  auto gpus = OpenCudaGpus({});
-  if (!gpus.ok()) return nullptr;
-  const size_t parts = std::max<size_t>(gpus->size(), 2);
-  return std::make_unique<DeviceShardMaker>(*std::move(gpus), parts,
+absl::StatusOr<std::unique_ptr<ShardMaker>> InParts() {
+  ACCRUE_ASSIGN_OR_RETURN(auto gpus, OpenCudaGpus({}));
+  const size_t parts = std::max<size_t>(gpus.size(), 2);
+  return std::make_unique<DeviceShardMaker>(std::move(gpus), parts,
                                             MakeCudaKernels);
 }
 

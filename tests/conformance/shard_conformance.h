@@ -9,7 +9,9 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <utility>
 
+#include "absl/status/statusor.h"
 #include "gtest/gtest.h"
 #include "server/kernels/shard.h"
 
@@ -25,8 +27,8 @@ class ShardMaker {
 
 struct ShardBackend {
   std::string name;
-  // Null: this machine has not what it takes.
-  std::function<std::unique_ptr<ShardMaker>()> start;
+  // An error says what this machine lacks: then the tests are skipped.
+  std::function<absl::StatusOr<std::unique_ptr<ShardMaker>>()> start;
 };
 
 inline std::string NameOfBackend(
@@ -41,8 +43,9 @@ inline void PrintTo(const ShardBackend& backend, std::ostream* out) {
 class ShardConformance : public testing::TestWithParam<ShardBackend> {
  protected:
   void SetUp() override {
-    maker_ = GetParam().start();
-    if (maker_ == nullptr) GTEST_SKIP() << "no GPU that CUDA can use here";
+    auto maker = GetParam().start();
+    if (!maker.ok()) GTEST_SKIP() << maker.status();
+    maker_ = *std::move(maker);
   }
 
   std::unique_ptr<ShardMaker> maker_;

@@ -107,17 +107,29 @@ TEST_F(TestScriptTest, NoTestsAreAFailure) {
   EXPECT_EQ(LastLine(Run("", 1)), "0 passed, 1 failed");
 }
 
-TEST_F(TestScriptTest, CasesThatSkippedThemselvesAreNamed) {
+TEST_F(TestScriptTest, CasesThatSkippedThemselvesAreNamedAndWhy) {
   const Finished finished =
       Run(JUnit(1, 0, 0,
                 Case("a", "run",
-                     "[ RUN      ] A.B\n[  SKIPPED ] A.B (0 ms)\n"
-                     "[  SKIPPED ] 1 test, listed below:\n[  SKIPPED ] A.B\n")),
+                     "[ RUN      ] A.B\na_test.cc:1: Skipped\nno GPU\n\n"
+                     "[  SKIPPED ] A.B (0 ms)\n"
+                     "[ RUN      ] A.C\na_test.cc:1: Skipped\nno GPU\n\n"
+                     "[  SKIPPED ] A.C (0 ms)\n"
+                     "[  SKIPPED ] 2 tests, listed below:\n"
+                     "[  SKIPPED ] A.B\n[  SKIPPED ] A.C\n")),
           0);
   EXPECT_EQ(finished.exit_code, 0);
   EXPECT_EQ(LastLine(finished), "1 passed, 0 failed");
   EXPECT_THAT(finished.out,
-              HasSubstr("\ncases that skipped themselves: 1\n  A.B\n"));
+              HasSubstr("\ncases that skipped themselves: 2\n  A.B\n  A.C\n"
+                        "because:\n  no GPU\ntook "));
+}
+
+TEST_F(TestScriptTest, WhetherTheGpuBackendIsBuiltIsSaid) {
+  Write("bin/cmake",
+        "#!/bin/sh\nmkdir -p build/release\necho '-- CUDA: why'\n");
+  EXPECT_THAT(Run(JUnit(1, 0, 0, ""), 0).out,
+              HasSubstr("\n== release: CUDA: why\n"));
 }
 
 }  // namespace

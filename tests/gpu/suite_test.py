@@ -7,6 +7,7 @@ suite_test.py CMAKE SOURCE-FOLDER BUILD-FOLDER BENCH-ON-A-FAKE-GPU PROGRAM...
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -105,16 +106,29 @@ class PackedSuiteTest(unittest.TestCase):
 
 class PresetTest(unittest.TestCase):
 
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = f"{BUILD}/gpu_preset"
+        subprocess.run(
+            [CMAKE, "--preset", "gpu", "-S", SOURCE, "-B", cls.folder],
+            check=True, stdout=subprocess.DEVNULL, cwd=SOURCE)
+        cls.commands = subprocess.run(
+            ["ninja", "-C", cls.folder, "-t", "commands", "gpu_suite"],
+            check=True, capture_output=True, text=True).stdout.splitlines()
+
     def test_it_packs_the_same_programs(self):
-        folder = f"{BUILD}/gpu_preset"
-        subprocess.run([CMAKE, "--preset", "gpu", "-S", SOURCE, "-B", folder],
-                       check=True, stdout=subprocess.DEVNULL, cwd=SOURCE)
-        commands = subprocess.run(
-            ["ninja", "-C", folder, "-t", "commands", "gpu_suite"],
-            check=True, capture_output=True, text=True).stdout
-        words = commands.splitlines()[-1].split()
-        packed = words[words.index(f"{folder}/suite") + 1:]
+        words = self.commands[-1].split()
+        packed = words[words.index(f"{self.folder}/suite") + 1:]
         self.assertEqual(names(packed), names(PROGRAMS))
+
+    def test_kernels_are_compiled_for_a100_h100_and_whatever_comes(self):
+        compiled = [command for command in self.commands
+                    if re.search(r"\.cu -o ", command)]
+        self.assertTrue(compiled)
+        for command in compiled:
+            code = re.findall(r"--generate-code=arch=(\S+)", command)
+            self.assertEqual(code, ["compute_80,code=[compute_80,sm_80]",
+                                    "compute_90,code=[sm_90]"])
 
 
 if __name__ == "__main__":
