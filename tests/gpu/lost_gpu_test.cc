@@ -10,7 +10,6 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include "absl/time/clock.h"
 #include "accrue/client.h"
 #include "server/device/gpu.h"
 #include "tests/e2e/daemon.h"
@@ -72,12 +71,7 @@ class LostGpuTest : public testing::TestWithParam<const char*> {
   void ExpectHealth(const std::string& service, const std::string& want) const {
     const auto channel =
         grpc::CreateChannel(daemon_->tcp(), grpc::InsecureChannelCredentials());
-    const absl::Time deadline = absl::Now() + Daemon::kPatience;
-    std::string health;
-    do {
-      health = HealthOf(channel, service);
-    } while (health != want && absl::Now() < deadline);
-    EXPECT_EQ(health, want) << service;
+    EXPECT_EQ(AwaitHealth(channel, service, want), want) << service;
   }
 
   std::unique_ptr<Daemon> daemon_, cpu_;

@@ -1,17 +1,27 @@
 #include "server/service/device_watch.h"
 
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "absl/time/clock.h"
 #include "tests/device/fake_gpu.h"
 
 namespace accrue {
 namespace {
 
 constexpr int64_t kBytes = 1000;
+
+// Whether it becomes true within a minute.
+template <class Condition>
+bool Soon(const Condition& holds) {
+  const absl::Time deadline = absl::Now() + absl::Minutes(1);
+  while (!holds() && absl::Now() < deadline) std::this_thread::yield();
+  return holds();
+}
 
 class DeviceWatchTest : public testing::Test {
  protected:
@@ -42,11 +52,9 @@ TEST_F(DeviceWatchTest, KnowsTheMemoryOfEachFromTheStart) {
 TEST_F(DeviceWatchTest, HearsOfChanges) {
   const DeviceWatch watch(&gpus_, absl::Milliseconds(1));
   const auto buffer = fakes_[1]->Allocate(10, MemoryTag::kOther, nullptr);
-  while (watch.memory(1)->free_bytes == kBytes) {
-  }
+  EXPECT_TRUE(Soon([&] { return watch.memory(1)->free_bytes < kBytes; }));
   fakes_[0]->Lose("fallen off");
-  while (watch.memory(0).has_value()) {
-  }
+  EXPECT_TRUE(Soon([&] { return !watch.memory(0).has_value(); }));
   EXPECT_EQ(watch.memory(1)->free_bytes, kBytes - 10);
 }
 

@@ -80,7 +80,11 @@ class GpuModelsTest : public GpuFixture {
       request.mutable_header()->set_payload_bytes(
           static_cast<int64_t>(payload_.size()));
       EXPECT_TRUE(writer_->Write(request));
+      const absl::Time deadline = absl::Now() + absl::Minutes(1);
       while (test.Info().ingest_reserved_bytes() == reserved) {
+        if (absl::Now() < deadline) continue;
+        ADD_FAILURE() << "no room is kept for the upload";
+        break;
       }
     }
 
@@ -341,8 +345,8 @@ TEST_F(SlowDriverTest, NobodyWaitsForADriverThatIsOnlyLookedAfter) {
   for (Trained* model : {&first, &second}) ExpectServing(*model);
   // Nor is a loss told any later that something else has met.
   gpu(1).Lose("fallen off");
-  while (HealthOf(channel_, kDevicesHealth) == "SERVING") {
-  }
+  EXPECT_EQ(AwaitHealth(channel_, kDevicesHealth, "NOT_SERVING"),
+            "NOT_SERVING");
   EXPECT_THAT(Info().device_infos(1).fault(), HasSubstr("fallen off"));
 }
 

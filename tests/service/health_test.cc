@@ -174,8 +174,7 @@ TEST(ServerHealthTest, ThatAnIdleGpuIsLostIsNoticedInTime) {
   EXPECT_EQ(HealthOf(channel, kDevicesHealth), "SERVING");
   EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");
   gpu->LoseSilently();
-  while (HealthOf(channel, kDevicesHealth) != "NOT_SERVING") {
-  }
+  EXPECT_EQ(AwaitHealth(channel, kDevicesHealth, "NOT_SERVING"), "NOT_SERVING");
   EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");
   EXPECT_EQ(HealthOf(channel, ""), "SERVING");
 }

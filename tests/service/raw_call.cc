@@ -2,6 +2,8 @@
 
 #include <grpcpp/generic/generic_stub.h>
 
+#include "absl/time/clock.h"
+
 namespace accrue {
 
 std::string Call(const std::shared_ptr<grpc::Channel>& channel,
@@ -48,6 +50,16 @@ std::string HealthOf(const std::shared_ptr<grpc::Channel>& channel,
   if (response == std::string("\x08\x01", 2)) return "SERVING";
   if (response == std::string("\x08\x02", 2)) return "NOT_SERVING";
   return response;
+}
+
+std::string AwaitHealth(const std::shared_ptr<grpc::Channel>& channel,
+                        const std::string& service, const std::string& wanted) {
+  const absl::Time deadline = absl::Now() + absl::Minutes(1);
+  std::string health;
+  do {
+    health = HealthOf(channel, service);
+  } while (health != wanted && absl::Now() < deadline);
+  return health;
 }
 
 }  // namespace accrue

@@ -20,6 +20,10 @@ std::string Call(const std::shared_ptr<grpc::Channel>& channel,
 std::string HealthOf(const std::shared_ptr<grpc::Channel>& channel,
                      const std::string& service);
 
+// Asks until it is `wanted`, for a minute at most: the last answer.
+std::string AwaitHealth(const std::shared_ptr<grpc::Channel>& channel,
+                        const std::string& service, const std::string& wanted);
+
 }  // namespace accrue
 
 #endif  // ACCRUE_TESTS_SERVICE_RAW_CALL_H_
