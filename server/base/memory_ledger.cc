@@ -13,6 +13,7 @@ struct MemoryLedger::Accounts {
 
   std::shared_ptr<Accounts> parent;
   std::array<Account, kMemoryTagCount> by_tag;
+  std::atomic<int64_t> kept{0};
 
   // Adds to this ledger and to those above it.
   void Change(MemoryTag tag, int64_t bytes) {
@@ -72,6 +73,13 @@ void MemoryLedger::Charge::Release() {
   bytes_ = 0;
 }
 
+void MemoryLedger::Charge::Keep() {
+  for (Accounts* at = accounts_.get(); at != nullptr; at = at->parent.get()) {
+    at->kept += bytes_;
+  }
+  accounts_ = nullptr;
+}
+
 MemoryLedger::Charge MemoryLedger::Add(MemoryTag tag, int64_t bytes) const {
   accounts_->Change(tag, bytes);
   return Charge(accounts_, tag, bytes);
@@ -80,6 +88,8 @@ MemoryLedger::Charge MemoryLedger::Add(MemoryTag tag, int64_t bytes) const {
 int64_t MemoryLedger::live_bytes(MemoryTag tag) const {
   return accounts_->by_tag[static_cast<size_t>(tag)].live.load();
 }
+
+int64_t MemoryLedger::kept_bytes() const { return accounts_->kept; }
 
 std::vector<MemoryLedger::Row> MemoryLedger::Report() const {
   std::vector<Row> rows;

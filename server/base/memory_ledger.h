@@ -57,7 +57,7 @@ class MemoryLedger {
 
     void Release();
     // Counts for good: what it stands for cannot be given back.
-    void Keep() { accounts_ = nullptr; }
+    void Keep();
     int64_t bytes() const { return bytes_; }
 
    private:
@@ -83,6 +83,8 @@ class MemoryLedger {
   Charge Add(MemoryTag tag, int64_t bytes) const;
 
   int64_t live_bytes(MemoryTag tag) const;
+  // Of charges that were kept, over all tags; live_bytes has them too.
+  int64_t kept_bytes() const;
 
   // One row per tag, in the order of MemoryTag. Each row is exact; rows may
   // belong to slightly different moments.

@@ -98,7 +98,7 @@ void ModelImpl::ResetShard(const FirstVersionPtr& first) {
 }
 
 // Publications that a lost GPU has pinned, and that cannot be given back, are
-// charged for good, on top of what the model has reserved of --state_memory. It
+// taken from --state_memory for good, on top of what the model has reserved. It
 // trains on nevertheless: a lost GPU takes a restart, sooner or later.
 void ModelImpl::ReplaceShard(const FirstVersionPtr& first) {
   // Before there is another: parts of it may lie on GPUs that are sound.

@@ -66,7 +66,8 @@ ModelStore::Options WithBudget(ModelStore::Options options,
 }  // namespace
 
 ModelStore::ModelStore(Options options)
-    : budget_(std::make_shared<StateBudget>(options.state_memory_bytes)),
+    : budget_(std::make_shared<StateBudget>(options.state_memory_bytes,
+                                            options.environment.ledger)),
       options_(WithBudget(std::move(options), budget_)),
       lane_(options_.environment.pool->NewLane()) {}
 

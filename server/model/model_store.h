@@ -53,7 +53,8 @@ class ModelStore {
   // ended, and whoever else still holds it, or reads a publication, lets go.
   absl::Status Delete(const std::string& name);
 
-  // Bytes of state and of all publications that the models may come to hold.
+  // Bytes of state and of all publications that the models may come to hold,
+  // and of what a lost GPU does not give back of former ones.
   int64_t reserved_state_bytes() const { return budget_->reserved_bytes(); }
 
   // No new pushes (UNAVAILABLE DRAINING); `done` once all complete ones are

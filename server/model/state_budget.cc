@@ -1,5 +1,7 @@
 #include "server/model/state_budget.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 
@@ -9,7 +11,8 @@ absl::StatusOr<StateBudget::Reservation> StateBudget::Reserve(
     const std::string& model, absl::string_view what, int64_t bytes) {
   {
     MutexLock lock(&mu_);
-    if (const int64_t left = budget_bytes_ - reserved_bytes_; bytes > left) {
+    const int64_t left = std::max<int64_t>(budget_bytes_ - TakenBytes(), 0);
+    if (bytes > left) {
       ErrorInfo info;
       info.reason = Reason::kStateMemory;
       info.subject = "--state_memory";
@@ -28,7 +31,11 @@ absl::StatusOr<StateBudget::Reservation> StateBudget::Reserve(
 
 int64_t StateBudget::reserved_bytes() const {
   MutexLock lock(&mu_);
-  return reserved_bytes_;
+  return TakenBytes();
+}
+
+int64_t StateBudget::TakenBytes() const {
+  return reserved_bytes_ + (ledger_ != nullptr ? ledger_->kept_bytes() : 0);
 }
 
 }  // namespace accrue

@@ -36,9 +36,10 @@ struct CallEnvironment {
 };
 
 // The process may grow to this: state and publications of the models that
-// exist, copies in the encodings that were asked for, ingest memory, what
-// unread streams hold, what is pinned on the way to GPUs, and a constant for
-// the rest. What a GPU's driver takes for itself is not known.
+// exist, copies in the encodings that were asked for, what lost GPUs keep of
+// either, ingest memory, what unread streams hold, what is pinned on the way to
+// GPUs, and a constant for the rest. What a GPU's driver takes for itself is
+// not known.
 int64_t MemoryCeiling(const CallEnvironment& environment);
 
 }  // namespace accrue

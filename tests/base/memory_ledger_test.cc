@@ -75,6 +75,8 @@ TEST(MemoryLedgerTest, AChargeThatIsKeptOutlivesItself) {
   }
   EXPECT_EQ(model.live_bytes(MemoryTag::kParameters), 4);
   EXPECT_EQ(process.live_bytes(MemoryTag::kParameters), 4);
+  EXPECT_EQ(model.kept_bytes(), 4);
+  EXPECT_EQ(process.kept_bytes(), 4);
 }
 
 TEST(MemoryLedgerTest, ThreadsLoseNoByte) {

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "server/base/memory_ledger.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
@@ -19,7 +20,7 @@ constexpr int64_t kStateBytes = (1 + 4) * kElems * 4;
 constexpr int64_t kCopyBytes = 4 * kElems * 2;
 
 TEST(StateBudgetTest, GivesBackWithTheLastReference) {
-  auto budget = std::make_shared<StateBudget>(10);
+  auto budget = std::make_shared<StateBudget>(10, nullptr);
   auto seven = budget->Reserve("m", "state", 7);
   ASSERT_TRUE(seven.ok()) << seven.status();
   const auto refused = budget->Reserve("m", "state", 4);
@@ -33,6 +34,25 @@ TEST(StateBudgetTest, GivesBackWithTheLastReference) {
   other.reset();
   EXPECT_EQ(budget->reserved_bytes(), 0);
   EXPECT_TRUE(budget->Reserve("m", "state", 10).ok());
+}
+
+TEST(StateBudgetTest, WhatIsKeptIsTakenForGood) {
+  MemoryLedger process;
+  const MemoryLedger model(&process);
+  auto budget = std::make_shared<StateBudget>(10, &process);
+  auto seven = budget->Reserve("m", "state", 7);
+  ASSERT_TRUE(seven.ok()) << seven.status();
+  {
+    auto pinned = model.Add(MemoryTag::kParameters, 4);
+    EXPECT_EQ(budget->reserved_bytes(), 7);
+    pinned.Keep();
+  }
+  EXPECT_EQ(budget->reserved_bytes(), 11);
+  EXPECT_FALSE(budget->Reserve("n", "state", 1).ok());
+  seven = absl::UnknownError("dropped");
+  EXPECT_EQ(budget->reserved_bytes(), 4);
+  EXPECT_FALSE(budget->Reserve("n", "state", 7).ok());
+  EXPECT_TRUE(budget->Reserve("n", "state", 6).ok());
 }
 
 class EncodedCopiesTest : public ::testing::Test {

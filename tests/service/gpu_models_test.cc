@@ -47,6 +47,17 @@ class GpuModelsTest : public GpuFixture {
     model.w = 1;
   }
 
+  // How it ended.
+  std::string Create(const std::string& name, int64_t elems = kElems) {
+    v1::CreateModelRequest request;
+    *request.mutable_spec() = PlainSpec(name, elems);
+    v1::CreateModelResponse created;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        models_->CreateModel(&context, request, &created);
+    return Describe(status, context);
+  }
+
   // A push of nothing but `g`; how it ended.
   std::string Push(Trained& model, float g) {
     v1::PushResponse response;
@@ -107,14 +118,17 @@ class GpuModelsTest : public GpuFixture {
         writer_;
   };
 
-  v1::Model::State StateOf(const std::string& name) {
+  v1::Model Get(const std::string& name) {
     v1::GetModelRequest request;
     request.set_model(name);
     v1::GetModelResponse response;
     grpc::ClientContext context;
     const grpc::Status status = models_->GetModel(&context, request, &response);
     EXPECT_TRUE(status.ok()) << Describe(status, context);
-    return response.model().state();
+    return response.model();
+  }
+  v1::Model::State StateOf(const std::string& name) {
+    return Get(name).state();
   }
 
   Pulled PullAs(v1::Encoding encoding, const Trained& model) {
@@ -249,24 +263,35 @@ TEST_F(GpuModelsTest, ModelsAreRestoredAsLongAsThereIsAGpu) {
   }
 }
 
+TEST_F(GpuModelsTest, WhatALostGpuKeepsOfADeletedModelIsTakenForGood) {
+  const Trained stays = Make("stays");
+  const auto ceiling = [&] { return Get(stays.name).memory().ceiling_bytes(); };
+  const int64_t before = ceiling();
+  Trained gone = Make("gone");
+  EXPECT_EQ(Push(gone, 0.25f), "OK");
+  const int64_t with = ceiling();
+  const int64_t kept = Get(gone.name).memory().published_bytes();
+  EXPECT_EQ(kept, 2 * kElems * 4);
+  gpu(1).Lose("fallen off");
+  v1::DeleteModelRequest request;
+  request.set_model(gone.name);
+  v1::DeleteModelResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(models_->DeleteModel(&context, request, &response).ok());
+  while (ceiling() >= with) {
+  }
+  EXPECT_EQ(ceiling(), before + kept);
+}
+
 TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
   Trained small = Make("small");
-  const auto create = [&](int64_t elems) {
-    v1::CreateModelRequest request;
-    *request.mutable_spec() = PlainSpec("large", elems);
-    v1::CreateModelResponse created;
-    grpc::ClientContext context;
-    const grpc::Status status =
-        models_->CreateModel(&context, request, &created);
-    return Describe(status, context);
-  };
   // Of 64 MiB a GPU each half's two arrays take 96.
-  const std::string refused = create(int64_t{24} << 20);
+  const std::string refused = Create("large", int64_t{24} << 20);
   EXPECT_THAT(refused, StartsWith("RESOURCE_EXHAUSTED DEVICE_MEMORY: fake:"));
   EXPECT_THAT(refused, HasSubstr("no memory for"));
   EXPECT_EQ(Push(small, 0.5f), "OK");
   ExpectParameters(small);
-  EXPECT_EQ(create(int64_t{12} << 20), "OK");
+  EXPECT_EQ(Create("large", int64_t{12} << 20), "OK");
   EXPECT_EQ(Push(small, 0.5f), "OK");
 }
 
@@ -280,16 +305,6 @@ class SlowDriverTest : public GpuModelsTest {
     Gate& gate = gpu(index).gate(call);
     gate.Close();
     return *closed_.emplace_back(&gate);
-  }
-
-  std::string Create(const std::string& name) {
-    v1::CreateModelRequest request;
-    *request.mutable_spec() = PlainSpec(name, kElems);
-    v1::CreateModelResponse created;
-    grpc::ClientContext context;
-    const grpc::Status status =
-        models_->CreateModel(&context, request, &created);
-    return Describe(status, context);
   }
 
   // What asks no driver for anything is answered.
