@@ -31,7 +31,7 @@ struct StagingOptions {
   int slots = 4;  // at least 2
   // Of a slot: on the host and on the device.
   int64_t slot_bytes = int64_t{16} << 20;
-  MemoryLedger* ledger = nullptr;
+  MemoryLedger* ledger = nullptr;  // null: charged to nobody
 };
 
 class StagingRing {

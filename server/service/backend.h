@@ -1,7 +1,8 @@
 // Backend: where models live, and what makes their shards there.
 //
 // Memory.    each GPU has a staging ring, on itself and pinned on the host, for
-//            as long as the backend lives (kernels/device_unit.h).
+//            as long as the backend lives (kernels/device_unit.h). No ledger
+//            has the rings: pinned_bytes tells.
 // Order.     small models go to the GPUs by turns, large ones to all of them.
 // Errors.    of --device=cuda: OpenCudaGpus's and DeviceUnit::Make's, as
 //            "--device=cuda: reason". --device=auto leaves out, with a warning,
