@@ -169,9 +169,9 @@ struct BegunPush {
 
 class Model : public std::enable_shared_from_this<Model> {
  public:
-  // Validates, then allocates: RESOURCE_EXHAUSTED leaves nothing behind.
   // `spec` has its defaults filled in and passed ValidateSpec. Allocates: not
-  // for threads that must not wait.
+  // for threads that must not wait. RESOURCE_EXHAUSTED: no memory; INTERNAL
+  // kDeviceFault: a GPU failed, or none is left. Either leaves nothing behind.
   static absl::StatusOr<std::shared_ptr<Model>> Create(
       const ModelSpec& spec, const ModelEnvironment& environment);
   virtual ~Model() = default;

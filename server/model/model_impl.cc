@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,17 @@ bool Adaptive(const ModelSpec& spec) {
 
 bool Classic(const ModelSpec& spec) {
   return spec.optimizer.buffering == rule::Buffering::kClassic;
+}
+
+// There is no memory for it; or no device, and clients are to know that.
+absl::Status NotCreated(const std::string& model, absl::Status why) {
+  if (!absl::IsInternal(why)) return why;
+  ErrorInfo info;
+  info.reason = Reason::kDeviceFault;
+  info.subject = model;
+  return MakeError(
+      absl::StatusCode::kInternal, info,
+      absl::StrCat("model \"", model, "\" is not created: ", why.message()));
 }
 
 }  // namespace
@@ -61,7 +73,9 @@ absl::Status ModelImpl::MakeShard() {
 }
 
 absl::Status ModelImpl::Allocate() {
-  ACCRUE_RETURN_IF_ERROR(MakeShard());
+  if (absl::Status made = MakeShard(); !made.ok()) {
+    return NotCreated(name(), std::move(made));
+  }
   store_ = std::make_unique<PublicationStore>(PublicationStore::Options{
       .model = name(),
       .layout = layout_,

@@ -261,6 +261,9 @@ TEST_F(GpuModelsTest, ModelsAreRestoredAsLongAsThereIsAGpu) {
     EXPECT_THAT(refused, HasSubstr("fallen off"));
     EXPECT_EQ(StateOf(model->name), v1::Model::STATE_POISONED);
   }
+  const std::string refused = Create("third");
+  EXPECT_THAT(refused, StartsWith("INTERNAL DEVICE_FAULT"));
+  EXPECT_THAT(refused, HasSubstr("fallen off"));
 }
 
 TEST_F(GpuModelsTest, WhatALostGpuKeepsOfADeletedModelIsTakenForGood) {

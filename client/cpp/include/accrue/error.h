@@ -50,7 +50,7 @@ enum class Reason {
   kLimit = 22,              // RESOURCE_EXHAUSTED: too many streams, sessions...
   kSlowPush = 23,           // DEADLINE_EXCEEDED: the sender was too slow
   kSlowReader = 24,         // ABORTED: the reader was too slow
-  kDeviceFault = 25,        // INTERNAL: the model is poisoned now
+  kDeviceFault = 25,        // INTERNAL: the model is poisoned, or was not made
   kPartial = 26,            // INVALID_ARGUMENT: the payload was cut short
   kStateMemory = 27,        // RESOURCE_EXHAUSTED: the model does not fit
   kDataConnection = 28,     // UNAVAILABLE: a push's data connection is gone
