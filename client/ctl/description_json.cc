@@ -187,6 +187,7 @@ Json ToJson(const client::ModelDescription& description) {
   json["groups"] = ToJsonList(description.groups);
   json["k_changes"] = ToJsonList(description.k_changes);
   json["micro_steps"] = description.micro_steps;
+  json["devices"] = description.devices;
   json["memory"] = ToJson(description.memory);
   json["spec"] = ToJson(description.spec);
   return json;

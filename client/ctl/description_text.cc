@@ -281,6 +281,9 @@ std::string ModelText(const ModelDescription& model) {
   if (!model.poison_reason.empty()) {
     facts.AddRow({"poisoned", model.poison_reason});
   }
+  facts.AddRow({"devices", model.devices.empty()
+                               ? "-"
+                               : absl::StrJoin(model.devices, ", ")});
   facts.AddRow({"version", VersionText(model)});
   facts.AddRow({"lineage", model.version ? model.version->lineage : "-"});
   facts.AddRow({"pushes", HumanCount(model.folded_pushes)});

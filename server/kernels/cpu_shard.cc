@@ -76,7 +76,7 @@ class CpuShard : public Shard {
                 .a = static_cast<float*>(a_.data()),
                 .far = blocks_->elems * int64_t{sizeof(float)} >= kFarBytes} {}
 
-  Device& device() const override { return *device_; }
+  std::vector<Device*> devices() const override { return {device_}; }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override;
   absl::Status Read(Array array, int64_t offset,

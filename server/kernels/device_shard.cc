@@ -53,7 +53,11 @@ class DeviceShard : public Shard {
         pool_(pool),
         lane_(std::move(lane)) {}
 
-  Device& device() const override { return parts_.front()->unit().gpu(); }
+  std::vector<Device*> devices() const override {
+    std::vector<Device*> devices;
+    for (const auto& part : parts_) devices.push_back(&part->unit().gpu());
+    return devices;
+  }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override;
   absl::Status Read(Array array, int64_t offset,

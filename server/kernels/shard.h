@@ -104,8 +104,10 @@ class Shard {
  public:
   virtual ~Shard() = default;
 
+  // Where its arrays lie, in the order of their elements; at least one.
+  virtual std::vector<Device*> devices() const = 0;
   // Whose AllocateHost is for what passes write: `next`, and copies of it.
-  virtual Device& device() const = 0;
+  Device& device() const { return *devices().front(); }
 
   virtual void Run(Pass pass,
                    std::function<void(absl::StatusOr<PassResult>)> done) = 0;

@@ -140,6 +140,9 @@ enum class ModelState { kUninitialized, kReady, kPoisoned };
 struct ModelDescription {
   ModelSpec spec;
   ModelState state = ModelState::kUninitialized;
+  // Where its state lies, in the order of its elements. None: it is poisoned,
+  // its device was lost, and there was no other.
+  std::vector<std::string> devices;
   std::string poison_reason;
   std::optional<Version> version;
   int64_t folded_pushes = 0;

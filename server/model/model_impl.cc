@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
@@ -66,10 +67,18 @@ absl::Status ModelImpl::MakeShard() {
   options.has_variance = Adaptive(spec_);
   options.has_accumulation = Classic(spec_);
   options.ledger = ledger_.get();
-  ACCRUE_ASSIGN_OR_RETURN(shard_,
-                          environment_.make_shard(options, environment_.device,
-                                                  environment_.pool, lane_));
-  return absl::OkStatus();
+  auto made = environment_.make_shard(options, environment_.device,
+                                      environment_.pool, lane_);
+  std::vector<std::string> devices;
+  if (made.ok()) {
+    shard_ = *std::move(made);
+    for (const Device* device : shard_->devices()) {
+      devices.push_back(device->name());
+    }
+  }
+  MutexLock lock(&mu_);
+  devices_ = std::move(devices);
+  return made.status();
 }
 
 absl::Status ModelImpl::Allocate() {
@@ -279,6 +288,7 @@ ModelDescription ModelImpl::Describe() const {
   result.state = !poison_reason_.empty() ? ModelState::kPoisoned
                  : version_.has_value()  ? ModelState::kReady
                                          : ModelState::kUninitialized;
+  result.devices = devices_;
   result.poison_reason = poison_reason_;
   result.version = version_;
   result.folded_pushes = folded_pushes_;

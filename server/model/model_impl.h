@@ -110,7 +110,7 @@ class ModelImpl final : public Model {
   };
   using FirstVersionPtr = std::shared_ptr<FirstVersion>;
 
-  absl::Status MakeShard();
+  absl::Status MakeShard() ACCRUE_EXCLUDES(mu_);
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
   void Run(absl::AnyInvocable<bool()> step) {
     Enqueue({nullptr, std::move(step)});
@@ -243,6 +243,7 @@ class ModelImpl final : public Model {
 
   bool deleted_ ACCRUE_GUARDED_BY(mu_) = false;
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
+  std::vector<std::string> devices_ ACCRUE_GUARDED_BY(mu_);  // of shard_
   std::string poison_reason_ ACCRUE_GUARDED_BY(mu_);
   std::vector<rule::RuleSpec> rules_ ACCRUE_GUARDED_BY(mu_);  // newest hyper
   std::vector<rule::CycleState> cycles_ ACCRUE_GUARDED_BY(mu_);

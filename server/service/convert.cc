@@ -297,6 +297,7 @@ v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes) {
     *api.add_k_changes() = ToApi(change, model.spec);
   }
   api.set_micro_steps(model.micro_steps);
+  for (const std::string& device : model.devices) api.add_devices(device);
   return api;
 }
 

@@ -149,6 +149,7 @@ TEST(ConvertTest, ADescriptionHasEverythingThatWasSent) {
   EXPECT_EQ(value.traffic.pull_response_bytes,
             proto.traffic().pull_response_bytes());
   EXPECT_EQ(value.micro_steps, proto.micro_steps());
+  EXPECT_EQ(value.devices[0], proto.devices(0));
 }
 
 TEST(ConvertTest, ServerInfoAndNoticesAndSessionsToo) {

@@ -198,6 +198,7 @@ TEST_F(CtlTest, DescribeShowsCyclesWorkersMemoryAndSessions) {
   EXPECT_EQ(model["groups"][0]["updates"], 1);
   EXPECT_THAT(model["pushed_workers"], ElementsAre("first"));
   EXPECT_THAT(model["missing_workers"], ElementsAre("second"));
+  EXPECT_THAT(model["devices"], ElementsAre("cpu"));
   EXPECT_EQ(model["memory"]["accumulation_buffer_bytes"], 0);
   EXPECT_GT(model["memory"]["ceiling_bytes"], 0);
   ASSERT_EQ(model["sessions"].size(), 2);
@@ -207,8 +208,9 @@ TEST_F(CtlTest, DescribeShowsCyclesWorkersMemoryAndSessions) {
 
   const std::string text = Run({"describe", "m"}).out;
   for (const char* part :
-       {"pushed        first\n", "missing       second\n", "all    2       1/2",
-        "[2, 2]", "moments on the device", "publications (",
+       {"devices       cpu\n", "pushed        first\n",
+        "missing       second\n", "all    2       1/2", "[2, 2]",
+        "moments on the device", "publications (",
         "accumulation buffer        0 B", "ceiling of the daemon",
         model["version"]["lineage"].get_ref<const std::string&>().c_str()}) {
     EXPECT_THAT(text, HasSubstr(part));

@@ -20,7 +20,7 @@ class ForwardingShard : public Shard {
   explicit ForwardingShard(std::unique_ptr<Shard> shard)
       : shard_(std::move(shard)) {}
 
-  Device& device() const override { return shard_->device(); }
+  std::vector<Device*> devices() const override { return shard_->devices(); }
   void Run(Pass pass,
            std::function<void(absl::StatusOr<PassResult>)> done) override {
     shard_->Run(std::move(pass), std::move(done));

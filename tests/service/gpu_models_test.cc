@@ -15,8 +15,11 @@
 namespace accrue {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::StartsWith;
+using testing::UnorderedElementsAre;
 
 // Several chunks of a pass.
 constexpr int64_t kElems = 600'000;
@@ -247,10 +250,12 @@ TEST_F(GpuModelsTest, ModelsAreRestoredAsLongAsThereIsAGpu) {
   gpu(0).Lose("fallen off");
   EXPECT_THAT(Push(first, 0.25f), StartsWith("INTERNAL DEVICE_FAULT"));
   EXPECT_EQ(Push(second, 0.25f), "OK");
+  EXPECT_THAT(Get("first").devices(), ElementsAre("fake:0"));
   Initialize(first);
   for (Trained* model : {&first, &second}) {
     EXPECT_EQ(Push(*model, 0.5f), "OK");
     ExpectParameters(*model);
+    EXPECT_THAT(Get(model->name).devices(), ElementsAre("fake:1"));
   }
   gpu(1).Lose("fallen off too");
   for (Trained* model : {&first, &second}) {
@@ -260,6 +265,7 @@ TEST_F(GpuModelsTest, ModelsAreRestoredAsLongAsThereIsAGpu) {
     EXPECT_THAT(refused, StartsWith("INTERNAL DEVICE_FAULT"));
     EXPECT_THAT(refused, HasSubstr("fallen off"));
     EXPECT_EQ(StateOf(model->name), v1::Model::STATE_POISONED);
+    EXPECT_THAT(Get(model->name).devices(), IsEmpty());
   }
   const std::string refused = Create("third");
   EXPECT_THAT(refused, StartsWith("INTERNAL DEVICE_FAULT"));
@@ -295,6 +301,7 @@ TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
   EXPECT_EQ(Push(small, 0.5f), "OK");
   ExpectParameters(small);
   EXPECT_EQ(Create("large", int64_t{12} << 20), "OK");
+  EXPECT_THAT(Get("large").devices(), UnorderedElementsAre("fake:0", "fake:1"));
   EXPECT_EQ(Push(small, 0.5f), "OK");
 }
 

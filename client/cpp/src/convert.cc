@@ -336,6 +336,7 @@ ModelDescription FromProto(const v1::Model& proto) {
     value.k_changes.push_back(FromProto(change));
   }
   value.micro_steps = proto.micro_steps();
+  value.devices = Strings(proto.devices());
   return value;
 }
 

@@ -110,6 +110,8 @@ struct ModelDescription {
   // The last changes of k, at most 64, oldest first.
   std::vector<KChange> k_changes = {};
   int64_t micro_steps = 1;  // of the last push that was folded
+  // Where its state lies, in the order of its elements: "cuda:0".
+  std::vector<std::string> devices = {};
 };
 
 // "uninitialized", "ready", "poisoned", "unknown".
