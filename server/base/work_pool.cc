@@ -12,6 +12,9 @@
 namespace accrue {
 namespace {
 
+// Whose thread this is.
+thread_local const WorkPool* current_pool = nullptr;
+
 void Pause() {
 #if defined(__x86_64__)
   _mm_pause();
@@ -50,6 +53,7 @@ WorkPool::WorkPool(int threads, const std::function<void()>& on_thread_start,
     threads_.emplace_back([this, on_thread_start] {
       if (on_thread_start) on_thread_start();
       AssertDenormalsKept();
+      current_pool = this;
       ThreadLoop();
     });
   }
@@ -91,6 +95,12 @@ void WorkPool::Run(const Lane& lane, int64_t chunk_count,
 
 void WorkPool::Post(const Lane& lane, absl::AnyInvocable<void()> work) {
   Run(lane, 0, nullptr, std::move(work));
+}
+
+void WorkPool::RunHereOrPost(const Lane& lane,
+                             absl::AnyInvocable<void()> work) {
+  if (current_pool != this) return Post(lane, std::move(work));
+  work();
 }
 
 WorkPool::Claim WorkPool::Take() {

@@ -69,6 +69,8 @@ class WorkPool {
 
   // Queues one call.
   void Post(const Lane& lane, absl::AnyInvocable<void()> work);
+  // Makes it here where the calling thread is one of the pool's, else as Post.
+  void RunHereOrPost(const Lane& lane, absl::AnyInvocable<void()> work);
 
   int thread_count() const { return static_cast<int>(threads_.size()); }
 

@@ -9,6 +9,7 @@
 //            before they return; the others take a short lock.
 // Errors.    base/error.h's reasons, as proto/accrue/v1/error.proto says. A
 //            refused request leaves every bit of state as it was.
+//            A GPU's memory is freed on the pool, whoever lets go of it last.
 // Invariant. between two updates no bit of a publication changes.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_MODEL_MODEL_H_

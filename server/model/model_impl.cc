@@ -39,9 +39,19 @@ absl::Status NotCreated(const std::string& model, absl::Status why) {
 
 absl::StatusOr<std::shared_ptr<Model>> Model::Create(
     const ModelSpec& spec, const ModelEnvironment& environment) {
-  auto model = std::make_shared<ModelImpl>(spec, environment);
+  const std::shared_ptr<ModelImpl> model(new ModelImpl(spec, environment),
+                                         ModelImpl::Destroy);
   ACCRUE_RETURN_IF_ERROR(model->Allocate());
   return model;
+}
+
+void ModelImpl::Destroy(ModelImpl* raw) {
+  std::unique_ptr<ModelImpl> model(raw);
+  if (model->environment_.device->allocates_host_memory()) return;
+  WorkPool* const pool = model->pool();
+  const WorkPool::Lane lane = model->lane_;
+  pool->RunHereOrPost(lane,
+                      [model = std::move(model)]() mutable { model.reset(); });
 }
 
 ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
@@ -93,6 +103,8 @@ absl::Status ModelImpl::Allocate() {
       .ledger = ledger_,
       .budget = environment_.state_budget,
       .reservation = environment_.state_reservation,
+      .pool = environment_.pool,
+      .lane = lane_,
       .on_free = [weak = std::weak_ptr<ModelImpl>(Self())] {
         if (auto self = weak.lock()) self->Unpark();
       }});

@@ -41,6 +41,9 @@ class ModelImpl final : public Model {
  public:
   ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment);
   absl::Status Allocate();
+  // Who lets go of a model last may be a thread that must not wait, and a
+  // driver takes its time to free memory.
+  static void Destroy(ModelImpl* raw);
 
   const std::string& name() const override { return spec_.name; }
   const ModelSpec& spec() const override { return spec_; }

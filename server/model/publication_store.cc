@@ -133,9 +133,18 @@ class PublicationStore::State
 
   void Recycle(int group, int64_t moves, std::unique_ptr<GroupBuffer> buffer) {
     buffer->Invalidate();
-    MutexLock lock(&mu_);
-    if (closed_ || moves != moves_) return;
-    free_[group].push_back(std::move(buffer));
+    {
+      MutexLock lock(&mu_);
+      if (!closed_ && moves == moves_) {
+        return free_[group].push_back(std::move(buffer));
+      }
+    }
+    if (options_.device->allocates_host_memory()) return;
+    options_.pool->RunHereOrPost(
+        options_.lane,
+        [self = shared_from_this(), buffer = std::move(buffer)]() mutable {
+          buffer.reset();
+        });
   }
 
   void Forget(std::list<Entry>::iterator place) {

@@ -7,7 +7,7 @@
 // Memory.    host memory of the device, charged to the model's ledger. The
 //            first encoded copy reserves what all publications' copies in that
 //            encoding may take, until the last of the store's memory has gone.
-// Threading. safe. Publications may outlive the store.
+// Threading. safe. Publications may outlive the store, but not its pool.
 #ifndef ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
 #define ACCRUE_SERVER_MODEL_PUBLICATION_STORE_H_
 
@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/memory_ledger.h"
+#include "server/base/work_pool.h"
 #include "server/device/device.h"
 #include "server/model/layout.h"
 #include "server/model/publication.h"
@@ -38,6 +39,10 @@ class PublicationStore {
     std::shared_ptr<StateBudget> budget;  // of encoded copies; null: no bound
     // Kept until the last buffer has gone.
     StateBudget::Reservation reservation;
+    // Where a GPU's buffers that come back late are freed: whoever reads them
+    // last may be a thread that must not wait.
+    WorkPool* pool = nullptr;
+    WorkPool::Lane lane;
     // Runs, on any thread, whenever a publication has gone.
     std::function<void()> on_free;
   };

@@ -24,40 +24,83 @@ using ::testing::Each;
 using ::testing::Eq;
 using ::testing::Not;
 
-// The CPU, whose memory for publications comes when the test lets it, or not at
+// Threads that have asked for memory, or freed it.
+class NotedThreads {
+ public:
+  void Note() {
+    MutexLock lock(&mu_);
+    threads_.push_back(std::this_thread::get_id());
+    noted_.SignalAll();
+  }
+  std::vector<std::thread::id> all() const {
+    MutexLock lock(&mu_);
+    return threads_;
+  }
+  // Once there are so many.
+  std::vector<std::thread::id> Await(size_t count) {
+    MutexLock lock(&mu_);
+    while (threads_.size() < count) noted_.Wait(&mu_);
+    return threads_;
+  }
+
+ private:
+  mutable Mutex mu_;
+  CondVar noted_;
+  std::vector<std::thread::id> threads_ ACCRUE_GUARDED_BY(mu_);
+};
+
+// Another device's, that notes who frees it.
+class NotingStorage final : public Buffer::Storage {
+ public:
+  NotingStorage(Buffer buffer, NotedThreads* freeing)
+      : buffer_(std::move(buffer)), freeing_(freeing) {}
+  ~NotingStorage() override {
+    buffer_ = Buffer();
+    freeing_->Note();
+  }
+  void* data() const override { return buffer_.data(); }
+  int64_t size_bytes() const override { return buffer_.size_bytes(); }
+
+ private:
+  Buffer buffer_;
+  NotedThreads* const freeing_;
+};
+
+// A GPU's, whose memory for publications comes when the test lets it, or not at
 // all.
 class SlowDevice final : public Device {
  public:
   std::string name() const override { return "slow"; }
+  bool allocates_host_memory() const override { return false; }
   absl::StatusOr<Buffer> Allocate(int64_t size_bytes, MemoryTag tag,
                                   MemoryLedger* ledger) override {
-    return cpu_->Allocate(size_bytes, tag, ledger);
+    return Noting(cpu_->Allocate(size_bytes, tag, ledger));
   }
   absl::StatusOr<Buffer> AllocateHost(int64_t size_bytes, MemoryTag tag,
                                       MemoryLedger* ledger) override {
-    {
-      MutexLock lock(&mu_);
-      threads_.push_back(std::this_thread::get_id());
-    }
+    asking_.Note();
     gate_.Pass();
     if (refuses_) return absl::ResourceExhaustedError("none left");
-    return cpu_->AllocateHost(size_bytes, tag, ledger);
+    return Noting(cpu_->AllocateHost(size_bytes, tag, ledger));
   }
 
   Gate& gate() { return gate_; }
   void Refuse(bool refuses) { refuses_ = refuses; }
   // Of all who have asked for memory of it.
-  std::vector<std::thread::id> threads() const {
-    MutexLock lock(&mu_);
-    return threads_;
-  }
+  std::vector<std::thread::id> threads() const { return asking_.all(); }
+  NotedThreads& freeing() { return freeing_; }
 
  private:
+  absl::StatusOr<Buffer> Noting(absl::StatusOr<Buffer> buffer) {
+    if (!buffer.ok()) return buffer;
+    return Buffer(
+        std::make_unique<NotingStorage>(*std::move(buffer), &freeing_));
+  }
+
   const std::unique_ptr<Device> cpu_ = MakeCpuDevice();
   std::atomic<bool> refuses_{false};
   Gate gate_;
-  mutable Mutex mu_;
-  std::vector<std::thread::id> threads_ ACCRUE_GUARDED_BY(mu_);
+  NotedThreads asking_, freeing_;
 };
 
 using Ranges = absl::StatusOr<std::vector<Publication::Range>>;
@@ -141,6 +184,30 @@ TEST_F(AllocationTest, WhoSubmitsAPushOfASmallModelNeverWaitsForMemory) {
   passes.clear();
   for (int version = 0; version < 4; ++version) next_version();
   EXPECT_THAT(passes, Each(Eq(here)));
+}
+
+// It may be gRPC's, for which a watcher held the model.
+TEST_F(AllocationTest, WhoLetsGoOfAModelLastFreesNoneOfItsMemory) {
+  auto model = harness_.Make(SimpleSpec(70, 1), 1);
+  // Until the pool has let go of it.
+  while (model.use_count() > 1) std::this_thread::yield();
+  model->Delete();
+  model.reset();
+  // The moments, and what was published.
+  const auto threads = device_.freeing().Await(2);
+  EXPECT_THAT(threads, Not(Contains(std::this_thread::get_id())));
+}
+
+// Or a slow reader's last slice.
+TEST_F(AllocationTest, WhoReadsADeletedModelLastFreesNoneOfItsMemory) {
+  auto model = harness_.Make(SimpleSpec(70, 1), 1);
+  auto read = model->newest();
+  model->Delete();
+  model.reset();
+  EXPECT_EQ(device_.freeing().Await(1).size(), 1);  // the moments
+  read.reset();
+  const auto threads = device_.freeing().Await(2);
+  EXPECT_THAT(threads, Not(Contains(std::this_thread::get_id())));
 }
 
 }  // namespace
