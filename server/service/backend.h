@@ -3,7 +3,8 @@
 // Memory.    each GPU has a staging ring, on itself and pinned on the host, for
 //            as long as the backend lives (kernels/device_unit.h). No ledger
 //            has the rings: pinned_bytes tells.
-// Order.     small models go to the GPUs by turns, large ones to all of them.
+// Order.     small models go to the GPUs by turns, large ones to all of them;
+//            where a GPU has no room for its share the shares change places.
 // Errors.    of --device=cuda: OpenCudaGpus's and DeviceUnit::Make's, as
 //            "--device=cuda: reason". --device=auto leaves out, with a warning,
 //            a GPU without memory for its ring or whose kernels cannot be

@@ -292,6 +292,19 @@ TEST_F(GpuModelsTest, WhatALostGpuKeepsOfADeletedModelIsTakenForGood) {
   EXPECT_EQ(ceiling(), before + kept);
 }
 
+TEST_F(GpuModelsTest, WhereOneGpuIsFullModelsGoToTheOther) {
+  // As if by another process.
+  const auto filled =
+      gpu(0).Allocate(kCapacityBytes - gpu(0).counts().device_bytes,
+                      MemoryTag::kOther, nullptr);
+  ASSERT_TRUE(filled.ok()) << filled.status();
+  for (const char* name : {"first", "second", "third"}) {
+    Trained model = Make(name);
+    EXPECT_EQ(Push(model, 0.5f), "OK");
+    ExpectParameters(model);
+  }
+}
+
 TEST_F(GpuModelsTest, AModelThatDoesNotFitIsRefusedAndTheOthersGoOn) {
   Trained small = Make("small");
   // Of 64 MiB a GPU each half's two arrays take 96.
