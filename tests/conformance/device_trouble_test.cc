@@ -1,5 +1,6 @@
 // What a GPU's shard makes of a device that has no memory, fails or is lost.
-#include <latch>
+#include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,43 +21,55 @@ using testing::HasSubstr;
 
 constexpr int64_t kElems = 3 * kBlockElems + 5;
 
-// One fake GPU that the test keeps hold of, and shards on it.
+// Fake GPUs that the test keeps hold of, and shards with a part on each.
 class DeviceTroubleTest : public testing::Test {
  protected:
-  void Start(const FakeGpuOptions& options) {
-    unit_.reset();
-    gpu_ = std::make_unique<FakeGpu>(options);
-    unit_ = MakeSmallUnit(gpu_.get(), MakeHostKernels());
-    maker_ = std::make_unique<Maker>(unit_.get());
+  void Start(const FakeGpuOptions& options, int gpu_count = 1) {
+    units_.clear();
+    gpus_.clear();
+    for (int i = 0; i < gpu_count; ++i) {
+      FakeGpuOptions own = options;
+      own.name = "fake:" + std::to_string(i);
+      own.seed += static_cast<uint64_t>(i);
+      gpus_.push_back(std::make_unique<FakeGpu>(own));
+      units_.push_back(MakeSmallUnit(gpus_.back().get(), MakeHostKernels()));
+    }
+    gpu_ = gpus_.back().get();
+    std::vector<DeviceUnit*> units;
+    for (const auto& unit : units_) units.push_back(unit.get());
+    maker_ = std::make_unique<Maker>(std::move(units));
   }
 
   class Maker : public ShardMaker {
    public:
-    explicit Maker(DeviceUnit* unit) : unit_(unit) {}
+    explicit Maker(std::vector<DeviceUnit*> units) : units_(std::move(units)) {}
     absl::StatusOr<std::unique_ptr<Shard>> Make(
         const ShardOptions& options) override {
-      auto shard = MakeDeviceShard(options, {unit_});
+      auto shard = MakeDeviceShard(options, units_, {.least_part_elems = 1});
       if (!shard.ok()) return shard;
-      return MakePinnedShard(*std::move(shard), &unit_->gpu(), options.blocks);
+      return MakePinnedShard(*std::move(shard), &units_[0]->gpu(),
+                             options.blocks);
     }
 
    private:
-    DeviceUnit* const unit_;
+    const std::vector<DeviceUnit*> units_;
   };
 
-  static absl::Status StatusOfRun(Shard& shard, Pass pass) {
-    std::latch ended(1);
-    absl::Status status;
-    shard.Run(std::move(pass), [&](absl::StatusOr<PassResult> result) {
-      status = std::move(result).status();
-      ended.count_down();
+  // Whoever ends it twice dies of it.
+  static std::future<absl::Status> BeginRun(Shard& shard, Pass pass) {
+    auto ended = std::make_shared<std::promise<absl::Status>>();
+    shard.Run(std::move(pass), [ended](absl::StatusOr<PassResult> result) {
+      ended->set_value(std::move(result).status());
     });
-    ended.wait();
-    return status;
+    return ended->get_future();
+  }
+  static absl::Status StatusOfRun(Shard& shard, Pass pass) {
+    return BeginRun(shard, std::move(pass)).get();
   }
 
-  std::unique_ptr<FakeGpu> gpu_;
-  std::unique_ptr<DeviceUnit> unit_;
+  std::vector<std::unique_ptr<FakeGpu>> gpus_;
+  std::vector<std::unique_ptr<DeviceUnit>> units_;
+  FakeGpu* gpu_ = nullptr;  // the last, and the one that is in trouble
   std::unique_ptr<Maker> maker_;
 };
 
@@ -87,9 +100,13 @@ TEST_F(DeviceTroubleTest, WithoutMemoryThereIsNoShardAndNothingIsLeft) {
   EXPECT_TRUE(gpu_->health().ok());
 }
 
-// Wherever in a pass something fails: it is the pass's error, and no other
-// shard's; and a reset shard trains as a new one.
-TEST_F(DeviceTroubleTest, AnyFaultFailsItsPassAloneAndAResetBringsItBack) {
+class DeviceFaultTest : public DeviceTroubleTest,
+                        public testing::WithParamInterface<int> {};
+
+// Wherever in a pass something fails, and on however many GPUs it goes on: it
+// is the pass's error, and no other shard's; and a reset shard trains as a new
+// one.
+TEST_P(DeviceFaultTest, AnyFaultFailsItsPassAloneAndAResetBringsItBack) {
   using Effect = FakeFault::Effect;
   constexpr FakeOp kOps[] = {FakeOp::kCopyToDevice, FakeOp::kCopyToHost,
                              FakeOp::kZero, FakeOp::kKernel, FakeOp::kRecord};
@@ -100,7 +117,7 @@ TEST_F(DeviceTroubleTest, AnyFaultFailsItsPassAloneAndAResetBringsItBack) {
         SCOPED_TRACE(testing::Message()
                      << "operation " << static_cast<int>(op) << ", effect "
                      << static_cast<int>(effect) << ", " << nth);
-        Start({.schedule = FakeSchedule::kRandom, .seed = 11});
+        Start({.schedule = FakeSchedule::kRandom, .seed = 11}, GetParam());
         const ModelTraits model = OneTensor(kElems, Adam(true));
         TrainingRun run(model, 5), other_run(model, 6);
         Pair pair(*maker_, run), other(*maker_, other_run);
@@ -125,6 +142,34 @@ TEST_F(DeviceTroubleTest, AnyFaultFailsItsPassAloneAndAResetBringsItBack) {
       }
     }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(Gpus, DeviceFaultTest, testing::Values(1, 2));
+
+// What the others have still to do reads the payloads and writes parameters.
+TEST_F(DeviceTroubleTest, APassThatFailedOnOneGpuEndsWhenItHasEndedOnAll) {
+  Start({}, 2);
+  TrainingRun run(OneTensor(kElems, Adam(true)), 5);
+  TrainingRun beside_run(OneTensor(kElems, Adam(true)), 6);
+  Maker on_the_lost({units_.back().get()});
+  Pair pair(*maker_, run), beside(on_the_lost, beside_run);
+  gpu_->Lose("fallen off");
+
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  WorkPool& others = units_[0]->pool();
+  for (int i = 0; i < others.thread_count(); ++i) {
+    others.Post(others.NewLane(), [released] { released.wait(); });
+  }
+  const PassPlan plan = run.NextPass(1), beside_plan = beside_run.NextPass(1);
+  std::future<absl::Status> ended =
+      BeginRun(pair.shard(), pair.parameters().Bind(plan));
+  EXPECT_FALSE(
+      StatusOfRun(beside.shard(), beside.parameters().Bind(beside_plan)).ok());
+  EXPECT_EQ(ended.wait_for(std::chrono::seconds(0)),
+            std::future_status::timeout);
+  release.set_value();
+  EXPECT_THAT(std::string(ended.get().message()), HasSubstr("fallen off"));
 }
 
 TEST_F(DeviceTroubleTest, AGradientThatIsBrokenOnItsWayFailsThePass) {
