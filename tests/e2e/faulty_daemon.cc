@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "server/kernels/device_kernels.h"
-#include "tests/e2e/gpu_loss.h"
+#include "tests/e2e/fold_fault.h"
 #include "tests/e2e/test_daemon.h"
 #include "tests/e2e/trap.h"
 #include "tests/model/failing_shard.h"
@@ -13,15 +13,16 @@ namespace accrue {
 namespace {
 
 int Serve(int argc, char** argv) {
-  const GpuLoss loss;
+  const FoldFault fault, loss;
   return ServeUntilTerminated(argc, argv, [&](ServerOptions& options) {
     options.backend.make_kernels = [&] {
-      return loss.WrapKernels(kernels::MakeCudaKernels(), QueueTrap);
+      return loss.WrapKernels(
+          fault.WrapKernels(kernels::MakeCudaKernels(), FailKernel), QueueTrap);
     };
     options.backend.wrap_shards = [&](ShardFactory inner) {
-      return loss.WrapShards(
-          kLosingElems, kGoodPasses,
-          FailingShards(kFaultyElems, kGoodPasses, std::move(inner)));
+      inner = FailingShards(kFaultyElems, kGoodPasses, std::move(inner));
+      inner = fault.WrapShards(kHalfFoldedElems, kGoodPasses, std::move(inner));
+      return loss.WrapShards(kLosingElems, kGoodPasses, std::move(inner));
     };
   });
 }

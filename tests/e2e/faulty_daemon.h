@@ -10,7 +10,9 @@ inline constexpr char kFaultyProgram[] = "accrued_faulty";
 // A pass of models of so many elements fails, after so many that do not.
 inline constexpr int64_t kFaultyElems = 97;
 inline constexpr int64_t kGoodPasses = 2;
-// Models of so many lose their GPU then, between chunks of the pass.
+// Of models of so many a GPU fails that pass between two of its chunks,
+inline constexpr int64_t kHalfFoldedElems = 1'500'007;
+// or is lost there.
 inline constexpr int64_t kLosingElems = 5'000'011;
 
 }  // namespace accrue

@@ -167,7 +167,8 @@ TEST_F(GpuDaemonTest, ReportsTwelveBytesAParameterOfAdamAndNoBuffer) {
   EXPECT_EQ(device_bytes, 12 * kElems);
 }
 
-// The fault is one of the shard's passes, between two cycles of others.
+// The fault is between two chunks of a pass: some of a push is folded then, and
+// some is not.
 TEST_F(GpuDaemonTest, AFaultPoisonsOneModelUntilItIsInitializedAgain) {
   const auto faulty_daemon =
       Daemon::Start({"--device=cuda"},
@@ -176,14 +177,14 @@ TEST_F(GpuDaemonTest, AFaultPoisonsOneModelUntilItIsInitializedAgain) {
   const auto spec = [](const char* name, int64_t elems) {
     return Spec(name, elems, Optimizer::kAdamW, Buffering::kEmbedded);
   };
-  Side faulty(*faulty_daemon, spec("faulty", kFaultyElems), {});
+  Side faulty(*faulty_daemon, spec("faulty", kHalfFoldedElems), {});
   Sides sound(*faulty_daemon, *cpu_, spec("sound", 50'000), {});
-  Side reference(*cpu_, spec("reference", kFaultyElems), {});
+  Side reference(*cpu_, spec("reference", kHalfFoldedElems), {});
   for (int64_t i = 0; i < kGoodPasses; ++i) {
-    const auto pushed = faulty.Push(Gradient(kFaultyElems, i));
+    const auto pushed = faulty.Push(Gradient(kHalfFoldedElems, i));
     ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
   }
-  const auto failed = faulty.Push(Gradient(kFaultyElems, kGoodPasses));
+  const auto failed = faulty.Push(Gradient(kHalfFoldedElems, kGoodPasses));
   EXPECT_EQ(failed.status().code(), absl::StatusCode::kInternal)
       << failed.status();
   EXPECT_EQ(faulty.Describe().state,
@@ -194,7 +195,7 @@ TEST_F(GpuDaemonTest, AFaultPoisonsOneModelUntilItIsInitializedAgain) {
   EXPECT_EQ(faulty.Describe().state, client::ModelDescription::State::kReady);
   for (int64_t i = 0; i < 2 * kCycle; ++i) {
     for (Side* side : {&faulty, &reference}) {
-      const auto pushed = side->Push(Gradient(kFaultyElems, 100 + i));
+      const auto pushed = side->Push(Gradient(kHalfFoldedElems, 100 + i));
       ASSERT_TRUE(pushed.ok() && pushed->accepted) << pushed.status();
     }
     EXPECT_TRUE(SameBits(faulty.Pull(), reference.Pull()))

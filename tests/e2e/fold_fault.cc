@@ -1,4 +1,4 @@
-#include "tests/e2e/gpu_loss.h"
+#include "tests/e2e/fold_fault.h"
 
 #include <utility>
 
@@ -13,9 +13,9 @@ using kernels::EncodeLaunch;
 using kernels::Launch;
 using Due = std::shared_ptr<std::atomic<bool>>;
 
-class LosingShard final : public ForwardingShard {
+class FaultyShard final : public ForwardingShard {
  public:
-  LosingShard(std::unique_ptr<kernels::Shard> shard, int64_t good_passes,
+  FaultyShard(std::unique_ptr<kernels::Shard> shard, int64_t good_passes,
               Due due)
       : ForwardingShard(std::move(shard)),
         left_(good_passes),
@@ -33,9 +33,9 @@ class LosingShard final : public ForwardingShard {
   const Due due_;
 };
 
-class LosingKernels final : public kernels::DeviceKernels {
+class FaultyKernels final : public kernels::DeviceKernels {
  public:
-  LosingKernels(std::unique_ptr<DeviceKernels> inner, GpuLoss::Cause cause,
+  FaultyKernels(std::unique_ptr<DeviceKernels> inner, FoldFault::Cause cause,
                 Due due)
       : inner_(std::move(inner)),
         cause_(std::move(cause)),
@@ -67,28 +67,32 @@ class LosingKernels final : public kernels::DeviceKernels {
 
  private:
   const std::unique_ptr<DeviceKernels> inner_;
-  const GpuLoss::Cause cause_;
+  const FoldFault::Cause cause_;
   const Due due_;
 };
 
 }  // namespace
 
-ShardFactory GpuLoss::WrapShards(int64_t elems, int64_t good_passes,
-                                 ShardFactory inner) const {
+ShardFactory FoldFault::WrapShards(int64_t elems, int64_t good_passes,
+                                   ShardFactory inner) const {
   return WrappedShards(
       [=, due = due_](std::unique_ptr<kernels::Shard> shard,
                       int64_t model_elems) -> std::unique_ptr<kernels::Shard> {
         if (model_elems != elems) return shard;
-        return std::make_unique<LosingShard>(std::move(shard), good_passes,
+        return std::make_unique<FaultyShard>(std::move(shard), good_passes,
                                              due);
       },
       std::move(inner));
 }
 
-std::unique_ptr<kernels::DeviceKernels> GpuLoss::WrapKernels(
+std::unique_ptr<kernels::DeviceKernels> FoldFault::WrapKernels(
     std::unique_ptr<kernels::DeviceKernels> inner, Cause cause) const {
-  return std::make_unique<LosingKernels>(std::move(inner), std::move(cause),
+  return std::make_unique<FaultyKernels>(std::move(inner), std::move(cause),
                                          due_);
+}
+
+absl::Status FailKernel(Stream&) {
+  return absl::InternalError("a kernel failed, as was asked");
 }
 
 }  // namespace accrue

@@ -1,8 +1,8 @@
-// GpuLoss: a GPU that is lost in the middle of a model's fold.
+// FoldFault: what befalls a GPU in the middle of a model's fold.
 //
 // Threading. safe.
-#ifndef ACCRUE_TESTS_E2E_GPU_LOSS_H_
-#define ACCRUE_TESTS_E2E_GPU_LOSS_H_
+#ifndef ACCRUE_TESTS_E2E_FOLD_FAULT_H_
+#define ACCRUE_TESTS_E2E_FOLD_FAULT_H_
 
 #include <atomic>
 #include <cstdint>
@@ -16,12 +16,12 @@
 
 namespace accrue {
 
-class GpuLoss {
+class FoldFault {
  public:
-  // What loses a stream's GPU.
+  // What befalls a stream's GPU; an error: the launch before it has failed.
   using Cause = std::function<absl::Status(Stream&)>;
 
-  // Models of exactly `elems` elements lose their GPU in the pass after
+  // Models of exactly `elems` elements meet it in the pass after
   // `good_passes`.
   ShardFactory WrapShards(int64_t elems, int64_t good_passes,
                           ShardFactory inner) const;
@@ -34,6 +34,9 @@ class GpuLoss {
       std::make_shared<std::atomic<bool>>(false);
 };
 
+// A cause: the launch has failed, and no more than that.
+absl::Status FailKernel(Stream& stream);
+
 }  // namespace accrue
 
-#endif  // ACCRUE_TESTS_E2E_GPU_LOSS_H_
+#endif  // ACCRUE_TESTS_E2E_FOLD_FAULT_H_
