@@ -3,6 +3,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -33,21 +34,26 @@ class GpuModelsTest : public GpuFixture {
     v1::Version version = {};
     int64_t sequence = 0;
     float w = 1;
+    int64_t elems = kElems;
   };
 
   // Models go to the GPUs by turns.
-  Trained Make(const std::string& name) {
-    Trained model{.name = name};
+  Trained Make(const std::string& name, int64_t elems = kElems) {
+    Trained model{.name = name, .elems = elems};
     Initialize(model);
     model.session = OpenSession(name, "worker");
     return model;
   }
 
+  static std::vector<float> AllOf(const Trained& model, float value) {
+    return std::vector<float>(static_cast<size_t>(model.elems), value);
+  }
+
   // Also anew.
   void Initialize(Trained& model) {
-    model.version = CreateInitialized(PlainSpec(model.name, kElems),
-                                      std::vector<float>(kElems, 1.0f));
     model.w = 1;
+    model.version = CreateInitialized(PlainSpec(model.name, model.elems),
+                                      AllOf(model, model.w));
   }
 
   // How it ended.
@@ -68,8 +74,8 @@ class GpuModelsTest : public GpuFixture {
     const grpc::Status status = ServiceFixture::Push(
         &context,
         HeaderFor(model.name, model.session, model.sequence + 1, model.version,
-                  kElems),
-        FloatBytes(std::vector<float>(kElems, g)), &response);
+                  model.elems),
+        FloatBytes(AllOf(model, g)), &response);
     if (status.ok()) {
       model.version = response.version();
       ++model.sequence;
@@ -146,8 +152,7 @@ class GpuModelsTest : public GpuFixture {
   void ExpectParameters(const Trained& model) {
     const Pulled pulled = PullAs(v1::ENCODING_F32, model);
     // Too long to be printed.
-    EXPECT_TRUE(pulled.bytes ==
-                FloatBytes(std::vector<float>(kElems, model.w)));
+    EXPECT_TRUE(pulled.bytes == FloatBytes(AllOf(model, model.w)));
   }
 };
 
@@ -182,6 +187,46 @@ TEST_F(GpuModelsTest, AFaultAmidAFoldPoisonsItsModelAloneUntilItBeginsAnew) {
     EXPECT_EQ(Push(*model, 0.5f), "OK");
     ExpectParameters(*model);
   }
+}
+
+// Too large for one GPU alone to be worth it: it lies on both.
+TEST_F(GpuModelsTest, AModelInPartsFailsWithAnyOfThemAndPublishesNoHalf) {
+  Trained parts = Make("parts", int64_t{9} << 20);
+  Trained first = Make("first"), second = Make("second");
+  for (Trained* model : {&parts, &first, &second}) {
+    EXPECT_EQ(Push(*model, 0.25f), "OK");
+    ExpectParameters(*model);
+  }
+  gpu(1).Inject({.op = FakeOp::kKernel,
+                 .nth = 3,
+                 .effect = FakeFault::Effect::kLose,
+                 .status = absl::InternalError("fallen off")});
+  EXPECT_THAT(Push(parts, 0.25f), StartsWith("INTERNAL DEVICE_FAULT"));
+  // A version is all of it or none.
+  EXPECT_EQ(Get("parts").state(), v1::Model::STATE_POISONED);
+  EXPECT_EQ(Get("parts").version().number(), parts.version.number());
+
+  const bool on_first = Push(first, 0.5f) == "OK";
+  EXPECT_NE(on_first, Push(second, 0.5f) == "OK");
+  ExpectParameters(on_first ? first : second);
+}
+
+TEST_F(GpuModelsTest, APullAsksNothingOfAGpu) {
+  Trained model = Make("m");
+  EXPECT_EQ(Push(model, 0.25f), "OK");
+  PullAs(v1::ENCODING_BF16, model);  // there is a copy from now on
+  EXPECT_EQ(Push(model, 0.25f), "OK");
+  const auto work = [this] {
+    const FakeCounts counts = gpu(0).counts();
+    return std::tuple(counts.run, counts.to_host_bytes, counts.to_device_bytes,
+                      counts.device_bytes, counts.pinned_bytes);
+  };
+  const auto before = work();
+  ExpectParameters(model);
+  PullAs(v1::ENCODING_BF16, model);
+  EXPECT_EQ(work(), before);
+  gpu(0).Lose("fallen off");
+  ExpectParameters(model);
 }
 
 // Whatever was true when it began: what counts is what it ends in.

@@ -6,6 +6,23 @@
 #include "absl/strings/str_cat.h"
 
 namespace accrue {
+namespace {
+
+// The request with the payload's first chunk, and alone the others.
+template <class Request>
+void WriteChunks(grpc::ClientWriter<Request>& writer, Request request,
+                 const std::string& payload, size_t chunk_bytes) {
+  size_t at = 0;
+  do {
+    request.set_chunk(payload.substr(at, chunk_bytes));
+    at += chunk_bytes;
+    if (!writer.Write(request)) break;
+    request.clear_header();
+  } while (at < payload.size());
+  writer.WritesDone();
+}
+
+}  // namespace
 
 v1::ModelSpec PlainSpec(const std::string& name, int64_t elems, int64_t k) {
   v1::ModelSpec spec;
@@ -125,9 +142,7 @@ v1::Version ServiceFixture::CreateInitialized(
   request.mutable_header()->set_encoding(v1::ENCODING_F32);
   request.mutable_header()->set_payload_bytes(
       static_cast<int64_t>(values.size() * sizeof(float)));
-  request.set_chunk(FloatBytes(values));
-  writer->Write(request);
-  writer->WritesDone();
+  WriteChunks(*writer, request, FloatBytes(values), kChunkBytes);
   status = writer->Finish();
   EXPECT_TRUE(status.ok()) << Describe(status, context);
   return response.version();
@@ -169,14 +184,7 @@ grpc::Status ServiceFixture::Push(grpc::ClientContext* context,
   auto writer = workers_->Push(context, response);
   v1::PushRequest request;
   *request.mutable_header() = header;
-  size_t at = 0;
-  do {
-    request.set_chunk(payload.substr(at, chunk_bytes));
-    at += chunk_bytes;
-    if (!writer->Write(request)) break;
-    request.clear_header();
-  } while (at < payload.size());
-  writer->WritesDone();
+  WriteChunks(*writer, request, payload, chunk_bytes);
   return writer->Finish();
 }
 

@@ -60,6 +60,9 @@ class ServiceFixture : public testing::Test {
                                 const std::vector<float>& values);
   std::string OpenSession(const std::string& model, const std::string& worker);
 
+  // What a message holds of a payload.
+  static constexpr size_t kChunkBytes = size_t{1} << 20;
+
   // A header of F32 for `elems` elements.
   static v1::PushHeader HeaderFor(const std::string& model,
                                   const std::string& session, int64_t sequence,
@@ -67,7 +70,7 @@ class ServiceFixture : public testing::Test {
   // Sends the payload in chunks; the header goes with the first.
   grpc::Status Push(grpc::ClientContext* context, const v1::PushHeader& header,
                     const std::string& payload, v1::PushResponse* response,
-                    size_t chunk_bytes = 1 << 20);
+                    size_t chunk_bytes = kChunkBytes);
   Pulled Pull(const v1::PullRequest& request);
   v1::GetServerInfoResponse Info();
 
