@@ -13,7 +13,9 @@ namespace accrue {
 namespace {
 
 // Whose thread this is.
-thread_local const WorkPool* current_pool = nullptr;
+thread_local WorkPool* current_pool = nullptr;
+// Whether a Waiting of its own lives.
+thread_local bool waits = false;
 
 void Pause() {
 #if defined(__x86_64__)
@@ -45,18 +47,13 @@ struct WorkPool::LaneState {
   std::deque<std::shared_ptr<Job>> jobs;
 };
 
-WorkPool::WorkPool(int threads, const std::function<void()>& on_thread_start,
+WorkPool::WorkPool(int threads, std::function<void()> on_thread_start,
                    absl::Duration spin)
-    : spin_(spin) {
-  threads_.reserve(static_cast<size_t>(threads));
-  for (int i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, on_thread_start] {
-      if (on_thread_start) on_thread_start();
-      AssertDenormalsKept();
-      current_pool = this;
-      ThreadLoop();
-    });
-  }
+    : thread_count_(threads),
+      on_thread_start_(std::move(on_thread_start)),
+      spin_(spin) {
+  MutexLock lock(&mutex_);
+  for (int i = 0; i < threads; ++i) StartThread();
 }
 
 WorkPool::~WorkPool() {
@@ -66,7 +63,73 @@ WorkPool::~WorkPool() {
     queued_.fetch_add(1, std::memory_order_relaxed);
   }
   work_.SignalAll();
-  for (std::thread& thread : threads_) thread.join();
+  turn_.SignalAll();
+  // What is still queued may start others.
+  for (size_t i = 0;; ++i) {
+    std::thread thread;
+    {
+      MutexLock lock(&mutex_);
+      if (i == threads_.size()) return;
+      thread = std::move(threads_[i]);
+    }
+    thread.join();
+  }
+}
+
+void WorkPool::StartThread() {
+  ++active_;
+  threads_.emplace_back([this] {
+    if (on_thread_start_) on_thread_start_();
+    AssertDenormalsKept();
+    current_pool = this;
+    ThreadLoop();
+  });
+}
+
+WorkPool::Waiting::Waiting() : pool_(waits ? nullptr : current_pool) {
+  if (pool_ == nullptr) return;
+  waits = true;
+  pool_->BeginWaiting();
+}
+
+WorkPool::Waiting::~Waiting() {
+  if (pool_ == nullptr) return;
+  pool_->EndWaiting();
+  waits = false;
+}
+
+void WorkPool::BeginWaiting() {
+  MutexLock lock(&mutex_);
+  --active_;
+  if (spares_ > 0) {
+    --spares_;
+    ++active_;
+    ++turns_;
+    turn_.Signal();
+  } else if (threads_.size() <
+             static_cast<size_t>(thread_count_ + kMostSpares)) {
+    StartThread();
+  }
+}
+
+// The thread has its job to end: only then is it one too many.
+void WorkPool::EndWaiting() {
+  MutexLock lock(&mutex_);
+  ++active_;
+}
+
+void WorkPool::AwaitTurn() {
+  while (active_ > thread_count_ && !stopping_) {
+    --active_;
+    ++spares_;
+    while (turns_ == 0 && !stopping_) turn_.Wait(&mutex_);
+    if (turns_ > 0) {
+      --turns_;
+    } else {
+      --spares_;
+      ++active_;
+    }
+  }
 }
 
 WorkPool::Lane WorkPool::NewLane() {
@@ -133,6 +196,7 @@ WorkPool::Claim WorkPool::Next() {
     {
       MutexLock lock(&mutex_);
       while (true) {
+        AwaitTurn();
         if (!ready_.empty()) return Take();
         if (stopping_) return {};
         if (!spun) break;

@@ -6,7 +6,8 @@
 //
 // Order.     a lane's jobs start in FIFO order: the first chunk of a job starts
 //            after every chunk of the one before has started (not: ended).
-//            Nothing run here may block
+//            What waits for others says so (Waiting): another thread then takes
+//            its place
 // Invariant. every queued chunk and every `done` runs exactly once, those
 //            queued at destruction included
 // Numerics.  each thread checks at its start that denormals are kept
@@ -48,10 +49,25 @@ class WorkPool {
     std::shared_ptr<LaneState> state_;
   };
 
+  // While one lives, the thread that made it may wait for what is not the
+  // pool's work, and the pool has as many threads for that as before. On any
+  // thread; where it is not a pool's, or waits already, it does nothing. The
+  // pool replaces up to kMostSpares threads at once.
+  class Waiting {
+   public:
+    Waiting();
+    ~Waiting();
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+   private:
+    WorkPool* const pool_;
+  };
+  static constexpr int kMostSpares = 64;
+
   // `on_thread_start` runs first on each thread. A thread without work spins
   // for `spin` before it sleeps: faster hand-overs, bought with idle cycles.
-  explicit WorkPool(int threads,
-                    const std::function<void()>& on_thread_start = {},
+  explicit WorkPool(int threads, std::function<void()> on_thread_start = {},
                     absl::Duration spin = absl::ZeroDuration());
   ~WorkPool();
   WorkPool(const WorkPool&) = delete;
@@ -72,7 +88,8 @@ class WorkPool {
   // Makes it here where the calling thread is one of the pool's, else as Post.
   void RunHereOrPost(const Lane& lane, absl::AnyInvocable<void()> work);
 
-  int thread_count() const { return static_cast<int>(threads_.size()); }
+  // Of those that work at once.
+  int thread_count() const { return thread_count_; }
 
  private:
   struct Job;
@@ -81,12 +98,18 @@ class WorkPool {
     int64_t chunk = 0;
   };
 
+  void StartThread() ACCRUE_REQUIRES(mutex_);
   void ThreadLoop();
+  void BeginWaiting() ACCRUE_EXCLUDES(mutex_);
+  void EndWaiting() ACCRUE_EXCLUDES(mutex_);
+  void AwaitTurn() ACCRUE_REQUIRES(mutex_);
   bool SpinForWork() const;
   Claim Next() ACCRUE_EXCLUDES(mutex_);
   Claim Take() ACCRUE_REQUIRES(mutex_);
   static void Execute(const Claim& claim);
 
+  const int thread_count_;
+  const std::function<void()> on_thread_start_;
   const absl::Duration spin_;
 
   mutable Mutex mutex_;
@@ -94,11 +117,18 @@ class WorkPool {
   // Lanes that have jobs, the one to serve next in front.
   std::deque<std::shared_ptr<LaneState>> ready_ ACCRUE_GUARDED_BY(mutex_);
   int sleepers_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  // Threads that work or look for work: thread_count_, but for a moment.
+  int active_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  // The others: neither active nor Waiting. `turns_` of them, counted as active
+  // already, have yet to wake up.
+  int spares_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  int turns_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  CondVar turn_;
   bool stopping_ ACCRUE_GUARDED_BY(mutex_) = false;
   // Whether a spinning thread should look: chunks queued, or stopping.
   std::atomic<int64_t> queued_{0};
 
-  std::vector<std::thread> threads_;
+  std::vector<std::thread> threads_ ACCRUE_GUARDED_BY(mutex_);
 };
 
 }  // namespace accrue

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
+#include "server/device/driver_wait.h"
 #include "server/kernels/convert.h"
 
 namespace accrue {
@@ -50,6 +51,7 @@ void GroupBuffer::Make(kernels::Encoding encoding, WorkPool* pool,
 absl::StatusOr<std::byte*> GroupBuffer::Allocate(kernels::Encoding encoding) {
   if (!HasRoom(encoding)) {
     ACCRUE_RETURN_IF_ERROR(permit_->Permit(encoding));
+    const DriverWait wait(*device_);
     ACCRUE_ASSIGN_OR_RETURN(
         Buffer buffer,
         device_->AllocateHost(elems_ * kernels::EncodedBytes(encoding),

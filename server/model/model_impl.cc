@@ -10,6 +10,7 @@
 #include "server/base/error.h"
 #include "server/base/logging.h"
 #include "server/base/status_macros.h"
+#include "server/device/driver_wait.h"
 #include "server/rule/coefficients.h"
 #include "server/rule/schedule.h"
 
@@ -50,8 +51,10 @@ void ModelImpl::Destroy(ModelImpl* raw) {
   if (model->environment_.device->allocates_host_memory()) return;
   WorkPool* const pool = model->pool();
   const WorkPool::Lane lane = model->lane_;
-  pool->RunHereOrPost(lane,
-                      [model = std::move(model)]() mutable { model.reset(); });
+  pool->RunHereOrPost(lane, [model = std::move(model)]() mutable {
+    const DriverWait wait(*model->environment_.device);
+    model.reset();
+  });
 }
 
 ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
@@ -77,6 +80,7 @@ absl::Status ModelImpl::MakeShard() {
   options.has_variance = Adaptive(spec_);
   options.has_accumulation = Classic(spec_);
   options.ledger = ledger_.get();
+  const DriverWait wait(*environment_.device);
   auto made = environment_.make_shard(options, environment_.device,
                                       environment_.pool, lane_);
   std::vector<std::string> devices;

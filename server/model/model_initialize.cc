@@ -10,6 +10,7 @@
 #include "server/base/logging.h"
 #include "server/base/random_id.h"
 #include "server/base/status_macros.h"
+#include "server/device/driver_wait.h"
 #include "server/kernels/convert.h"
 #include "server/model/model_impl.h"
 
@@ -101,12 +102,15 @@ void ModelImpl::ResetShard(const FirstVersionPtr& first) {
 // taken from --state_memory for good, on top of what the model has reserved. It
 // trains on nevertheless: a lost GPU takes a restart, sooner or later.
 void ModelImpl::ReplaceShard(const FirstVersionPtr& first) {
-  // Before there is another: parts of it may lie on GPUs that are sound.
-  shard_.reset();
-  if (absl::Status made = MakeShard(); !made.ok()) {
-    return FailInitialize(first, std::move(made));
+  {
+    const DriverWait wait(*environment_.device);
+    // Before there is another: parts of it may lie on GPUs that are sound.
+    shard_.reset();
+    if (absl::Status made = MakeShard(); !made.ok()) {
+      return FailInitialize(first, std::move(made));
+    }
+    store_->MoveTo(&shard_->device());
   }
-  store_->MoveTo(&shard_->device());
   Fill(first);
 }
 

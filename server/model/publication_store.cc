@@ -6,6 +6,7 @@
 
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
+#include "server/device/driver_wait.h"
 
 namespace accrue {
 
@@ -71,6 +72,7 @@ class PublicationStore::State
       MutexLock lock(&mu_);
       device = device_;
     }
+    const DriverWait wait(*device);
     ACCRUE_ASSIGN_OR_RETURN(
         Buffer floats,
         device->AllocateHost(elems * static_cast<int64_t>(sizeof(float)),
@@ -143,6 +145,7 @@ class PublicationStore::State
     options_.pool->RunHereOrPost(
         options_.lane,
         [self = shared_from_this(), buffer = std::move(buffer)]() mutable {
+          const DriverWait wait(*self->options_.device);
           buffer.reset();
         });
   }

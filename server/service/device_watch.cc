@@ -7,9 +7,10 @@ namespace accrue {
 DeviceWatch::DeviceWatch(const std::vector<std::unique_ptr<Gpu>>* gpus,
                          absl::Duration interval)
     : gpus_(gpus), interval_(interval), memory_(gpus->size()) {
-  if (gpus->empty()) return;
-  Ask();
-  thread_ = std::thread([this] { ThreadLoop(); });
+  for (size_t i = 0; i < gpus->size(); ++i) {
+    Ask(i);
+    threads_.emplace_back([this, i] { ThreadLoop(i); });
+  }
 }
 
 void DeviceWatch::Stop() {
@@ -18,7 +19,8 @@ void DeviceWatch::Stop() {
     stopping_ = true;
   }
   stopped_.SignalAll();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 std::optional<Gpu::Memory> DeviceWatch::memory(size_t index) const {
@@ -26,16 +28,14 @@ std::optional<Gpu::Memory> DeviceWatch::memory(size_t index) const {
   return memory_[index];
 }
 
-void DeviceWatch::Ask() {
-  for (size_t i = 0; i < gpus_->size(); ++i) {
-    const absl::StatusOr<Gpu::Memory> said = (*gpus_)[i]->memory();
-    MutexLock lock(&mu_);
-    memory_[i].reset();
-    if (said.ok()) memory_[i] = *said;
-  }
+void DeviceWatch::Ask(size_t index) {
+  const absl::StatusOr<Gpu::Memory> said = (*gpus_)[index]->memory();
+  MutexLock lock(&mu_);
+  memory_[index].reset();
+  if (said.ok()) memory_[index] = *said;
 }
 
-void DeviceWatch::ThreadLoop() {
+void DeviceWatch::ThreadLoop(size_t index) {
   while (true) {
     {
       const absl::Time next = absl::Now() + interval_;
@@ -44,7 +44,7 @@ void DeviceWatch::ThreadLoop() {
       }
       if (stopping_) return;
     }
-    Ask();
+    Ask(index);
   }
 }
 

@@ -1,8 +1,8 @@
 // DeviceWatch: asks the driver of each GPU, now and then, for its memory: to
 // know of that, and to find out that a GPU is lost which nobody uses.
 //
-// Order.     one GPU after another, on a thread of its own: only that waits for
-//            a driver. A loss is told by the GPU's health() from then on.
+// Order.     a thread for each GPU: only that waits for its driver. A loss is
+//            told by the GPU's health() from then on.
 // Threading. safe.
 
 #ifndef ACCRUE_SERVER_SERVICE_DEVICE_WATCH_H_
@@ -30,15 +30,15 @@ class DeviceWatch {
   DeviceWatch(const DeviceWatch&) = delete;
   DeviceWatch& operator=(const DeviceWatch&) = delete;
 
-  // Waits for the driver that is being asked. By one thread.
+  // Waits for the drivers that are being asked. By one thread.
   void Stop() ACCRUE_EXCLUDES(mu_);
 
   // What the GPU's driver said last; none: it had no answer.
   std::optional<Gpu::Memory> memory(size_t index) const ACCRUE_EXCLUDES(mu_);
 
  private:
-  void Ask() ACCRUE_EXCLUDES(mu_);
-  void ThreadLoop() ACCRUE_EXCLUDES(mu_);
+  void Ask(size_t index) ACCRUE_EXCLUDES(mu_);
+  void ThreadLoop(size_t index) ACCRUE_EXCLUDES(mu_);
 
   const std::vector<std::unique_ptr<Gpu>>* const gpus_;
   const absl::Duration interval_;
@@ -46,7 +46,7 @@ class DeviceWatch {
   CondVar stopped_;
   bool stopping_ ACCRUE_GUARDED_BY(mu_) = false;
   std::vector<std::optional<Gpu::Memory>> memory_ ACCRUE_GUARDED_BY(mu_);
-  std::thread thread_;  // none without GPUs
+  std::vector<std::thread> threads_;  // [gpus]
 };
 
 }  // namespace accrue

@@ -182,6 +182,82 @@ TEST(WorkPoolOrderTest, WhatABodyHoldsIsGoneWhenDoneRuns) {
   EXPECT_TRUE(gone);
 }
 
+TEST(WorkPoolWaitingTest, WhatWaitsKeepsNoOthersFromRunning) {
+  WorkPool pool(1);
+  const WorkPool::Lane lane = pool.NewLane();
+  constexpr int kWaiting = 5;
+  std::latch waited(kWaiting), open(1);
+  for (int i = 0; i < kWaiting; ++i) {
+    pool.Post(lane, [&] {
+      const WorkPool::Waiting waiting;
+      const WorkPool::Waiting nested;
+      open.wait();
+      waited.count_down();
+    });
+  }
+  pool.Post(lane, [&] { open.count_down(); });
+  waited.wait();
+}
+
+TEST(WorkPoolWaitingTest, NoMoreThreadsWorkAfterwardsThanBefore) {
+  std::atomic<int> threads = 0;
+  WorkPool pool(2, [&] { ++threads; });
+  const WorkPool::Lane lane = pool.NewLane();
+  std::atomic<int> working = 0, most = 0;
+  for (int round = 0; round < 20; ++round) {
+    std::latch all_wait(3), ended(3);
+    pool.Run(
+        lane, 3,
+        [&](int64_t) {
+          const WorkPool::Waiting waiting;
+          all_wait.arrive_and_wait();
+        },
+        [&] { ended.count_down(3); });
+    ended.wait();
+    std::latch done(1);
+    pool.Run(
+        lane, 50,
+        [&](int64_t) {
+          const int now = ++working;
+          for (int seen = most; seen < now;) {
+            most.compare_exchange_weak(seen, now);
+          }
+          std::this_thread::yield();
+          --working;
+        },
+        [&] { done.count_down(); });
+    done.wait();
+  }
+  EXPECT_LE(most, 2);
+  // Spares are used again.
+  EXPECT_LE(threads, 2 + 3);
+}
+
+TEST(WorkPoolWaitingTest, DestructionRunsWhatIsQueuedBehindIt) {
+  std::atomic<int> ran = 0;
+  std::latch open(1);
+  {
+    WorkPool pool(1);
+    const WorkPool::Lane lane = pool.NewLane();
+    for (int i = 0; i < 3; ++i) {
+      pool.Post(lane, [&] {
+        const WorkPool::Waiting waiting;
+        open.wait();
+        ++ran;
+      });
+    }
+    pool.Post(lane, [&] {
+      open.count_down();
+      ++ran;
+    });
+  }
+  EXPECT_EQ(ran, 4);
+}
+
+TEST(WorkPoolWaitingTest, ElsewhereItDoesNothing) {
+  const WorkPool::Waiting waiting;
+}
+
 TEST(WorkPoolThreadTest, TheStartFunctionRunsOnEachThread) {
   Mutex mutex;
   std::multiset<std::thread::id> ids;

@@ -69,6 +69,16 @@ TEST_F(DeviceWatchTest, TellsWhatItKnowsWhileADriverDoesNotAnswer) {
   EXPECT_TRUE(watch.memory(0).has_value());
 }
 
+TEST_F(DeviceWatchTest, OneThatDoesNotAnswerHidesNoOther) {
+  const DeviceWatch watch(&gpus_, absl::Milliseconds(1));
+  Gate& gate = fakes_[0]->gate(FakeCall::kMemory);
+  gate.Close();
+  gate.AwaitCaller();
+  fakes_[1]->Lose("fallen off");
+  EXPECT_TRUE(Soon([&] { return !watch.memory(1).has_value(); }));
+  gate.Open();
+}
+
 TEST_F(DeviceWatchTest, HasNothingToDoWithoutGpus) {
   gpus_.clear();
   DeviceWatch watch(&gpus_);

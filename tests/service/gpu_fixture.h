@@ -46,8 +46,8 @@ class GpuFixture : public ServiceFixture {
       return opened;
     };
     options.backend.make_kernels = kernels::MakeHostKernels;
-    // However few cores there are: some of them may wait for a driver.
-    options.threads = 4;
+    // However many cores there are: who waits for a driver takes none.
+    options.threads = 1;
     return options;
   }
 
