@@ -106,8 +106,7 @@ void WorkPool::BeginWaiting() {
     ++active_;
     ++turns_;
     turn_.Signal();
-  } else if (threads_.size() <
-             static_cast<size_t>(thread_count_ + kMostSpares)) {
+  } else if (static_cast<int>(threads_.size()) < thread_count_ + kMostSpares) {
     StartThread();
   }
 }

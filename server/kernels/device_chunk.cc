@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
-#include <ranges>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -115,14 +114,19 @@ class ChunkCutter {
   // run.first, if not even the first of them does. The most it can be doubles
   // at first: a run may be much longer than a chunk.
   int64_t LastThatFits(const BlockRange& run) const {
-    const auto fits = [&](int64_t last) {
-      return Fits(Grown({run.first, last}));
+    const auto fits = [&](int64_t count) {
+      return Fits(Grown({run.first, run.first + count}));
     };
-    int64_t count = 1;
-    while (run.first + count < run.last && fits(run.first + count)) count *= 2;
-    const std::ranges::iota_view lasts(
-        run.first + count / 2 + 1, std::min(run.first + count, run.last) + 1);
-    return *std::ranges::partition_point(lasts, fits) - 1;
+    const int64_t all = run.last - run.first;
+    int64_t too_many = 1;
+    while (too_many <= all && fits(too_many)) too_many *= 2;
+    int64_t enough = too_many / 2;
+    too_many = std::min(too_many, all + 1);
+    while (enough + 1 < too_many) {
+      const int64_t count = std::midpoint(enough, too_many);
+      (fits(count) ? enough : too_many) = count;
+    }
+    return run.first + enough;
   }
 
   // The chunk with more blocks of one group.

@@ -83,8 +83,9 @@ absl::Status ModelImpl::MakeShard() {
   const DriverWait wait(*environment_.device);
   auto made = environment_.make_shard(options, environment_.device,
                                       environment_.pool, lane_);
+  absl::Status status = made.status();
   std::vector<std::string> devices;
-  if (made.ok()) {
+  if (status.ok()) {
     shard_ = *std::move(made);
     for (const Device* device : shard_->devices()) {
       devices.push_back(device->name());
@@ -92,7 +93,7 @@ absl::Status ModelImpl::MakeShard() {
   }
   MutexLock lock(&mu_);
   devices_ = std::move(devices);
-  return made.status();
+  return status;
 }
 
 absl::Status ModelImpl::Allocate() {
