@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #include "server/base/float_env.h"
 
@@ -77,13 +78,13 @@ WorkPool::~WorkPool() {
 }
 
 void WorkPool::StartThread() {
-  ++active_;
   threads_.emplace_back([this] {
     if (on_thread_start_) on_thread_start_();
     AssertDenormalsKept();
     current_pool = this;
     ThreadLoop();
   });
+  ++active_;
 }
 
 WorkPool::Waiting::Waiting() : pool_(waits ? nullptr : current_pool) {
@@ -107,7 +108,11 @@ void WorkPool::BeginWaiting() {
     ++turns_;
     turn_.Signal();
   } else if (static_cast<int>(threads_.size()) < thread_count_ + kMostSpares) {
-    StartThread();
+    try {
+      StartThread();
+    } catch (const std::system_error&) {
+      // The system has no thread to give: as if there were kMostSpares.
+    }
   }
 }
 
@@ -121,6 +126,8 @@ void WorkPool::AwaitTurn() {
   while (active_ > thread_count_ && !stopping_) {
     --active_;
     ++spares_;
+    // What it was woken for another can take.
+    if (!ready_.empty() && sleepers_ > 0) work_.Signal();
     while (turns_ == 0 && !stopping_) turn_.Wait(&mutex_);
     if (turns_ > 0) {
       --turns_;

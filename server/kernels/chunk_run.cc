@@ -136,7 +136,9 @@ void ChunkRun::FillPayloads(const LaunchPushes& pushes) {
     const bool decodes = push.encoding != Encoding::kF32;
     const int64_t at = filled_ + (decodes ? 0 : phase_bytes_);
     CopySlice(*push.payload, slice, OnHost<std::byte>(at));
-    filled_ += RoomForSlice(push.encoding, count);
+    // What is there, not what there may be: pairs are few.
+    filled_ +=
+        decodes ? SlotLayout::Aligned(slice.size_bytes) : RoomForFloats(count);
     if (!decodes) {
       launch_.x[p] = OnDevice<float>(at);
       continue;

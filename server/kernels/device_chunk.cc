@@ -13,6 +13,8 @@
 namespace accrue::kernels {
 namespace {
 
+constexpr auto Aligned = SlotLayout::Aligned;
+
 using Payloads = std::shared_ptr<const std::vector<int32_t>>;
 
 // A pass is cut into at least so many chunks, where they do not become small by
@@ -23,11 +25,6 @@ constexpr int64_t kSmallElems = int64_t{1} << 17;
 // the pass: the bus is idle until the first of them is filled, and what they
 // hold should still be in the host's caches when it is copied.
 constexpr int64_t kMostLaunchBytes = (int64_t{2} << 20) + (int64_t{1} << 16);
-
-int64_t Aligned(int64_t bytes) {
-  return (bytes + SlotLayout::kAlignBytes - 1) / SlotLayout::kAlignBytes *
-         SlotLayout::kAlignBytes;
-}
 
 Payloads PayloadsOf(const Pass& pass, const GroupPass& group, PassStage stage) {
   std::vector<int32_t> payloads;

@@ -54,6 +54,9 @@ std::vector<DeviceChunk> CutIntoChunks(const BlockMap& map,
 // Offsets in a slot. Everything begins on 256 bytes.
 struct SlotLayout {
   static constexpr int64_t kAlignBytes = 256;
+  static int64_t Aligned(int64_t bytes) {
+    return (bytes + kAlignBytes - 1) / kAlignBytes * kAlignBytes;
+  }
 
   int64_t results = 0;
   int64_t decoded = 0;
@@ -77,8 +80,8 @@ struct SlotLayout {
 
 SlotLayout MakeLayout(const Pass& pass, const DeviceChunk& chunk);
 
-// The room in a slot of a slice of `count` elements, and of `count` floats
-// wherever the first of them lies in 16 bytes.
+// The most room in a slot of a slice of `count` elements, and the room of
+// `count` floats wherever the first of them lies in 16 bytes.
 int64_t RoomForSlice(Encoding encoding, int64_t count);
 int64_t RoomForFloats(int64_t count);
 

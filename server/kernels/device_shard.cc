@@ -230,25 +230,45 @@ void DeviceShard::Reset(std::function<void(absl::Status)> done) {
   OnAllParts([](ShardPart& part) { return part.Reset(); }, std::move(done));
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Shard>> MakeDeviceShard(
-    const ShardOptions& options, const std::vector<DeviceUnit*>& units,
-    const DeviceShardOptions& device_options) {
-  const int64_t worth_it =
-      options.blocks->elems / device_options.least_part_elems;
-  const auto part_count = static_cast<int>(
-      std::clamp<int64_t>(worth_it, 1, static_cast<int64_t>(units.size())));
-  std::vector<std::unique_ptr<ShardPart>> parts;
-  for (const BlockRange& blocks : CutIntoParts(*options.blocks, part_count)) {
+// One on each of the first units, in order; up to the first that cannot be
+// made.
+absl::Status MakeParts(const ShardOptions& options,
+                       const std::vector<DeviceUnit*>& units, int count,
+                       std::vector<std::unique_ptr<ShardPart>>& parts) {
+  for (const BlockRange& blocks : CutIntoParts(*options.blocks, count)) {
     ACCRUE_ASSIGN_OR_RETURN(
         std::unique_ptr<ShardPart> part,
         ShardPart::Make(options, blocks, units[parts.size()]));
     parts.push_back(std::move(part));
   }
-  return std::make_unique<DeviceShard>(options.blocks, std::move(parts),
-                                       device_options.pool,
-                                       device_options.lane);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Shard>> MakeDeviceShard(
+    const ShardOptions& options, std::vector<DeviceUnit*> units,
+    const DeviceShardOptions& device_options) {
+  const int64_t worth_it =
+      options.blocks->elems / device_options.least_part_elems;
+  while (true) {
+    const auto part_count = static_cast<int>(
+        std::clamp<int64_t>(worth_it, 1, static_cast<int64_t>(units.size())));
+    std::vector<std::unique_ptr<ShardPart>> parts;
+    absl::Status made = MakeParts(options, units, part_count, parts);
+    if (made.ok()) {
+      return std::make_unique<DeviceShard>(options.blocks, std::move(parts),
+                                           device_options.pool,
+                                           device_options.lane);
+    }
+    // Others may take over what this one cannot.
+    const auto failed = units.begin() + static_cast<ptrdiff_t>(parts.size());
+    if (units.size() == 1 ||
+        (!absl::IsResourceExhausted(made) && (*failed)->gpu().health().ok())) {
+      return made;
+    }
+    units.erase(failed);
+  }
 }
 
 }  // namespace accrue::kernels

@@ -12,7 +12,7 @@
 //            touch what is still being copied; on the pool of the options: the
 //            units' threads are for filling and queueing. Load and Reset wait
 //            for the devices there, each part on its own unit's.
-// Errors.    RESOURCE_EXHAUSTED: no memory on a device; nothing is left.
+// Errors.    RESOURCE_EXHAUSTED: no memory on the devices; nothing is left.
 //            A pass that failed on one device has failed.
 #ifndef ACCRUE_SERVER_KERNELS_DEVICE_SHARD_H_
 #define ACCRUE_SERVER_KERNELS_DEVICE_SHARD_H_
@@ -37,10 +37,10 @@ struct DeviceShardOptions {
   WorkPool::Lane lane = {};
 };
 
-// On the first of `units`, and on as many of the others as are worth it; they
-// outlive it, as does the pool.
+// On the first of `units`, and on as many of the others as are worth it, those
+// left out that have no room or are lost; they outlive it, as does the pool.
 absl::StatusOr<std::unique_ptr<Shard>> MakeDeviceShard(
-    const ShardOptions& options, const std::vector<DeviceUnit*>& units,
+    const ShardOptions& options, std::vector<DeviceUnit*> units,
     const DeviceShardOptions& device_options = {});
 
 }  // namespace accrue::kernels

@@ -1,6 +1,5 @@
 #include "server/service/backend.h"
 
-#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -33,20 +32,6 @@ Backend OnCpu(const BackendOptions& options) {
   return backend;
 }
 
-// On the first of `units`, or of those after it where that has no room.
-absl::StatusOr<std::unique_ptr<kernels::Shard>> PlaceShard(
-    const kernels::ShardOptions& options,
-    std::vector<kernels::DeviceUnit*> units,
-    const kernels::DeviceShardOptions& device_options) {
-  auto made = kernels::MakeDeviceShard(options, units, device_options);
-  for (size_t i = 1; i < units.size(); ++i) {
-    if (!absl::IsResourceExhausted(made.status())) break;
-    std::rotate(units.begin(), units.begin() + 1, units.end());
-    made = kernels::MakeDeviceShard(options, units, device_options);
-  }
-  return made;
-}
-
 // Each model begins on the next GPU that is not lost.
 ShardFactory OnUnits(std::vector<kernels::DeviceUnit*> units) {
   auto next = std::make_shared<std::atomic<size_t>>(0);
@@ -64,8 +49,8 @@ ShardFactory OnUnits(std::vector<kernels::DeviceUnit*> units) {
       lost.Update(health);
     }
     if (sound.empty()) return lost;
-    return PlaceShard(options, std::move(sound),
-                      {.pool = pool, .lane = std::move(lane)});
+    return kernels::MakeDeviceShard(options, std::move(sound),
+                                    {.pool = pool, .lane = std::move(lane)});
   };
 }
 

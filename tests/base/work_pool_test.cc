@@ -233,6 +233,31 @@ TEST(WorkPoolWaitingTest, NoMoreThreadsWorkAfterwardsThanBefore) {
   EXPECT_LE(threads, 2 + 3);
 }
 
+// A thread that is woken to find itself one too many passes on what it was
+// woken for.
+TEST(WorkPoolWaitingTest, NothingIsLeftToWhoeverEndedItsWaiting) {
+  WorkPool pool(2);
+  const WorkPool::Lane lane = pool.NewLane();
+  for (int round = 0; round < 200; ++round) {
+    std::latch waits(1), open(1), ended(1), chunk_ran(1), over(1);
+    pool.Post(lane, [&] {
+      {
+        const WorkPool::Waiting waiting;
+        waits.count_down();
+        open.wait();
+      }
+      ended.count_down();
+      chunk_ran.wait();
+      over.count_down();
+    });
+    waits.wait();
+    open.count_down();
+    ended.wait();
+    pool.Post(lane, [&] { chunk_ran.count_down(); });
+    over.wait();
+  }
+}
+
 TEST(WorkPoolWaitingTest, DestructionRunsWhatIsQueuedBehindIt) {
   std::atomic<int> ran = 0;
   std::latch open(1);

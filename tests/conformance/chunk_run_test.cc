@@ -2,8 +2,11 @@
 // stream is waited for.
 #include "server/kernels/chunk_run.h"
 
+#include <array>
+#include <cstdint>
 #include <list>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -91,6 +94,25 @@ TEST_F(ChunkRunTest, OfABlockWhosePushesDoNotFitASlotTheNextWaitForTheFirst) {
   ASSERT_EQ(chunks.size(), 2u);
   for (const DeviceChunk& chunk : chunks) EXPECT_GT(RunAndCount(chunk), 0);
   ExpectMomentum(40 * 41 / 2);
+}
+
+// Pairs may be as many bytes as floats would be, but seldom are.
+TEST_F(ChunkRunTest, NoMorePairsCrossTheBusThanThereAre) {
+  const std::array<std::pair<uint32_t, float>, 3> pairs = {
+      {{0, 3.0f}, {7, 3.0f}, {kElems - 1, 3.0f}}};
+  payloads_.push_back(ByteChain::View(pairs.data(), sizeof(pairs)));
+  pass_.payloads.push_back({&payloads_.back(), Encoding::kTopK});
+  pass_.groups[0].pushes.push_back({.gain1 = 1});
+  const int64_t before = gpu_.counts().to_device_bytes;
+  const std::vector<DeviceChunk> chunks = Cut();
+  for (const DeviceChunk& chunk : chunks) RunAndCount(chunk);
+  // What tells the kernels of the chunk comes along.
+  EXPECT_LT(gpu_.counts().to_device_bytes - before, 4096);
+  std::vector<float> m(static_cast<size_t>(kElems));
+  ASSERT_TRUE(CopyOut(unit_->ring(), arrays_.m, kElems, m.data()).ok());
+  std::vector<float> want(static_cast<size_t>(kElems));
+  for (const auto& [index, value] : pairs) want[index] = value;
+  EXPECT_EQ(m, want);
 }
 
 }  // namespace

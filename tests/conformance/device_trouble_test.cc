@@ -100,6 +100,27 @@ TEST_F(DeviceTroubleTest, WithoutMemoryThereIsNoShardAndNothingIsLeft) {
   EXPECT_TRUE(gpu_->health().ok());
 }
 
+// Wherever in the order it is, and however many others share the model.
+TEST_F(DeviceTroubleTest, AGpuWithoutRoomLeavesAModelToTheOthers) {
+  TrainingRun run(OneTensor(kElems, Adam(false)), 1);
+  for (size_t full = 0; full < 3; ++full) {
+    Start({}, 3);
+    const auto filled = gpus_[full]->Allocate(
+        FakeGpuOptions().capacity_bytes - gpus_[full]->counts().device_bytes,
+        MemoryTag::kOther, nullptr);
+    ASSERT_TRUE(filled.ok()) << filled.status();
+    const auto shard = maker_->Make(run.shard_options());
+    ASSERT_TRUE(shard.ok()) << shard.status();
+    std::vector<std::string> names;
+    for (const Device* device : (*shard)->devices()) {
+      names.push_back(device->name());
+    }
+    std::vector<std::string> others = {"fake:0", "fake:1", "fake:2"};
+    others.erase(others.begin() + static_cast<ptrdiff_t>(full));
+    EXPECT_EQ(names, others);
+  }
+}
+
 class DeviceFaultTest : public DeviceTroubleTest,
                         public testing::WithParamInterface<int> {};
 
