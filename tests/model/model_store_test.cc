@@ -114,7 +114,9 @@ class FarDevice final : public Device {
 
 TEST_F(ModelStoreTest, WhatLiesOnAGpuDoesNotCountAgainstTheHostsMemory) {
   FarDevice device;
-  ModelStore::Options options = Options();
+  Harness harness;  // whose pool frees the models
+  ModelStore::Options options;
+  options.environment = harness.environment();
   options.environment.device = &device;
   ModelStore store(options);
   ModelSpec spec = Named("a");
