@@ -13,6 +13,7 @@
 #include "server/base/error.h"
 #include "server/device/gpu.h"
 #include "server/device/staging_ring.h"
+#include "tests/device/lacks_gpu.h"
 
 namespace accrue {
 namespace {
@@ -37,7 +38,8 @@ class CudaGpuTest : public ::testing::Test {
  protected:
   void SetUp() override {
     auto gpus = OpenCudaGpus({});
-    if (!gpus.ok()) GTEST_SKIP() << gpus.status();
+    if (LacksGpu(gpus.status())) GTEST_SKIP() << gpus.status();
+    ASSERT_TRUE(gpus.ok()) << gpus.status();
     gpu_ = std::move(gpus->front());
   }
 

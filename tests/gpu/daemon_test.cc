@@ -13,6 +13,7 @@
 
 #include "accrue/client.h"
 #include "server/device/gpu.h"
+#include "tests/device/lacks_gpu.h"
 #include "tests/e2e/faulty_daemon.h"
 #include "tests/gpu/sides.h"
 
@@ -30,8 +31,11 @@ class WithDaemons : public Base {
   static void SetUpTestSuite() {
     if (FakeProgram() == nullptr) {
       const auto gpus = OpenCudaGpus({});
-      no_gpu_ = std::string(gpus.status().message());
-      if (!gpus.ok()) return;
+      if (LacksGpu(gpus.status())) {
+        no_gpu_ = std::string(gpus.status().message());
+        return;
+      }
+      ASSERT_TRUE(gpus.ok()) << gpus.status();
       name_ = (*gpus)[0]->name();
       product_ = (*gpus)[0]->product();
       gpu_ = Daemon::Start({"--device=cuda"});

@@ -12,6 +12,7 @@
 
 #include "accrue/client.h"
 #include "server/device/gpu.h"
+#include "tests/device/lacks_gpu.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/faulty_daemon.h"
 #include "tests/gpu/sides.h"
@@ -27,7 +28,8 @@ class LostGpuTest : public testing::TestWithParam<const char*> {
   void SetUp() override {
     if (FakeProgram() == nullptr) {
       const auto gpus = OpenCudaGpus({});
-      if (!gpus.ok()) GTEST_SKIP() << gpus.status().message();
+      if (LacksGpu(gpus.status())) GTEST_SKIP() << gpus.status().message();
+      ASSERT_TRUE(gpus.ok()) << gpus.status();
     }
     daemon_ = Daemon::Start(
         {std::string("--device=") + GetParam()},

@@ -11,38 +11,39 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "gtest/gtest.h"
 #include "server/device/gpu.h"
 #include "server/kernels/device_kernels.h"
 #include "tests/device/fake_gpu.h"
+#include "tests/device/lacks_gpu.h"
 #include "tests/kernels/host_kernels.h"
 
 namespace accrue::kernels {
 
-// A GPU and its kernels; null where there is no such GPU, with the reason.
 struct OpenedKernels {
   std::unique_ptr<Gpu> gpu;
   std::unique_ptr<DeviceKernels> kernels;
-  std::string why_not;
 };
 
 struct KernelsBackend {
   std::string name;
-  OpenedKernels (*open)();
+  absl::StatusOr<OpenedKernels> (*open)();
 };
 
 inline void PrintTo(const KernelsBackend& backend, std::ostream* out) {
   *out << backend.name;
 }
 
-inline OpenedKernels OpenHostKernels() {
-  return {std::make_unique<FakeGpu>(FakeGpuOptions()), MakeHostKernels(), ""};
+inline absl::StatusOr<OpenedKernels> OpenHostKernels() {
+  return OpenedKernels{std::make_unique<FakeGpu>(FakeGpuOptions()),
+                       MakeHostKernels()};
 }
 
-inline OpenedKernels OpenCudaKernels() {
+inline absl::StatusOr<OpenedKernels> OpenCudaKernels() {
   auto gpus = OpenCudaGpus({});
-  if (!gpus.ok()) return {nullptr, nullptr, gpus.status().ToString()};
-  return {std::move(gpus->front()), MakeCudaKernels(), ""};
+  if (!gpus.ok()) return gpus.status();
+  return OpenedKernels{std::move(gpus->front()), MakeCudaKernels()};
 }
 
 inline auto AllKernels() {
@@ -109,8 +110,10 @@ testing::AssertionResult SameBytes(const std::vector<T>& got,
 class DeviceKernelsTest : public testing::TestWithParam<KernelsBackend> {
  protected:
   void SetUp() override {
-    opened_ = GetParam().open();
-    if (opened_.gpu == nullptr) GTEST_SKIP() << opened_.why_not;
+    auto opened = GetParam().open();
+    if (LacksGpu(opened.status())) GTEST_SKIP() << opened.status();
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    opened_ = *std::move(opened);
     auto stream = opened_.gpu->NewStream();
     ASSERT_TRUE(stream.ok()) << stream.status();
     stream_ = *std::move(stream);
