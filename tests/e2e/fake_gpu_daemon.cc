@@ -6,17 +6,15 @@
 #include <vector>
 
 #include "tests/device/fake_gpu.h"
-#include "tests/e2e/faulty_daemon.h"
-#include "tests/e2e/fold_fault.h"
+#include "tests/e2e/faults.h"
 #include "tests/e2e/test_daemon.h"
 #include "tests/kernels/host_kernels.h"
-#include "tests/model/failing_shard.h"
 
 namespace accrue {
 namespace {
 
 int Serve(int argc, char** argv) {
-  const FoldFault fault, loss;
+  const Faults faults;
   std::vector<FakeGpu*> fakes;  // the server's
   size_t next = 0;              // whose kernels are to be made
   return ServeUntilTerminated(argc, argv, [&](ServerOptions& options) {
@@ -32,17 +30,14 @@ int Serve(int argc, char** argv) {
       return gpus;
     };
     options.backend.make_kernels = [&] {
-      return loss.WrapKernels(
-          fault.WrapKernels(kernels::MakeHostKernels(), FailKernel),
-          [gpu = fakes[next++]](Stream&) {
-            gpu->Lose("a trap");
-            return absl::OkStatus();
-          });
+      return faults.WrapKernels(kernels::MakeHostKernels(),
+                                [gpu = fakes[next++]](Stream&) {
+                                  gpu->Lose("a trap");
+                                  return absl::OkStatus();
+                                });
     };
     options.backend.wrap_shards = [&](ShardFactory inner) {
-      inner = FailingShards(kFaultyElems, kGoodPasses, std::move(inner));
-      inner = fault.WrapShards(kHalfFoldedElems, kGoodPasses, std::move(inner));
-      return loss.WrapShards(kLosingElems, kGoodPasses, std::move(inner));
+      return faults.WrapShards(std::move(inner));
     };
   });
 }
