@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/error.h"
+#include "server/base/fail_point.h"
 #include "server/base/logging.h"
 #include "server/model/model_impl.h"
 
@@ -123,6 +124,7 @@ void ModelImpl::CommitOutcomes(Batch& batch, const Version& old) {
     absl::StatusOr<Session*> session =
         sessions_.Find(item.push->header.session_id);
     if (!session.ok()) continue;  // expired since; no one can ask any more
+    if (AtFailPoint(FailPoint::kForgetPush)) continue;
     (*session)->last_sequence = item.push->header.sequence;
     (*session)->last_outcome = item.outcome;
     (*session)->last_hash = item.push->hash;
