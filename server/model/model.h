@@ -38,9 +38,9 @@
 #include "server/model/push.h"
 #include "server/model/spec.h"
 #include "server/model/state_budget.h"
+#include "server/model/training_state.h"
 #include "server/model/version.h"
 #include "server/rule/adaptive_k.h"
-#include "server/rule/noise.h"
 
 namespace accrue {
 
@@ -101,13 +101,6 @@ struct EndedCycle {
   Version version;
   std::vector<std::string> closed_groups;
   std::vector<int64_t> missing_pushes;
-};
-
-// What a group's gradients were found to be at one of its updates.
-struct NoiseReading {
-  rule::NoiseEstimate estimate;
-  rule::Variation variation;
-  int64_t updates = 0;  // u after that update
 };
 
 // Bytes of messages, as serialized.

@@ -27,7 +27,11 @@ LAYERS = {
         ("server/kernels", "server/rule", "server/device", "server/base"),
         ("absl",),
     ),
-    "server/durability": (("server/model", "server/base"), ("absl", "xxhash")),
+    "server/durability": (
+        ("server/model", "server/kernels", "server/rule", "server/device",
+         "server/base"),
+        ("absl", "json", "xxhash"),
+    ),
     "server/ingest": (
         ("server/model", "server/kernels", "server/base"),
         ("absl",),
