@@ -8,7 +8,8 @@ set(ACCRUE_SANITIZE "" CACHE STRING
 
 # Folders below service/: free of gRPC, and so the ones that ThreadSanitizer can
 # judge (Debian's gRPC and abseil are not instrumented).
-set(ACCRUE_BELOW_SERVICE base rule device kernels model ingest)
+set(ACCRUE_BELOW_SERVICE
+  base rule device kernels model durability ingest)
 
 set(ACCRUE_BIN_DIR ${PROJECT_BINARY_DIR}/bin)
 set(ACCRUE_TEST_BIN_DIR ${PROJECT_BINARY_DIR}/test_bin)
