@@ -1,0 +1,64 @@
+#include "tests/faults/history.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace accrue::faults {
+
+void History::Add(PushRecord push) {
+  MutexLock lock(&mutex_);
+  if (push.outcome == PushRecord::Outcome::kAcknowledged) ++acknowledged_;
+  pushes_.push_back(std::move(push));
+}
+
+void History::AddPull(const client::Version& version,
+                      std::vector<float> values) {
+  MutexLock lock(&mutex_);
+  const auto [pull, first] = pulls_.try_emplace(KeyOf(version), values);
+  if (first) return;
+  // Bits, not numbers.
+  if (std::memcmp(pull->second.data(), values.data(),
+                  values.size() * sizeof(float)) != 0) {
+    complaints_.push_back(
+        absl::StrCat("version ", version.number, " was pulled in two shapes"));
+  }
+}
+
+void History::AddClose(const client::Version& from) {
+  MutexLock lock(&mutex_);
+  closes_.insert(KeyOf(from));
+}
+
+void History::Complain(std::string what) {
+  MutexLock lock(&mutex_);
+  complaints_.push_back(std::move(what));
+}
+
+std::vector<PushRecord> History::pushes() const {
+  MutexLock lock(&mutex_);
+  return pushes_;
+}
+
+std::map<VersionKey, std::vector<float>> History::pulls() const {
+  MutexLock lock(&mutex_);
+  return pulls_;
+}
+
+std::set<VersionKey> History::closes() const {
+  MutexLock lock(&mutex_);
+  return closes_;
+}
+
+std::vector<std::string> History::complaints() const {
+  MutexLock lock(&mutex_);
+  return complaints_;
+}
+
+int64_t History::acknowledged() const {
+  MutexLock lock(&mutex_);
+  return acknowledged_;
+}
+
+}  // namespace accrue::faults

@@ -1,0 +1,54 @@
+// Survival: which of the pushes that were acknowledged a model should still
+// hold, after restarts that went back to a checkpoint and said so.
+//
+// A history of the model is a chain of segments: each of one lineage, from one
+// t to another, where the next lineage goes on.
+//
+// Threading. compatible
+#ifndef ACCRUE_TESTS_FAULTS_SURVIVAL_H_
+#define ACCRUE_TESTS_FAULTS_SURVIVAL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/faults/history.h"
+
+namespace accrue::faults {
+
+// What a daemon said of a restart that lost pushes.
+struct Rollback {
+  std::string lineage;  // of the state that it went back to
+  int64_t t = 0;        // pushes folded in it
+  int64_t version = 0;  // its number
+  int64_t lost = 0;     // pushes that had been acknowledged after it
+  std::string next;     // the lineage that goes on from there
+};
+
+struct Survivors {
+  // Acknowledged, and to be found in the model; by t.
+  std::vector<PushRecord> pushes;
+  // The chain's lineages, oldest first, and where each ends; the last one is
+  // open.
+  struct Segment {
+    std::string lineage;
+    int64_t last_t = 0;
+    int64_t last_version = 0;
+  };
+  std::vector<Segment> chain;
+  // Pushes that were acknowledged and rolled back, beyond what was said.
+  int64_t unreported = 0;
+  // Rollbacks that said more than can have been lost.
+  std::vector<std::string> complaints;
+
+  bool IsOnChain(const std::string& lineage) const;
+};
+
+// `first`: the lineage of the initialization.
+Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
+                        const std::string& first,
+                        const std::vector<Rollback>& rollbacks);
+
+}  // namespace accrue::faults
+
+#endif  // ACCRUE_TESTS_FAULTS_SURVIVAL_H_

@@ -1,0 +1,140 @@
+#include "tests/faults/trial.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "tests/faults/gradient.h"
+#include "tests/faults/one_hot_check.h"
+#include "tests/faults/replay_check.h"
+
+namespace accrue::faults {
+namespace {
+
+constexpr char kReplayed[] = "replayed";
+constexpr char kOneHot[] = "one_hot";
+constexpr int64_t kOneHotK = 4;
+
+// How it is now, with no cycle open: what the moments hold has then come to the
+// parameters.
+absl::StatusOr<FinalState> Finish(const client::Client& client,
+                                  TrialModel& trial_model) {
+  ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
+                          client.OpenModel(trial_model.subject.spec.name));
+  ACCRUE_ASSIGN_OR_RETURN(client::ModelDescription description,
+                          model.Describe());
+  trial_model.history.AddClose(*description.version);
+  ACCRUE_RETURN_IF_ERROR(model.EndCycle(description.version).status());
+  ACCRUE_ASSIGN_OR_RETURN(description, model.Describe());
+  FinalState state = {.version = *description.version,
+                      .t = description.folded_pushes};
+  state.theta.resize(trial_model.subject.initial.size());
+  ACCRUE_RETURN_IF_ERROR(model.Pull(&state.theta).status());
+  return state;
+}
+
+}  // namespace
+
+client::ClientOptions ImpatientClient() {
+  client::ClientOptions options;
+  options.initial_backoff = absl::Milliseconds(5);
+  options.max_backoff = absl::Milliseconds(50);
+  options.transfer_timeout = absl::Seconds(60);
+  return options;
+}
+
+Trial::Trial(const TrialOptions& options)
+    : options_(options),
+      replayed_spec_(MakeReplayedSpec(kReplayed, options.seed, options.size)) {
+  replayed_.subject = {.spec = replayed_spec_.spec,
+                       .initial = replayed_spec_.initial};
+  const int64_t elems = options_.workers * options_.elements_per_worker;
+  one_hot_.subject = {
+      .spec = OneHotSpec(kOneHot, kOneHotK, elems),
+      .initial = std::vector<float>(static_cast<size_t>(elems))};
+}
+
+absl::StatusOr<std::unique_ptr<Trial>> Trial::Create(
+    const TrialOptions& options) {
+  std::unique_ptr<Trial> trial(new Trial(options));
+  ACCRUE_RETURN_IF_ERROR(trial->Make(trial->replayed_));
+  ACCRUE_RETURN_IF_ERROR(trial->Make(trial->one_hot_));
+  return trial;
+}
+
+absl::Status Trial::Make(TrialModel& model) {
+  ACCRUE_ASSIGN_OR_RETURN(
+      const client::Client client,
+      client::Client::Connect(options_.target, options_.client));
+  ACCRUE_ASSIGN_OR_RETURN(const client::Model created,
+                          client.CreateOrOpen(model.subject.spec));
+  ACCRUE_ASSIGN_OR_RETURN(const client::InitializeResult initialized,
+                          created.InitializeValues(model.subject.initial));
+  model.subject.lineage = initialized.version.lineage;
+  return absl::OkStatus();
+}
+
+Trial::~Trial() { Stop(); }
+
+void Trial::Start() {
+  for (int i = 0; i < options_.workers; ++i) {
+    threads_.emplace_back([this, i] {
+      TrialWorker worker(
+          {.target = options_.target,
+           .client = options_.client,
+           .name = absl::StrCat("worker-", i),
+           .seed = MixSeed(options_.seed, static_cast<uint64_t>(100 + i)),
+           .replayed = &replayed_,
+           .one_hot = &one_hot_,
+           .first_element = i * options_.elements_per_worker,
+           .element_count = options_.elements_per_worker,
+           .micro_steps = replayed_spec_.micro_steps,
+           .on_acknowledged = [this] { OnAcknowledged(); }});
+      worker.Run(stop_);
+      MutexLock lock(&mutex_);
+      ++ended_;
+      changed_.SignalAll();
+    });
+  }
+}
+
+void Trial::Stop() {
+  stop_ = true;
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Trial::OnAcknowledged() {
+  MutexLock lock(&mutex_);
+  ++acknowledged_;
+  changed_.SignalAll();
+}
+
+int64_t Trial::acknowledged() const {
+  MutexLock lock(&mutex_);
+  return acknowledged_;
+}
+
+bool Trial::AwaitAcknowledged(int64_t count, absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
+  MutexLock lock(&mutex_);
+  while (acknowledged_ < count && ended_ == 0) {
+    if (changed_.WaitWithDeadline(&mutex_, deadline)) break;
+  }
+  return acknowledged_ >= count;
+}
+
+absl::StatusOr<Verdict> Trial::Judge(const std::string& target,
+                                     const Rollbacks& rollbacks) {
+  ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
+                          client::Client::Connect(target, options_.client));
+  ACCRUE_ASSIGN_OR_RETURN(const FinalState replayed, Finish(client, replayed_));
+  ACCRUE_ASSIGN_OR_RETURN(const FinalState one_hot, Finish(client, one_hot_));
+  Verdict verdict = CheckReplay(replayed_.subject, replayed_.history,
+                                rollbacks.replayed, replayed);
+  verdict += CheckOneHot(one_hot_.subject, one_hot_.history, rollbacks.one_hot,
+                         one_hot);
+  return verdict;
+}
+
+}  // namespace accrue::faults

@@ -1,0 +1,35 @@
+// Verdict: how far a model is from what its workers were promised.
+#ifndef ACCRUE_TESTS_FAULTS_VERDICT_H_
+#define ACCRUE_TESTS_FAULTS_VERDICT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace accrue::faults {
+
+struct Verdict {
+  int64_t acked = 0;  // pushes that were acknowledged
+  int64_t lost = 0;   // of these, those that the model does not hold
+  // Of these, those of which nobody said so.
+  int64_t unreported = 0;
+  int64_t twice = 0;  // folds too many
+  int64_t mismatched_bytes = 0;
+  // What else is wrong, and more about the above.
+  std::vector<std::string> complaints = {};
+
+  Verdict& operator+=(const Verdict& other) {
+    acked += other.acked;
+    lost += other.lost;
+    unreported += other.unreported;
+    twice += other.twice;
+    mismatched_bytes += other.mismatched_bytes;
+    complaints.insert(complaints.end(), other.complaints.begin(),
+                      other.complaints.end());
+    return *this;
+  }
+};
+
+}  // namespace accrue::faults
+
+#endif  // ACCRUE_TESTS_FAULTS_VERDICT_H_
