@@ -239,7 +239,8 @@ void AddCreate(CLI::App& app, Command* chosen) {
       "0.999, epsilon 1e-8, no weight decay, clipping or schedule; "
       "max_staleness 0 (synchronous), stale_policy reject, "
       "max_pushes_per_worker 0 (no limit), no cycle_timeout, min_pushes 1, "
-      "nominal_weight 1, max_publications 4; no initializers, seed 0. Every "
+      "nominal_weight 1, max_publications 4, durability memory; no "
+      "initializers, seed 0. Every "
       "key is explained in client/ctl/example.yaml. `accruectl describe -o "
       "json` shows a model's spec in this form.");
   create->callback([=] {

@@ -151,6 +151,7 @@ Json ToJson(const client::ModelSpec& spec) {
                {"tensors", ToJsonList(spec.tensors)},
                {"max_staleness", spec.max_staleness},
                {"stale_policy", NameText(spec.stale_policy)},
+               {"durability", NameText(spec.durability)},
                {"max_pushes_per_worker", spec.max_pushes_per_worker}};
   if (spec.cycle_timeout.has_value()) {
     json["cycle_timeout"] = absl::FormatDuration(*spec.cycle_timeout);
@@ -158,6 +159,18 @@ Json ToJson(const client::ModelSpec& spec) {
   Put(json, "min_pushes", spec.min_pushes);
   Put(json, "nominal_weight", spec.nominal_weight);
   Put(json, "max_publications", spec.max_publications);
+  return json;
+}
+
+Json ToJson(const client::CheckpointDescription& checkpoint) {
+  Json json = {{"name", checkpoint.name}};
+  if (checkpoint.version.has_value()) {
+    json["version"] = ToJson(*checkpoint.version);
+  }
+  json["folded_pushes"] = checkpoint.folded_pushes;
+  json["create_time"] = absl::FormatTime(
+      absl::RFC3339_full, checkpoint.create_time, absl::UTCTimeZone());
+  json["size_bytes"] = checkpoint.size_bytes;
   return json;
 }
 
@@ -188,6 +201,11 @@ Json ToJson(const client::ModelDescription& description) {
   json["k_changes"] = ToJsonList(description.k_changes);
   json["micro_steps"] = description.micro_steps;
   json["devices"] = description.devices;
+  json["lost_pushes"] = description.lost_pushes;
+  json["restored_folded_pushes"] = description.restored_folded_pushes;
+  if (description.checkpoint.has_value()) {
+    json["checkpoint"] = ToJson(*description.checkpoint);
+  }
   json["memory"] = ToJson(description.memory);
   json["spec"] = ToJson(description.spec);
   return json;

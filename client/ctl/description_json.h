@@ -18,6 +18,7 @@ using Json = nlohmann::ordered_json;
 
 Json ToJson(const client::ModelSpec& spec);
 Json ToJson(const client::ModelDescription& description);
+Json ToJson(const client::CheckpointDescription& checkpoint);
 Json ToJson(const client::SessionDescription& session);
 Json ToJson(const std::vector<client::SessionDescription>& sessions);
 Json ToJson(const client::ServerInfo& info);

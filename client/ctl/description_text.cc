@@ -254,6 +254,24 @@ std::string GroupsText(const ModelDescription& model) {
   return table.ToString();
 }
 
+// "journal; taken up at 1,200 pushes; checkpoint 00000000000000000042 of 1,200
+// pushes".
+std::string DurabilityText(const ModelDescription& model) {
+  std::string text(Name(model.spec.durability));
+  if (model.restored_folded_pushes > 0) {
+    absl::StrAppend(&text, "; taken up at ",
+                    HumanCount(model.restored_folded_pushes), " pushes");
+  }
+  if (model.lost_pushes > 0) {
+    absl::StrAppend(&text, ", ", HumanCount(model.lost_pushes), " lost");
+  }
+  if (model.checkpoint.has_value()) {
+    absl::StrAppend(&text, "; checkpoint ", model.checkpoint->name, " of ",
+                    HumanCount(model.checkpoint->folded_pushes), " pushes");
+  }
+  return text;
+}
+
 std::string SpecText(const ModelSpec& spec) {
   Table table({{"GROUP"},
                {"K", Table::kRight},
@@ -295,6 +313,7 @@ std::string ModelText(const ModelDescription& model) {
                     HumanBytes(model.payload_bytes), " a push in f32)")});
   facts.AddRow({"optimizer", OptimizerText(model.spec.optimizer)});
   facts.AddRow({"consistency", ConsistencyText(model.spec)});
+  facts.AddRow({"durability", DurabilityText(model)});
   facts.AddRow({"received", HumanBytes(model.received_bytes)});
   facts.AddRow({"sent", HumanBytes(model.sent_bytes)});
   const client::Traffic& traffic = model.traffic;

@@ -218,6 +218,7 @@ absl::Status ReadSpecFile(const YAML::Node& node, SpecFile* file) {
        {"tensors", IntoList(&spec.tensors, ReadTensor)},
        {"max_staleness", Into(&spec.max_staleness)},
        {"stale_policy", Into(&spec.stale_policy, ReadEnum)},
+       {"durability", Into(&spec.durability, ReadEnum)},
        {"max_pushes_per_worker", Into(&spec.max_pushes_per_worker)},
        {"cycle_timeout", Into(&spec.cycle_timeout)},
        {"min_pushes", Into(&spec.min_pushes)},

@@ -109,6 +109,16 @@ absl::string_view ReasonName(Reason reason) {
       return "STATE_MEMORY";
     case Reason::kDeviceMemory:
       return "DEVICE_MEMORY";
+    case Reason::kJournalFailed:
+      return "JOURNAL_FAILED";
+    case Reason::kDamaged:
+      return "DAMAGED";
+    case Reason::kNoDataDirectory:
+      return "NO_DATA_DIRECTORY";
+    case Reason::kCheckpointUnknown:
+      return "CHECKPOINT_UNKNOWN";
+    case Reason::kCheckpointFailed:
+      return "CHECKPOINT_FAILED";
   }
   return "UNSPECIFIED";
 }

@@ -51,6 +51,11 @@ enum class Reason : int32_t {
   kStateMemory = 27,        // RESOURCE_EXHAUSTED
   kDataConnection = 28,     // UNAVAILABLE: unknown, in use or broken
   kDeviceMemory = 29,       // RESOURCE_EXHAUSTED: a device's, or pinned for it
+  kJournalFailed = 30,      // UNAVAILABLE: nothing has changed
+  kDamaged = 31,            // DATA_LOSS: stored bytes fail their check
+  kNoDataDirectory = 32,    // FAILED_PRECONDITION: --data_dir was not given
+  kCheckpointUnknown = 33,  // NOT_FOUND
+  kCheckpointFailed = 34,   // UNAVAILABLE: older ones are as before
 };
 
 // "NON_FINITE": the reason's name in the API, less the enum's prefix.

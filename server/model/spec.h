@@ -20,6 +20,8 @@
 namespace accrue {
 
 enum class StalePolicy { kReject, kAccept, kDampen };
+// What an answered push is: folded, or in the journal too.
+enum class Durability { kMemory, kJournal };
 
 struct TensorSpec {
   std::string name;
@@ -63,6 +65,7 @@ struct ModelSpec {
   int64_t min_pushes = 1;
   double nominal_weight = 1.0;
   int64_t max_publications = 4;
+  Durability durability = Durability::kMemory;
   bool operator==(const ModelSpec&) const = default;
 };
 

@@ -51,6 +51,10 @@ constexpr EnumRow<v1::StalePolicy, StalePolicy> kStalePolicies[] = {
     {v1::STALE_POLICY_ACCEPT, StalePolicy::kAccept},
     {v1::STALE_POLICY_DAMPEN, StalePolicy::kDampen},
 };
+constexpr EnumRow<v1::Durability, Durability> kDurabilities[] = {
+    {v1::DURABILITY_MEMORY, Durability::kMemory},
+    {v1::DURABILITY_JOURNAL, Durability::kJournal},
+};
 constexpr EnumRow<v1::Schedule::Kind, rule::Schedule::Kind> kScheduleKinds[] = {
     {v1::Schedule::KIND_CONSTANT, rule::Schedule::Kind::kConstant},
     {v1::Schedule::KIND_LINEAR, rule::Schedule::Kind::kLinear},
@@ -274,6 +278,9 @@ absl::StatusOr<ModelSpec> FromApi(const v1::ModelSpec& api,
   if (api.has_max_publications()) {
     spec.max_publications = api.max_publications();
   }
+  ACCRUE_ASSIGN_OR_RETURN(
+      spec.durability,
+      FromApi(kDurabilities, api.durability(), "spec.durability"));
   return spec;
 }
 
@@ -296,6 +303,7 @@ v1::ModelSpec ToApi(const ModelSpec& spec) {
   api.set_min_pushes(spec.min_pushes);
   api.set_nominal_weight(spec.nominal_weight);
   api.set_max_publications(spec.max_publications);
+  api.set_durability(ToApi(kDurabilities, spec.durability));
   return api;
 }
 

@@ -111,6 +111,16 @@ v1::ErrorDetail::Reason ToApi(Reason reason) {
       return v1::ErrorDetail::REASON_DATA_CONNECTION;
     case Reason::kDeviceMemory:
       return v1::ErrorDetail::REASON_DEVICE_MEMORY;
+    case Reason::kJournalFailed:
+      return v1::ErrorDetail::REASON_JOURNAL_FAILED;
+    case Reason::kDamaged:
+      return v1::ErrorDetail::REASON_DAMAGED;
+    case Reason::kNoDataDirectory:
+      return v1::ErrorDetail::REASON_NO_DATA_DIRECTORY;
+    case Reason::kCheckpointUnknown:
+      return v1::ErrorDetail::REASON_CHECKPOINT_UNKNOWN;
+    case Reason::kCheckpointFailed:
+      return v1::ErrorDetail::REASON_CHECKPOINT_FAILED;
   }
   return v1::ErrorDetail::REASON_UNSPECIFIED;
 }

@@ -59,7 +59,7 @@ TEST(ErrorTest, AVersionIsAddedToTheRestUnlessItIsThereAlready) {
 
 TEST(ErrorTest, EveryReasonHasANameOfItsOwn) {
   std::set<std::string> names;
-  constexpr int kLast = static_cast<int>(Reason::kDeviceMemory);
+  constexpr int kLast = static_cast<int>(Reason::kCheckpointFailed);
   for (int i = 0; i <= kLast; ++i) {
     names.insert(std::string(ReasonName(static_cast<Reason>(i))));
   }

@@ -78,6 +78,7 @@ v1::ModelSpec FullSpec() {
     min_pushes: 2
     nominal_weight: 32
     max_publications: 7
+    durability: DURABILITY_JOURNAL
   )pb");
 }
 
@@ -100,6 +101,7 @@ v1::ModelSpec ShortSpec(v1::Optimizer optimizer) {
       clip_scope: CLIP_SCOPE_GROUP
     }
     stale_policy: STALE_POLICY_REJECT
+    durability: DURABILITY_MEMORY
   )pb");
   spec.mutable_optimizer()->set_optimizer(optimizer);
   return spec;
@@ -139,6 +141,7 @@ TEST(ConvertTest, EveryFieldOfASpecArrives) {
                      rule::ClipScope::kModel, true, false}));
   EXPECT_EQ(spec->max_staleness, -1);
   EXPECT_EQ(spec->stale_policy, StalePolicy::kDampen);
+  EXPECT_EQ(spec->durability, Durability::kJournal);
   EXPECT_EQ(spec->max_pushes_per_worker, 3);
   EXPECT_EQ(spec->cycle_timeout, absl::Milliseconds(1500));
   EXPECT_EQ(spec->min_pushes, 2);
@@ -230,7 +233,7 @@ TEST(ConvertTest, EveryUnspecifiedOrUnknownEnumIsRefusedByName) {
     }
     reflection->SetEnumValue(&message, &field, valid);
   });
-  EXPECT_EQ(fields, 9);
+  EXPECT_EQ(fields, 10);
   EXPECT_TRUE(FromApi(spec).ok());
 }
 

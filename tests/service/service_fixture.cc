@@ -43,6 +43,7 @@ v1::ModelSpec PlainSpec(const std::string& name, int64_t elems, int64_t k) {
   optimizer.set_learning_rate_scaling(v1::LEARNING_RATE_SCALING_CONSERVATIVE);
   optimizer.set_clip_scope(v1::CLIP_SCOPE_GROUP);
   spec.set_stale_policy(v1::STALE_POLICY_REJECT);
+  spec.set_durability(v1::DURABILITY_MEMORY);
   return spec;
 }
 

@@ -13,6 +13,11 @@ std::vector<std::string> Strings(const Repeated& names) {
 // As spec.h documents it.
 constexpr double kDefaultDampening = 0;
 
+absl::Time ToTime(const google::protobuf::Timestamp& proto) {
+  return absl::FromUnixSeconds(proto.seconds()) +
+         absl::Nanoseconds(proto.nanos());
+}
+
 absl::Duration ToDuration(const google::protobuf::Duration& proto) {
   return absl::Seconds(proto.seconds()) + absl::Nanoseconds(proto.nanos());
 }
@@ -247,6 +252,7 @@ v1::ModelSpec ToProto(const ModelSpec& value) {
   ACCRUE_TO_PROTO(min_pushes);
   ACCRUE_TO_PROTO(nominal_weight);
   ACCRUE_TO_PROTO(max_publications);
+  proto.set_durability(static_cast<v1::Durability>(value.durability));
   return proto;
 }
 
@@ -272,6 +278,7 @@ ModelSpec FromProto(const v1::ModelSpec& proto) {
   ACCRUE_FROM_PROTO(min_pushes);
   ACCRUE_FROM_PROTO(nominal_weight);
   ACCRUE_FROM_PROTO(max_publications);
+  value.durability = static_cast<Durability>(proto.durability());
   return value;
 }
 
@@ -312,6 +319,16 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
   return proto;
 }
 
+CheckpointDescription FromProto(const v1::Checkpoint& proto) {
+  CheckpointDescription value;
+  value.name = proto.name();
+  if (proto.has_version()) value.version = FromProto(proto.version());
+  value.folded_pushes = proto.folded_pushes();
+  value.create_time = ToTime(proto.create_time());
+  value.size_bytes = proto.size_bytes();
+  return value;
+}
+
 ModelDescription FromProto(const v1::Model& proto) {
   ModelDescription value;
   value.spec = FromProto(proto.spec());
@@ -337,6 +354,9 @@ ModelDescription FromProto(const v1::Model& proto) {
   }
   value.micro_steps = proto.micro_steps();
   value.devices = Strings(proto.devices());
+  value.lost_pushes = proto.lost_pushes();
+  value.restored_folded_pushes = proto.restored_folded_pushes();
+  if (proto.has_checkpoint()) value.checkpoint = FromProto(proto.checkpoint());
   return value;
 }
 
@@ -346,9 +366,7 @@ SessionDescription FromProto(const v1::Session& proto) {
       .id_prefix = proto.id_prefix(),
       .last_sequence = proto.last_sequence(),
       .pushes_this_version = proto.pushes_this_version(),
-      .last_active_time =
-          absl::FromUnixSeconds(proto.last_active_time().seconds()) +
-          absl::Nanoseconds(proto.last_active_time().nanos()),
+      .last_active_time = ToTime(proto.last_active_time()),
   };
 }
 

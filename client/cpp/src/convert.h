@@ -29,6 +29,7 @@ google::protobuf::Duration ToProto(absl::Duration duration);
 
 ModelSpec FromProto(const v1::ModelSpec& proto);
 ModelDescription FromProto(const v1::Model& proto);
+CheckpointDescription FromProto(const v1::Checkpoint& proto);
 SessionDescription FromProto(const v1::Session& proto);
 ServerInfo FromProto(const v1::GetServerInfoResponse& proto);
 Version FromProto(const v1::Version& proto);

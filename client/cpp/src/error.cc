@@ -45,7 +45,12 @@ ACCRUE_SAME_REASON(kPartial, REASON_PARTIAL);
 ACCRUE_SAME_REASON(kStateMemory, REASON_STATE_MEMORY);
 ACCRUE_SAME_REASON(kDataConnection, REASON_DATA_CONNECTION);
 ACCRUE_SAME_REASON(kDeviceMemory, REASON_DEVICE_MEMORY);
-static_assert(static_cast<int>(Reason::kDeviceMemory) ==
+ACCRUE_SAME_REASON(kJournalFailed, REASON_JOURNAL_FAILED);
+ACCRUE_SAME_REASON(kDamaged, REASON_DAMAGED);
+ACCRUE_SAME_REASON(kNoDataDirectory, REASON_NO_DATA_DIRECTORY);
+ACCRUE_SAME_REASON(kCheckpointUnknown, REASON_CHECKPOINT_UNKNOWN);
+ACCRUE_SAME_REASON(kCheckpointFailed, REASON_CHECKPOINT_FAILED);
+static_assert(static_cast<int>(Reason::kCheckpointFailed) ==
               static_cast<int>(v1::ErrorDetail::Reason_MAX));
 #undef ACCRUE_SAME_REASON
 

@@ -76,6 +76,16 @@ struct MemoryReport {
   int64_t ceiling_bytes = 0;
 };
 
+// A model's whole state on the daemon's disk.
+struct CheckpointDescription {
+  std::string name = {};
+  // Unset: the model had no parameters yet.
+  std::optional<Version> version = {};
+  int64_t folded_pushes = 0;  // t, of the state in it
+  absl::Time create_time = {};
+  int64_t size_bytes = 0;  // of all of its files
+};
+
 struct ModelDescription {
   enum class State {
     kUnknown = 0,        // of a newer daemon
@@ -112,6 +122,13 @@ struct ModelDescription {
   int64_t micro_steps = 1;  // of the last push that was folded
   // Where its state lies, in the order of its elements: "cuda:0".
   std::vector<std::string> devices = {};
+  // Answered pushes (micro-steps counted) that were lost when the daemon last
+  // crashed, as far as it knows; 0 under Durability::kJournal.
+  int64_t lost_pushes = 0;
+  // t when the daemon last took it up from its disk; 0 if it never has.
+  int64_t restored_folded_pushes = 0;
+  // The newest; unset without a data directory.
+  std::optional<CheckpointDescription> checkpoint = {};
 };
 
 // "uninitialized", "ready", "poisoned", "unknown".

@@ -55,6 +55,11 @@ enum class Reason {
   kStateMemory = 27,        // RESOURCE_EXHAUSTED: the model does not fit
   kDataConnection = 28,     // UNAVAILABLE: a push's data connection is gone
   kDeviceMemory = 29,       // RESOURCE_EXHAUSTED: a device has no memory left
+  kJournalFailed = 30,      // UNAVAILABLE: the daemon's disk fails
+  kDamaged = 31,            // DATA_LOSS: the daemon's disk has lost bytes
+  kNoDataDirectory = 32,    // FAILED_PRECONDITION: the daemon keeps nothing
+  kCheckpointUnknown = 33,  // NOT_FOUND
+  kCheckpointFailed = 34,   // UNAVAILABLE: not written; older ones are there
 };
 
 struct ErrorDetail {

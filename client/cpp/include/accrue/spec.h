@@ -90,6 +90,12 @@ enum class StalePolicy {
   kDampen = 3,  // folded with its gain divided by 1 + staleness
 };
 
+// What an answered push means.
+enum class Durability {
+  kMemory = 1,   // folded; a daemon that crashes goes back to a checkpoint
+  kJournal = 2,  // on the daemon's disk too; a crash loses nothing
+};
+
 // How one element lies on the wire; little-endian.
 enum class Encoding {
   kF32 = 1,   // IEEE 754 single precision, 4 bytes
@@ -230,6 +236,8 @@ struct ModelSpec {
   // Publications that may exist at once, readers' included; 4 if unset, 2 to
   // 64.
   std::optional<int64_t> max_publications = {};
+  // What an answered push means.
+  Durability durability = Durability::kMemory;
 };
 
 // Elements of one tensor / of all of them. Shapes that are not valid give
@@ -249,6 +257,7 @@ absl::string_view Name(EpsilonPlace value);
 absl::string_view Name(LearningRateScaling value);
 absl::string_view Name(ClipScope value);
 absl::string_view Name(StalePolicy value);
+absl::string_view Name(Durability value);
 absl::string_view Name(Encoding value);
 absl::string_view Name(Schedule::Kind value);
 
