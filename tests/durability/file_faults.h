@@ -1,0 +1,54 @@
+// FileFaults: which calls of a FileSystem fail, and how. Tests set them while
+// the files are in use.
+//
+// Threading. safe.
+#ifndef ACCRUE_TESTS_DURABILITY_FILE_FAULTS_H_
+#define ACCRUE_TESTS_DURABILITY_FILE_FAULTS_H_
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "server/base/mutex.h"
+
+namespace accrue {
+
+inline constexpr int64_t kAlways = std::numeric_limits<int64_t>::max();
+
+struct FileFault {
+  // "create", "append", "overwrite", "sync", "truncate", "make directory",
+  // "rename", "link", "remove", "remove directory", "sync directory"; "change":
+  // any of these; "open", "read", "list", "lock".
+  std::string operation;
+  std::string path_part;  // of any file whose path has this in it
+  int64_t after = 0;      // so many have gone well
+  int64_t times = 1;
+  absl::StatusCode code = absl::StatusCode::kUnavailable;
+};
+
+class FileFaults {
+ public:
+  void Add(FileFault fault);
+  // The disk has room for so many bytes more: what is appended beyond them is
+  // RESOURCE_EXHAUSTED. What is removed gives none back.
+  void SetRoom(int64_t bytes);
+  // No faults, and room for everything.
+  void Clear();
+
+  // What this call is to say, before it does anything.
+  absl::Status Check(absl::string_view operation, const std::string& path);
+  // How many of `bytes` are still written.
+  int64_t TakeRoom(int64_t bytes);
+
+ private:
+  Mutex mutex_;
+  std::vector<FileFault> faults_ ACCRUE_GUARDED_BY(mutex_);
+  int64_t room_ ACCRUE_GUARDED_BY(mutex_) = kAlways;
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_TESTS_DURABILITY_FILE_FAULTS_H_
