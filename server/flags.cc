@@ -192,8 +192,15 @@ void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
   flags.Value("listen_uds", options.unix_path, "path of a Unix socket");
   flags.Mode("listen_uds_mode", options.unix_mode, "its permissions, in octal");
   flags.Flag("insecure", insecure,
-             "listen on addresses that other machines can reach, without TLS "
-             "or authentication");
+             "listen on addresses that other machines can reach, without TLS");
+}
+
+void AddSecurity(FlagSet& flags, ServerOptions& options) {
+  flags.Value(
+      "token_file", options.token_file,
+      "YAML list of bearer tokens, each with name, sha256 or token, role "
+      "(pull, push, admin) and models; its owner alone may read it; "
+      "without it no token is asked for");
 }
 
 void AddLimits(FlagSet& flags, ServerOptions& options) {
@@ -275,6 +282,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   app.allow_config_extras(CLI::config_extras_mode::error);
   FlagSet flags(app);
   AddListening(flags, options.server.listener, insecure);
+  AddSecurity(flags, options.server);
   AddLimits(flags, options.server);
   AddTimeouts(flags, options);
   AddOthers(flags, options);

@@ -10,6 +10,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(absl CONFIG REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
+find_package(OpenSSL REQUIRED)
 
 find_package(hwy CONFIG REQUIRED)
 find_package(yaml-cpp CONFIG REQUIRED)

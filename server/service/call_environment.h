@@ -10,6 +10,7 @@
 #include "server/base/work_pool.h"
 #include "server/ingest/ingest.h"
 #include "server/model/model_store.h"
+#include "server/service/access.h"
 #include "server/service/connections.h"
 #include "server/service/data_connections.h"
 #include "server/service/live_calls.h"
@@ -27,6 +28,7 @@ struct CallEnvironment {
   Connections* connections = nullptr;
   DataConnections* data_connections = nullptr;
   LiveCalls* calls = nullptr;
+  Access* access = nullptr;
   // A reader that takes nothing for this long is ended.
   absl::Duration reader_idle_timeout = absl::Seconds(30);
   // What one push stream may hold besides its admitted payload.

@@ -10,8 +10,24 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/service/socket_address.h"
 
 namespace accrue {
+
+namespace {
+
+std::string PeerOf(int fd) {
+  const auto address = SocketAddress::OfPeer(fd);
+  if (!address.ok()) return "gone";
+  if (address->family() != AF_UNIX) return address->ToString();
+  // Its address says nothing; the kernel knows who connected.
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return "unix";
+  return absl::StrCat("unix:uid=", peer.uid);
+}
+
+}  // namespace
 
 Connection::~Connection() { close(duplicate_); }
 
@@ -23,7 +39,8 @@ absl::StatusOr<std::shared_ptr<const Connection>> Connections::Add(int fd) {
     return absl::ResourceExhaustedError(
         absl::StrCat("dup of a connection: ", std::strerror(errno)));
   }
-  auto connection = std::make_shared<const Connection>(fd, duplicate);
+  auto connection =
+      std::make_shared<const Connection>(fd, duplicate, PeerOf(fd));
   MutexLock lock(&mutex_);
   by_fd_[fd] = connection;
   by_duplicate_[duplicate] = connection;

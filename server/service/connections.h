@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -24,7 +25,8 @@ namespace accrue {
 // One accepted socket, by a duplicate of its descriptor.
 class Connection {
  public:
-  Connection(int fd, int duplicate) : fd_(fd), duplicate_(duplicate) {}
+  Connection(int fd, int duplicate, std::string peer)
+      : fd_(fd), duplicate_(duplicate), peer_(std::move(peer)) {}
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -35,10 +37,13 @@ class Connection {
 
   int fd() const { return fd_; }
   int duplicate() const { return duplicate_; }
+  // Who is at its other end: "10.0.0.7:51234", "[::1]:51234", "unix:uid=1000".
+  const std::string& peer() const { return peer_; }
 
  private:
   const int fd_;  // the owner's
   const int duplicate_;
+  const std::string peer_;
 };
 
 class Connections {

@@ -34,45 +34,48 @@ v1::Model ModelService::Describe(const Model& model) const {
 grpc::ServerUnaryReactor* ModelService::CreateModel(
     grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
     v1::CreateModelResponse* response) {
-  const auto call = UnaryCall::New(environment_, context);
-  absl::StatusOr<ModelSpec> spec = FromApi(request->spec());
-  if (!spec.ok()) {
-    call->Finish(spec.status());
-    return call->reactor();
-  }
-  environment_.store->Create(
-      *std::move(spec),
-      [this, call, response](const absl::StatusOr<ModelStore::Created>& made) {
-        if (made.ok()) {
-          *response->mutable_model() = Describe(*made->model);
-          response->set_created(made->created);
-        }
-        call->Finish(made.status());
+  return UnaryCall::Begin(
+      environment_, context, request->spec().name(), [&](const auto& call) {
+        absl::StatusOr<ModelSpec> spec = FromApi(request->spec());
+        if (!spec.ok()) return call->Finish(spec.status());
+        environment_.store->Create(
+            *std::move(spec),
+            [this, call,
+             response](const absl::StatusOr<ModelStore::Created>& made) {
+              if (made.ok()) {
+                *response->mutable_model() = Describe(*made->model);
+                response->set_created(made->created);
+              }
+              call->Finish(made.status());
+            });
       });
-  return call->reactor();
 }
 
 grpc::ServerUnaryReactor* ModelService::GetModel(
     grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
     v1::GetModelResponse* response) {
-  return UnaryCall::OnPool(
-      environment_, context, [this, request, response]() -> absl::Status {
-        ACCRUE_ASSIGN_OR_RETURN(const auto model,
-                                environment_.store->Find(request->model()));
-        *response->mutable_model() = Describe(*model);
-        return absl::OkStatus();
-      });
+  return UnaryCall::OnPool(environment_, context, request->model(),
+                           [this, request, response]() -> absl::Status {
+                             ACCRUE_ASSIGN_OR_RETURN(
+                                 const auto model,
+                                 environment_.store->Find(request->model()));
+                             *response->mutable_model() = Describe(*model);
+                             return absl::OkStatus();
+                           });
 }
 
 grpc::ServerUnaryReactor* ModelService::ListModels(
     grpc::CallbackServerContext* context, const v1::ListModelsRequest* request,
     v1::ListModelsResponse* response) {
   return UnaryCall::OnPool(
-      environment_, context, [this, request, response]() -> absl::Status {
+      environment_, context, std::nullopt,
+      [this, context, request, response]() -> absl::Status {
         ACCRUE_ASSIGN_OR_RETURN(const int64_t size,
                                 PageSize(request->page_size()));
         // One more than asked for tells whether there is a next page.
-        auto models = environment_.store->List(request->page_token(), size + 1);
+        auto models =
+            Visible(*environment_.access->Caller(context),
+                    request->page_token(), static_cast<size_t>(size) + 1);
         if (static_cast<int64_t>(models.size()) > size) {
           models.pop_back();
           response->set_next_page_token(models.back()->name());
@@ -84,12 +87,29 @@ grpc::ServerUnaryReactor* ModelService::ListModels(
       });
 }
 
+// The first `limit` models after a name that `caller` may see.
+std::vector<std::shared_ptr<Model>> ModelService::Visible(
+    const Principal& caller, std::string after, size_t limit) const {
+  std::vector<std::shared_ptr<Model>> visible;
+  while (visible.size() < limit) {
+    const auto models = environment_.store->List(after, kLargestPage);
+    if (models.empty()) break;
+    after = models.back()->name();
+    for (const auto& model : models) {
+      if (visible.size() < limit && caller.HasAccessTo(model->name())) {
+        visible.push_back(model);
+      }
+    }
+  }
+  return visible;
+}
+
 grpc::ServerUnaryReactor* ModelService::DeleteModel(
     grpc::CallbackServerContext* context, const v1::DeleteModelRequest* request,
     v1::DeleteModelResponse*) {
-  return UnaryCall::OnPool(environment_, context, [this, request] {
-    return environment_.store->Delete(request->model());
-  });
+  return UnaryCall::OnPool(
+      environment_, context, request->model(),
+      [this, request] { return environment_.store->Delete(request->model()); });
 }
 
 UploadReactor* ModelService::InitializeModel(
@@ -101,44 +121,38 @@ grpc::ServerUnaryReactor* ModelService::UpdateHyperparameters(
     grpc::CallbackServerContext* context,
     const v1::UpdateHyperparametersRequest* request,
     v1::UpdateHyperparametersResponse* response) {
-  const auto call = UnaryCall::New(environment_, context);
-  const auto model = environment_.store->Find(request->model());
-  if (!model.ok()) {
-    call->Finish(model.status());
-    return call->reactor();
-  }
-  auto updates =
-      FromApi(*request, static_cast<int64_t>((*model)->spec().groups.size()));
-  if (!updates.ok()) {
-    call->Finish(updates.status());
-    return call->reactor();
-  }
-  (*model)->UpdateHyperparameters(
-      *std::move(updates),
-      [this, call, response, model = *model](const absl::Status& status) {
-        if (status.ok()) *response->mutable_model() = Describe(*model);
-        call->Finish(status);
+  return UnaryCall::Begin(
+      environment_, context, request->model(), [&](const auto& call) {
+        const auto model = environment_.store->Find(request->model());
+        if (!model.ok()) return call->Finish(model.status());
+        auto updates = FromApi(
+            *request, static_cast<int64_t>((*model)->spec().groups.size()));
+        if (!updates.ok()) return call->Finish(updates.status());
+        (*model)->UpdateHyperparameters(
+            *std::move(updates),
+            [this, call, response, model = *model](const absl::Status& status) {
+              if (status.ok()) *response->mutable_model() = Describe(*model);
+              call->Finish(status);
+            });
       });
-  return call->reactor();
 }
 
 grpc::ServerUnaryReactor* ModelService::EndCycle(
     grpc::CallbackServerContext* context, const v1::EndCycleRequest* request,
     v1::EndCycleResponse* response) {
-  const auto call = UnaryCall::New(environment_, context);
-  const auto model = environment_.store->Find(request->model());
-  if (!model.ok()) {
-    call->Finish(model.status());
-    return call->reactor();
-  }
-  std::optional<Version> version;
-  if (request->has_version()) version = FromApi(request->version());
-  (*model)->EndCycle(std::move(version),
-                     [call, response](const absl::StatusOr<EndedCycle>& ended) {
-                       if (ended.ok()) *response = ToApi(*ended);
-                       call->Finish(ended.status());
-                     });
-  return call->reactor();
+  return UnaryCall::Begin(
+      environment_, context, request->model(), [&](const auto& call) {
+        const auto model = environment_.store->Find(request->model());
+        if (!model.ok()) return call->Finish(model.status());
+        std::optional<Version> version;
+        if (request->has_version()) version = FromApi(request->version());
+        (*model)->EndCycle(
+            std::move(version),
+            [call, response](const absl::StatusOr<EndedCycle>& ended) {
+              if (ended.ok()) *response = ToApi(*ended);
+              call->Finish(ended.status());
+            });
+      });
 }
 
 grpc::ServerUnaryReactor* ModelService::ListSessions(
@@ -146,7 +160,8 @@ grpc::ServerUnaryReactor* ModelService::ListSessions(
     const v1::ListSessionsRequest* request,
     v1::ListSessionsResponse* response) {
   return UnaryCall::OnPool(
-      environment_, context, [this, request, response]() -> absl::Status {
+      environment_, context, request->model(),
+      [this, request, response]() -> absl::Status {
         ACCRUE_ASSIGN_OR_RETURN(const auto model,
                                 environment_.store->Find(request->model()));
         ACCRUE_ASSIGN_OR_RETURN(const int64_t size,

@@ -5,6 +5,11 @@
 #ifndef ACCRUE_SERVER_SERVICE_MODEL_SERVICE_H_
 #define ACCRUE_SERVER_SERVICE_MODEL_SERVICE_H_
 
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "accrue/v1/model_service.grpc.pb.h"
 #include "server/service/call_environment.h"
 #include "server/service/upload_call.h"
@@ -61,6 +66,9 @@ class ModelService final : public ModelServiceBase {
 
  private:
   v1::Model Describe(const Model& model) const;
+  std::vector<std::shared_ptr<Model>> Visible(const Principal& caller,
+                                              std::string after,
+                                              size_t limit) const;
 
   const CallEnvironment& environment_;
 };

@@ -102,6 +102,7 @@ absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
       !parsed.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
     return absl::InvalidArgumentError("malformed request");
   }
+  ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, parsed.model()));
   ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
                           environment_.store->Find(parsed.model()));
   model->CountTraffic(

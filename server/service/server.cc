@@ -20,14 +20,17 @@
 #include "server/base/status_macros.h"
 #include "server/base/timer_queue.h"
 #include "server/base/work_pool.h"
+#include "server/service/access.h"
 #include "server/service/backend.h"
 #include "server/service/call_environment.h"
 #include "server/service/data_connections.h"
 #include "server/service/device_watch.h"
 #include "server/service/health.h"
 #include "server/service/limits.h"
+#include "server/service/method_needs.h"
 #include "server/service/model_service.h"
 #include "server/service/server_service.h"
+#include "server/service/token_file.h"
 #include "server/service/worker_service.h"
 
 namespace accrue {
@@ -129,6 +132,7 @@ struct Server::Parts {
             .connections = &connections,
             .data_connections = &data_connections,
             .calls = &calls,
+            .access = &access,
             .reader_idle_timeout = options.reader_idle_timeout,
             .stream_bytes = options.stream_window_bytes + kStreamOverheadBytes,
             .pinned_bytes = backend.pinned_bytes()},
@@ -142,6 +146,7 @@ struct Server::Parts {
   MemoryLedger ledger;
   Connections connections;
   LiveCalls calls;
+  Access access{&connections};
   TimerQueue timers;
   Health health;
   WorkPool pool;
@@ -161,8 +166,15 @@ struct Server::Parts {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerOptions& options) {
+  ACCRUE_RETURN_IF_ERROR(CheckMethodNeeds());
   ACCRUE_ASSIGN_OR_RETURN(Backend backend, MakeBackend(options.backend));
   auto parts = std::make_unique<Parts>(options, std::move(backend));
+  if (!options.token_file.empty()) {
+    ACCRUE_ASSIGN_OR_RETURN(const std::string text,
+                            ReadTokenFile(options.token_file));
+    ACCRUE_ASSIGN_OR_RETURN(Tokens tokens, ParseTokens(text));
+    parts->access.SetTokens(std::make_shared<const Tokens>(std::move(tokens)));
+  }
   ACCRUE_ASSIGN_OR_RETURN(
       parts->listener, Listener::Open(options.listener, &parts->connections));
 
@@ -175,6 +187,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     builder.SetOption(std::make_unique<WithoutReflection>());
   }
   SetChannelArguments(options, builder);
+  std::vector<
+      std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+      interceptors;
+  interceptors.push_back(parts->access.NewInterceptorFactory());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   // Reflection is the only synchronous service there is.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);

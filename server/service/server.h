@@ -38,6 +38,7 @@ struct ServerOptions {
   int threads = 0;  // that compute; 0: one a processor
   absl::Duration reader_idle_timeout = absl::Seconds(30);
   bool reflection = false;
+  std::string token_file;  // empty: no token is asked for
 };
 
 class Server {

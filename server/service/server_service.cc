@@ -37,10 +37,11 @@ std::vector<v1::DeviceInfo> DeviceInfos(const Backend& backend,
 grpc::ServerUnaryReactor* ServerService::GetServerInfo(
     grpc::CallbackServerContext* context, const v1::GetServerInfoRequest*,
     v1::GetServerInfoResponse* response) {
-  const auto call = UnaryCall::New(environment_, context);
-  Describe(*response);
-  call->Finish(absl::OkStatus());
-  return call->reactor();
+  return UnaryCall::Begin(environment_, context, std::nullopt,
+                          [&](const auto& call) {
+                            Describe(*response);
+                            call->Finish(absl::OkStatus());
+                          });
 }
 
 void ServerService::Describe(v1::GetServerInfoResponse& response) const {

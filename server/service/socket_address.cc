@@ -83,6 +83,17 @@ absl::StatusOr<SocketAddress> SocketAddress::OfSocket(int fd) {
   return address;
 }
 
+absl::StatusOr<SocketAddress> SocketAddress::OfPeer(int fd) {
+  SocketAddress address;
+  address.size_ = sizeof(address.storage_);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage_),
+                  &address.size_) != 0) {
+    return absl::InternalError(
+        absl::StrCat("getpeername: ", std::strerror(errno)));
+  }
+  return address;
+}
+
 bool SocketAddress::IsLocal() const {
   if (family() == AF_UNIX) return true;
   if (family() == AF_INET) {

@@ -23,6 +23,8 @@ class SocketAddress {
   static absl::StatusOr<SocketAddress> FromUnixPath(const std::string& path);
   // What a bound socket is bound to.
   static absl::StatusOr<SocketAddress> OfSocket(int fd);
+  // What a connected socket is connected to.
+  static absl::StatusOr<SocketAddress> OfPeer(int fd);
 
   const sockaddr* address() const {
     return reinterpret_cast<const sockaddr*>(&storage_);

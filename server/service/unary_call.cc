@@ -16,14 +16,30 @@ void UnaryCall::Finish(const absl::Status& status) {
   reactor_->Finish(ToGrpc(status, context_));
 }
 
+grpc::ServerUnaryReactor* UnaryCall::Begin(
+    const CallEnvironment& environment, grpc::CallbackServerContext* context,
+    std::optional<absl::string_view> model,
+    absl::FunctionRef<void(const std::shared_ptr<UnaryCall>&)> work) {
+  const auto call = std::make_shared<UnaryCall>(environment, context);
+  grpc::ServerUnaryReactor* const reactor = call->reactor_;
+  if (absl::Status access = environment.access->Check(context, model);
+      !access.ok()) {
+    call->Finish(access);
+  } else {
+    work(call);
+  }
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* UnaryCall::OnPool(
     const CallEnvironment& environment, grpc::CallbackServerContext* context,
+    std::optional<absl::string_view> model,
     std::function<absl::Status()> work) {
-  const auto call = New(environment, context);
-  environment.pool->Post(environment.lane, [call, work = std::move(work)] {
-    call->Finish(work());
+  return Begin(environment, context, model, [&](const auto& call) {
+    environment.pool->Post(environment.lane, [call, work = std::move(work)] {
+      call->Finish(work());
+    });
   });
-  return call->reactor();
 }
 
 }  // namespace accrue

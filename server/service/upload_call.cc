@@ -143,7 +143,8 @@ class UploadCall final : public UploadReactor {
       MutexLock lock(&mutex_);
       model_ = api.model();
     }
-    // First of all: whatever else is refused, its payload is its own.
+    ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, api.model()));
+    // Before the rest: whatever else is refused, its payload is its own.
     ACCRUE_RETURN_IF_ERROR(
         UseDataConnection(Traits::PayloadOf(api), api.payload_bytes()));
     ACCRUE_ASSIGN_OR_RETURN(auto header, FromApi(api));
@@ -216,18 +217,38 @@ class UploadCall final : public UploadReactor {
   int64_t received_bytes_ ACCRUE_GUARDED_BY(mutex_) = 0;
 };
 
+// A call that is answered before its first message.
+class RefusedUpload final : public UploadReactor {
+ public:
+  explicit RefusedUpload(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+// What its caller may not do takes none of the streams that there may be.
+template <typename Traits>
+UploadReactor* NewCall(const CallEnvironment& environment,
+                       grpc::CallbackServerContext* context,
+                       grpc::ByteBuffer* response) {
+  if (const absl::Status access =
+          environment.access->Check(context, std::nullopt);
+      !access.ok()) {
+    return new RefusedUpload(ToGrpc(access, context));
+  }
+  return new UploadCall<Traits>(environment, context, response);
+}
+
 }  // namespace
 
 UploadReactor* NewPushCall(const CallEnvironment& environment,
                            grpc::CallbackServerContext* context,
                            grpc::ByteBuffer* response) {
-  return new UploadCall<PushTraits>(environment, context, response);
+  return NewCall<PushTraits>(environment, context, response);
 }
 
 UploadReactor* NewInitializeCall(const CallEnvironment& environment,
                                  grpc::CallbackServerContext* context,
                                  grpc::ByteBuffer* response) {
-  return new UploadCall<InitializeTraits>(environment, context, response);
+  return NewCall<InitializeTraits>(environment, context, response);
 }
 
 }  // namespace accrue

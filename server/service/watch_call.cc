@@ -27,6 +27,7 @@ WatchCall::WatchCall(const CallEnvironment& environment,
     : environment_(environment), context_(context) {}
 
 absl::Status WatchCall::Start(const std::string& model) {
+  ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, model));
   ACCRUE_ASSIGN_OR_RETURN(model_, environment_.store->Find(model));
   // Off the model's executor, as every write to a socket.
   auto subscription =

@@ -10,19 +10,17 @@ namespace accrue {
 grpc::ServerUnaryReactor* WorkerService::OpenSession(
     grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request,
     v1::OpenSessionResponse* response) {
-  const auto call = UnaryCall::New(environment_, context);
-  const auto model = environment_.store->Find(request->model());
-  if (!model.ok()) {
-    call->Finish(model.status());
-    return call->reactor();
-  }
-  (*model)->OpenSession(
-      request->worker(), request->session_id(),
-      [call, response](const absl::StatusOr<OpenedSession>& session) {
-        if (session.ok()) *response = ToApi(*session);
-        call->Finish(session.status());
+  return UnaryCall::Begin(
+      environment_, context, request->model(), [&](const auto& call) {
+        const auto model = environment_.store->Find(request->model());
+        if (!model.ok()) return call->Finish(model.status());
+        (*model)->OpenSession(
+            request->worker(), request->session_id(),
+            [call, response](const absl::StatusOr<OpenedSession>& session) {
+              if (session.ok()) *response = ToApi(*session);
+              call->Finish(session.status());
+            });
       });
-  return call->reactor();
 }
 
 UploadReactor* WorkerService::Push(grpc::CallbackServerContext* context,
@@ -43,16 +41,14 @@ WatchReactor* WorkerService::Watch(grpc::CallbackServerContext* context,
 grpc::ServerUnaryReactor* WorkerService::CloseSession(
     grpc::CallbackServerContext* context,
     const v1::CloseSessionRequest* request, v1::CloseSessionResponse*) {
-  const auto call = UnaryCall::New(environment_, context);
-  const auto model = environment_.store->Find(request->model());
-  if (!model.ok()) {
-    call->Finish(model.status());
-    return call->reactor();
-  }
-  (*model)->CloseSession(
-      request->session_id(),
-      [call](const absl::Status& status) { call->Finish(status); });
-  return call->reactor();
+  return UnaryCall::Begin(
+      environment_, context, request->model(), [&](const auto& call) {
+        const auto model = environment_.store->Find(request->model());
+        if (!model.ok()) return call->Finish(model.status());
+        (*model)->CloseSession(
+            request->session_id(),
+            [call](const absl::Status& status) { call->Finish(status); });
+      });
 }
 
 }  // namespace accrue

@@ -40,7 +40,7 @@ LAYERS = {
         ("server/ingest", "server/durability", "server/model",
          "server/kernels", "server/rule", "server/device", "server/base",
          "accrue/v1"),
-        ("absl", "grpc", "protobuf"),
+        ("absl", "grpc", "protobuf", "openssl", "yaml"),
     ),
     "server/ops": (
         ("server/model", "server/base"),
@@ -62,6 +62,7 @@ LIBRARIES = {
     "spdlog": ("spdlog/", "fmt/"),
     "highway": ("hwy/",),
     "xxhash": ("xxhash.h",),
+    "openssl": ("openssl/",),
     "grpc": ("grpc/", "grpcpp/", "grpc++/"),
     "protobuf": ("google/protobuf/",),
     "http": ("httplib.h",),
