@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "server/base/error.h"
 #include "server/service/method_needs.h"
+#include "server/service/status.h"
 
 namespace accrue {
 namespace {
@@ -106,6 +107,10 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
       }
     }
     if (methods->QueryInterceptionHookPoint(Hook::PRE_SEND_STATUS)) {
+      // Whatever a handler makes of a call that it should have asked about.
+      if (call_ != nullptr && !call_->refusal.ok()) {
+        methods->ModifySendStatus(ToGrpc(call_->refusal));
+      }
       Tell(
           static_cast<absl::StatusCode>(methods->GetSendStatus().error_code()));
     }

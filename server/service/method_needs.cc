@@ -28,6 +28,9 @@ constexpr Entry kNeeds[] = {
     {"/accrue.v1.ModelService/InitializeModel", Need::kAdmin},
     {"/accrue.v1.ModelService/UpdateHyperparameters", Need::kAdmin},
     {"/accrue.v1.ModelService/EndCycle", Need::kAdmin},
+    {"/accrue.v1.ModelService/Checkpoint", Need::kAdmin},
+    {"/accrue.v1.ModelService/ListCheckpoints", Need::kAdmin},
+    {"/accrue.v1.ModelService/Restore", Need::kAdmin},
 
     {"/accrue.v1.WorkerService/Pull", Need::kPull},
     {"/accrue.v1.WorkerService/Watch", Need::kPull},

@@ -142,6 +142,10 @@ grpc::Status ToGrpc(const absl::Status& status,
   if (status.ok()) return grpc::Status::OK;
   context->AddTrailingMetadata(kErrorTrailer,
                                ToApi(GetErrorInfo(status)).SerializeAsString());
+  return ToGrpc(status);
+}
+
+grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
                       Cut(status.message(), kMaxMessageBytes));
 }

@@ -26,6 +26,9 @@ v1::ErrorDetail ToApi(const ErrorInfo& info);
 grpc::Status ToGrpc(const absl::Status& status,
                     grpc::CallbackServerContext* context);
 
+// The same without the detail.
+grpc::Status ToGrpc(const absl::Status& status);
+
 }  // namespace accrue
 
 #endif  // ACCRUE_SERVER_SERVICE_STATUS_H_
