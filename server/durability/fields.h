@@ -172,7 +172,6 @@ void VisitFields(V& visit, T& session) {
   visit("last_sequence", session.last_sequence);
   visit("last_outcome", session.last_outcome);
   visit("last_hash", session.last_hash);
-  visit("last_active_unix_nanos", session.last_active_unix_nanos);
 }
 
 template <typename V, FieldsOf<TrainingState> T>

@@ -239,9 +239,10 @@ void CpuShard::Reset(std::function<void(absl::Status)> done) {
 
 absl::StatusOr<float*> CpuShard::Elements(Array array, int64_t offset,
                                           size_t size) const {
-  float* const begin = array == Array::kMomentum   ? arrays_.m
-                       : array == Array::kVariance ? arrays_.v
-                                                   : arrays_.a;
+  float* const begin = array == Array::kMomentum       ? arrays_.m
+                       : array == Array::kVariance     ? arrays_.v
+                       : array == Array::kAccumulation ? arrays_.a
+                                                       : nullptr;
   ACCRUE_RETURN_IF_ERROR(
       CheckRange(*blocks_, array, begin, offset, static_cast<int64_t>(size)));
   return begin + offset;

@@ -39,6 +39,8 @@ float* ArrayOf(const PartArrays& arrays, Shard::Array array) {
       return arrays.v;
     case Shard::Array::kAccumulation:
       return arrays.a;
+    case Shard::Array::kParameters:
+      return arrays.theta;
   }
   return nullptr;
 }

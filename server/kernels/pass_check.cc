@@ -58,7 +58,9 @@ absl::Status CheckRange(const BlockMap& blocks, Shard::Array array,
     return absl::FailedPreconditionError(
         array == Shard::Array::kVariance
             ? "shard: no second moments under this optimizer"
-            : "shard: no accumulation buffer under embedded buffering");
+        : array == Shard::Array::kAccumulation
+            ? "shard: no accumulation buffer under embedded buffering"
+            : "shard: no parameters of its own");
   }
   if (offset < 0 || offset > blocks.elems || count > blocks.elems - offset) {
     return absl::OutOfRangeError(absl::StrCat(

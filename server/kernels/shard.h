@@ -112,7 +112,9 @@ class Shard {
   virtual void Run(Pass pass,
                    std::function<void(absl::StatusOr<PassResult>)> done) = 0;
 
-  enum class Array { kMomentum, kVariance, kAccumulation };
+  // kParameters: the shard's own copy of theta, which a look-ahead has changed
+  // until the update; a CPU's has none, `next` is it.
+  enum class Array { kMomentum, kVariance, kAccumulation, kParameters };
   // Copies elements [offset, offset + out.size()) of the flat array. Not
   // during a pass. FAILED_PRECONDITION: the shard has no such array.
   virtual absl::Status Read(Array array, int64_t offset,

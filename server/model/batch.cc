@@ -148,10 +148,14 @@ void PlanGathered(Batch& batch) {
     batch.items.back().outcome.groups[g] = {state.updates, state.position,
                                             rule.k};
   }
-  for (const Held& held : cycle.pushes) {
+  TakeFolding(std::move(cycle.pushes), batch);
+}
+
+void TakeFolding(std::vector<Held> folding, Batch& batch) {
+  for (const Held& held : folding) {
     batch.pass.payloads.push_back({&held->payload, held->encoding});
   }
-  batch.folding = std::move(cycle.pushes);
+  batch.folding = std::move(folding);
 }
 
 }  // namespace accrue

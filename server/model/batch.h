@@ -86,6 +86,8 @@ void AddClose(const std::vector<rule::RuleSpec>& rules, bool all, Batch& batch);
 // GATHER: plans the updates from what was taken as `gathered`. For many pushes
 // and groups it takes long: not for callers with a lock.
 void PlanGathered(Batch& batch);
+// What a batch that is planned folds, in the order of the fold.
+void TakeFolding(std::vector<Held> folding, Batch& batch);
 
 }  // namespace accrue
 

@@ -33,7 +33,8 @@ struct BeginChange {
 
 // Pushes, or a close: as planned, before it is folded.
 struct BatchChange {
-  std::shared_ptr<const Batch> batch;
+  std::shared_ptr<Batch> batch;  // stays as it is until it is durable
+  std::vector<int64_t> k;        // [groups] in force
 };
 
 struct SessionOpenChange {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
+#include "server/base/fail_point.h"
 #include "server/base/logging.h"
 #include "server/model/model_impl.h"
 
@@ -270,6 +271,35 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed,
     }
     return true;
   }
+  if (log_ == nullptr || !log_->journals()) return FoldBatch(batch, closed);
+  AtFailPoint(FailPoint::kBatchPlanned);
+  BatchChange change{.batch = batch, .k = {}};
+  {
+    MutexLock lock(&mu_);
+    for (const rule::RuleSpec& rule : rules_) change.k.push_back(rule.k);
+  }
+  return Commit(std::move(change), [this, batch, closed](absl::Status durable) {
+    if (durable.ok()) return FoldBatch(batch, closed);
+    FailBatch(*batch, closed, std::move(durable));
+    return true;
+  });
+}
+
+bool ModelImpl::Commit(Change change,
+                       absl::AnyInvocable<bool(absl::Status)> make) {
+  const bool begins = std::holds_alternative<BeginChange>(change);
+  if (log_ == nullptr || (!begins && !log_->journals())) {
+    return make(absl::OkStatus());
+  }
+  log_->Append(std::move(change), [self = Self(), make = std::move(make)](
+                                      absl::Status durable) mutable {
+    if (make(std::move(durable))) self->Drive();
+  });
+  return false;
+}
+
+// What it folds, and writes to, is there.
+bool ModelImpl::FoldBatch(std::shared_ptr<Batch> batch, Closed closed) {
   if (!batch->folds()) {
     FinishBatch(*batch, closed, kernels::PassResult());
     return true;

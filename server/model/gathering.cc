@@ -57,11 +57,15 @@ Held HoldPush(Push& push, const Passed& passed, const MemoryLedger& ledger) {
   held->facts.gain_factor = passed.gain_factor;
   held->facts.scale = push.header.scale;
   held->group_square_sums = std::move(push.group_square_sums);
-  held->charge = ledger.Add(
-      MemoryTag::kGathered,
-      HeldBytes(held->payload.size_bytes(),
-                static_cast<int64_t>(held->group_square_sums.size())));
+  ChargeHeld(*held, ledger);
   return held;
+}
+
+void ChargeHeld(HeldPush& push, const MemoryLedger& ledger) {
+  push.charge = ledger.Add(
+      MemoryTag::kGathered,
+      HeldBytes(push.payload.size_bytes(),
+                static_cast<int64_t>(push.group_square_sums.size())));
 }
 
 Gathering::Open Gathering::OpenCycles(const std::vector<int32_t>& groups,
@@ -109,6 +113,22 @@ std::vector<Held> Gathering::Advance(std::vector<Held> newest,
     ++first_;
   }
   return gone;
+}
+
+Gathering::Open Gathering::All() const {
+  Open open;
+  open.pushes.assign(held_.begin(), held_.end());
+  for (const int64_t begin : begins_) {
+    open.begins.push_back(static_cast<size_t>(begin - first_));
+  }
+  return open;
+}
+
+void Gathering::Restore(Open open) {
+  held_.assign(std::make_move_iterator(open.pushes.begin()),
+               std::make_move_iterator(open.pushes.end()));
+  first_ = 0;
+  begins_.assign(open.begins.begin(), open.begins.end());
 }
 
 std::vector<Held> Gathering::Clear() {

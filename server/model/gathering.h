@@ -46,6 +46,8 @@ using Held = std::shared_ptr<const HeldPush>;
 
 // Takes the payload out of a push that was accepted.
 Held HoldPush(Push& push, const Passed& passed, const MemoryLedger& ledger);
+// Charges a push, whose payload is there, for what holding it takes.
+void ChargeHeld(HeldPush& push, const MemoryLedger& ledger);
 
 class Gathering {
  public:
@@ -72,6 +74,12 @@ class Gathering {
   // needs any more, to be let go of without the lock.
   std::vector<Held> Advance(std::vector<Held> newest,
                             const std::vector<int32_t>& folded);
+
+  // What is held, and [groups] the index in it of the first push of each one's
+  // cycle; its size where it has none.
+  Open All() const;
+  // As another's All was. Before anything is held.
+  void Restore(Open open);
 
   // Lets go of everything.
   std::vector<Held> Clear();

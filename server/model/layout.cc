@@ -1,5 +1,7 @@
 #include "server/model/layout.h"
 
+#include <algorithm>
+
 namespace accrue {
 
 Layout::Layout(const ModelSpec& spec) {
@@ -26,6 +28,22 @@ Layout::Layout(const ModelSpec& spec) {
   }
   blocks_ = std::make_shared<const kernels::BlockMap>(kernels::MakeBlockMap(
       elems, tensor_groups, static_cast<int32_t>(spec.groups.size())));
+}
+
+std::vector<LayoutRun> Layout::Runs(int64_t offset, int64_t elems) const {
+  std::vector<LayoutRun> runs;
+  auto tensor = std::upper_bound(
+      tensors_.begin(), tensors_.end(), offset,
+      [](int64_t at, const TensorPlace& place) { return at < place.offset; });
+  if (tensor != tensors_.begin()) --tensor;
+  for (const int64_t end = offset + elems; offset < end; ++tensor) {
+    const int64_t skipped = offset - tensor->offset;
+    const int64_t count = std::min(end - offset, tensor->elems - skipped);
+    runs.push_back(
+        {tensor->group, tensor->group_offset + skipped, offset, count});
+    offset += count;
+  }
+  return runs;
 }
 
 int Layout::FindTensor(const std::string& name) const {

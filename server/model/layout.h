@@ -27,6 +27,14 @@ struct TensorPlace {
   int64_t group_offset = 0;  // in the group's vector
 };
 
+// Consecutive elements of the flat vector that are so in their group's too.
+struct LayoutRun {
+  int32_t group = 0;
+  int64_t group_offset = 0;
+  int64_t offset = 0;  // in the flat vector
+  int64_t elems = 0;
+};
+
 class Layout {
  public:
   explicit Layout(const ModelSpec& spec);  // a valid spec
@@ -37,6 +45,8 @@ class Layout {
     return blocks_->group_elems;
   }
   std::shared_ptr<const kernels::BlockMap> blocks() const { return blocks_; }
+  // What elements [offset, offset + elems) of the flat vector are made of.
+  std::vector<LayoutRun> Runs(int64_t offset, int64_t elems) const;
   // Index of a tensor; -1 if there is none of this name.
   int FindTensor(const std::string& name) const;
 

@@ -32,6 +32,7 @@
 #include "server/base/work_pool.h"
 #include "server/device/device.h"
 #include "server/kernels/shard.h"
+#include "server/model/commit_log.h"
 #include "server/model/initializer.h"
 #include "server/model/layout.h"
 #include "server/model/publication.h"
@@ -101,6 +102,12 @@ struct EndedCycle {
   Version version;
   std::vector<std::string> closed_groups;
   std::vector<int64_t> missing_pushes;
+};
+
+// What a model is given when it goes on from a stored state.
+struct StoredModel {
+  std::shared_ptr<const StateSource> source;
+  Version version;  // as there, or of a lineage of its own
 };
 
 // Bytes of messages, as serialized.
@@ -244,7 +251,22 @@ class Model : public std::enable_shared_from_this<Model> {
   // Everything that waits is answered NOT_FOUND; nothing is folded any more.
   virtual void Delete() = 0;
 
-  // For tests and checkpoints: runs `look` as a step of the executor. No shard:
+  // Goes on from what is stored, before anything else is asked of it: exactly
+  // as it was there. DATA_LOSS, UNAVAILABLE: as StateSource::Read; INTERNAL
+  // kDeviceFault, RESOURCE_EXHAUSTED: as Initialize's. It is of no use then.
+  virtual void Restore(StoredModel stored,
+                       std::function<void(absl::Status)> done) = 0;
+  // Makes a change again that was appended after what it was restored from. In
+  // their order, one at a time, before Attach. No BeginChange.
+  virtual void Replay(Change change,
+                      std::function<void(absl::Status)> done) = 0;
+  // From now on what changes it is appended first. Before any change that is to
+  // be kept; no other thread uses the model yet.
+  virtual void Attach(std::shared_ptr<CommitLog> log) = 0;
+  // Gives `capture` the state after the steps that were queued by now.
+  virtual void CaptureState(std::shared_ptr<Capture> capture) = 0;
+
+  // For tests: runs `look` as a step of the executor. No shard:
   // the model is poisoned, and there is no device for it.
   virtual void Inspect(
       std::function<void(kernels::Shard*, const std::vector<rule::CycleState>&)>

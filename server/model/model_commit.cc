@@ -29,10 +29,12 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
   std::vector<Held> gone;
   {
     MutexLock lock(&mu_);
-    gone = Commit(batch, *result);
+    gone = CommitBatch(batch, *result);
     if (batch.publishes()) news = newest_;
     ended.version = *version_;
+    if (log_ != nullptr) log_->NoteFolded(*version_, folded_pushes_);
   }
+  AtFailPoint(FailPoint::kBatchFolded);
   // Its memory is free before anybody hears of it.
   batch.folding.clear();
   gone.clear();
@@ -80,8 +82,8 @@ void ModelImpl::FailBatch(Batch& batch, const Closed& closed,
   if (closed) closed(why);
 }
 
-std::vector<Held> ModelImpl::Commit(Batch& batch,
-                                    const kernels::PassResult& result) {
+std::vector<Held> ModelImpl::CommitBatch(Batch& batch,
+                                         const kernels::PassResult& result) {
   window_pushes_ += batch.folded_pushes - folded_pushes_;
   cycles_ = std::move(batch.cycles);
   folded_pushes_ = batch.folded_pushes;

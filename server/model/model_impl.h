@@ -76,6 +76,11 @@ class ModelImpl final : public Model {
   void CountTraffic(const Traffic& traffic) override;
   void Drain(std::function<void()> done) override;
   void Delete() override;
+  void Restore(StoredModel stored,
+               std::function<void(absl::Status)> done) override;
+  void Replay(Change change, std::function<void(absl::Status)> done) override;
+  void Attach(std::shared_ptr<CommitLog> log) override;
+  void CaptureState(std::shared_ptr<Capture> capture) override;
   void Inspect(
       std::function<void(kernels::Shard*, const std::vector<rule::CycleState>&)>
           look) override;
@@ -112,6 +117,19 @@ class ModelImpl final : public Model {
     std::function<void(absl::StatusOr<Version>)> done;
   };
   using FirstVersionPtr = std::shared_ptr<FirstVersion>;
+  // A stored state on its way in.
+  struct Restoring {
+    StoredModel from;
+    std::vector<std::shared_ptr<GroupBuffer>> groups;
+    // [groups] half-way parameters; null: it does not look ahead.
+    std::vector<std::shared_ptr<GroupBuffer>> next;
+    std::vector<Held> held;
+    std::function<void(absl::Status)> done;
+    Mutex mu;
+    absl::Status status ACCRUE_GUARDED_BY(mu);  // the first that was not OK
+  };
+  using RestoringPtr = std::shared_ptr<Restoring>;
+  class Arrays;  // an ArrayReader
 
   absl::Status MakeShard() ACCRUE_EXCLUDES(mu_);
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
@@ -138,6 +156,10 @@ class ModelImpl final : public Model {
   bool StartBatch(std::shared_ptr<Batch> batch, Closed closed,
                   bool may_wait = true) ACCRUE_EXCLUDES(mu_);
   bool RunBatch(std::shared_ptr<Batch> batch, Closed closed, bool may_wait);
+  bool FoldBatch(std::shared_ptr<Batch> batch, Closed closed);
+  // Makes a change once it is durable: at once where nothing is journaled.
+  // `make` returns as Step::run; it is given why the change cannot be made.
+  bool Commit(Change change, absl::AnyInvocable<bool(absl::Status)> make);
   bool HasMemory(const Batch& batch);
   absl::Status GiveBuffers(Batch& batch);
   void AskForNoise(Batch& batch) const;
@@ -151,7 +173,7 @@ class ModelImpl final : public Model {
   void FailBatch(Batch& batch, const Closed& closed, absl::Status why);
   absl::Status DeviceFault(const absl::Status& why) const;
   // Returns what is not held any more, to be let go of without the lock.
-  std::vector<Held> Commit(Batch& batch, const kernels::PassResult& result)
+  std::vector<Held> CommitBatch(Batch& batch, const kernels::PassResult& result)
       ACCRUE_REQUIRES(mu_);
   // What the batch's pushes are answered, and their sessions remember. `old`:
   // the newest version before it.
@@ -185,18 +207,58 @@ class ModelImpl final : public Model {
   void ReplaceShard(const FirstVersionPtr& first);
   void Fill(const FirstVersionPtr& first);
   void LoadShard(const FirstVersionPtr& first);
-  void PublishFirst(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
+  void AppendFirst(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
+  void PublishFirst(const FirstVersionPtr& first, const Version& version)
+      ACCRUE_EXCLUDES(mu_);
   void FailInitialize(const FirstVersionPtr& first, absl::Status why)
       ACCRUE_EXCLUDES(mu_);
   void EndInitialize(FirstVersion& first, absl::StatusOr<Version> outcome);
   absl::Status NewBuffers(std::vector<std::shared_ptr<GroupBuffer>>& groups);
   void StartAnew() ACCRUE_REQUIRES(mu_);
-  absl::Status DoUpdate(const std::vector<HyperparameterUpdate>& updates)
+  bool DoUpdate(const std::vector<HyperparameterUpdate>& updates,
+                std::function<void(absl::Status)> done) ACCRUE_EXCLUDES(mu_);
+  absl::StatusOr<std::vector<rule::RuleSpec>> ChangedRules(
+      const std::vector<HyperparameterUpdate>& updates) ACCRUE_EXCLUDES(mu_);
+  std::string ChangeRules(const std::vector<HyperparameterUpdate>& updates,
+                          std::vector<rule::RuleSpec>& rules) const;
+  absl::StatusOr<OpenedSession> DoResume(const std::string& worker,
+                                         const std::string& session_id)
       ACCRUE_EXCLUDES(mu_);
-  std::string Change(const std::vector<HyperparameterUpdate>& updates,
-                     std::vector<rule::RuleSpec>& rules) const;
-  absl::StatusOr<OpenedSession> DoOpen(const std::string& worker,
-                                       const std::string& session_id)
+  bool DoOpen(const std::string& worker,
+              const std::function<void(absl::StatusOr<OpenedSession>)>& done)
+      ACCRUE_EXCLUDES(mu_);
+  absl::Status CheckOpen(const std::string& worker) ACCRUE_EXCLUDES(mu_);
+  OpenedSession AddSession(const std::string& worker, const std::string& id)
+      ACCRUE_EXCLUDES(mu_);
+  OpenedSession Opened(const Session& session) const ACCRUE_REQUIRES(mu_);
+  bool HasSession(const std::string& session_id) ACCRUE_EXCLUDES(mu_);
+  void EndSession(const std::string& session_id) ACCRUE_EXCLUDES(mu_);
+
+  TrainingState State() const ACCRUE_REQUIRES(mu_);
+  // As it will be with its first parameters.
+  TrainingState FirstState(const Version& version) const ACCRUE_REQUIRES(mu_);
+  std::vector<SessionState> SessionStates() const ACCRUE_REQUIRES(mu_);
+  // Whether the group's parameters are half-way to their next version.
+  bool LooksAhead(size_t group, const rule::CycleState& cycle) const;
+  bool DoCapture(const std::shared_ptr<Capture>& capture) ACCRUE_EXCLUDES(mu_);
+  bool ReadCapture(const std::shared_ptr<Capture>& capture);
+  // Each ends in the next, or in EndRestore.
+  bool DoRestore(const RestoringPtr& restoring);
+  void FillArrays(const RestoringPtr& restoring);
+  void LoadParameters(const RestoringPtr& restoring);
+  void TakeState(const RestoringPtr& restoring) ACCRUE_EXCLUDES(mu_);
+  void EndRestore(Restoring& restoring, absl::Status status);
+  absl::Status MakeRestored(Restoring& restoring);
+  absl::Status RestorePiece(const Restoring& restoring, StateArray array,
+                            int64_t piece);
+  void TakeCounts(const TrainingState& state) ACCRUE_REQUIRES(mu_);
+  void TakeSession(const SessionState& state) ACCRUE_REQUIRES(mu_);
+  void TakePublication(Restoring& restoring) ACCRUE_REQUIRES(mu_);
+  bool DoReplay(const Change& change,
+                const std::function<void(absl::Status)>& done)
+      ACCRUE_EXCLUDES(mu_);
+  bool ReplayBatch(const BatchChange& change,
+                   const std::function<void(absl::Status)>& done)
       ACCRUE_EXCLUDES(mu_);
   void ExpireSessions() ACCRUE_EXCLUDES(mu_);
   void ScheduleExpiry();
@@ -232,6 +294,7 @@ class ModelImpl final : public Model {
   // is poisoned.
   std::unique_ptr<kernels::Shard> shard_;
   std::unique_ptr<PublicationStore> store_;
+  std::shared_ptr<CommitLog> log_;  // null: nothing is kept
   // Begun by a look-ahead, finished by the group's update [groups].
   std::vector<std::shared_ptr<GroupBuffer>> next_;
 
@@ -246,6 +309,8 @@ class ModelImpl final : public Model {
 
   bool deleted_ ACCRUE_GUARDED_BY(mu_) = false;
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;
+  // From Restore to Attach: what happened is made again, and nothing else.
+  bool replaying_ ACCRUE_GUARDED_BY(mu_) = false;
   std::vector<std::string> devices_ ACCRUE_GUARDED_BY(mu_);  // of shard_
   std::string poison_reason_ ACCRUE_GUARDED_BY(mu_);
   std::vector<rule::RuleSpec> rules_ ACCRUE_GUARDED_BY(mu_);  // newest hyper

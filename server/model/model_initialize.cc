@@ -146,7 +146,7 @@ void ModelImpl::LoadShard(const FirstVersionPtr& first) {
   shard_->Load(std::move(groups),
                [self = Self(), first](const absl::Status& loaded) {
                  if (!loaded.ok()) return self->FailInitialize(first, loaded);
-                 self->PublishFirst(first);
+                 self->AppendFirst(first);
                });
 }
 
@@ -212,17 +212,37 @@ absl::Status ModelImpl::NewBuffers(
   return absl::OkStatus();
 }
 
-void ModelImpl::PublishFirst(const FirstVersionPtr& first) {
+// What is not durable is never visible.
+void ModelImpl::AppendFirst(const FirstVersionPtr& first) {
+  Version version;
+  version.lineage = RandomId();
+  BeginChange change;
+  {
+    MutexLock lock(&mu_);
+    change.state = FirstState(version);
+  }
+  change.parameters = first->groups;
+  Commit(std::move(change), [this, first, version](absl::Status durable) {
+    if (durable.ok()) {
+      PublishFirst(first, version);
+    } else {
+      EndInitialize(*first, std::move(durable));
+    }
+    return false;
+  });
+}
+
+void ModelImpl::PublishFirst(const FirstVersionPtr& first,
+                             const Version& version) {
   const std::vector<std::shared_ptr<GroupBuffer>>& groups = first->groups;
   Publication::Facts facts;
-  facts.version.lineage = RandomId();
+  facts.version = version;
   facts.group_versions.resize(groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     facts.changed_groups.push_back(static_cast<int32_t>(g));
     facts.changed_bytes +=
         groups[g]->elems() * static_cast<int64_t>(sizeof(float));
   }
-  const Version version = facts.version;
   std::shared_ptr<const Publication> news;
   // Kept past the lock: the last reference to a publication calls Unpark.
   const std::shared_ptr<const Publication> before = newest();

@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "server/base/logging.h"
+#include "server/base/random_id.h"
 #include "server/base/status_macros.h"
 #include "server/model/model_impl.h"
 
@@ -20,26 +21,58 @@ void ModelImpl::OpenSession(
     std::function<void(absl::StatusOr<OpenedSession>)> done) {
   Run([this, worker = std::move(worker), session_id = std::move(session_id),
        done = std::move(done)] {
-    done(DoOpen(worker, session_id));
+    if (session_id.empty()) return DoOpen(worker, done);
+    done(DoResume(worker, session_id));
     return true;
   });
 }
 
-absl::StatusOr<OpenedSession> ModelImpl::DoOpen(const std::string& worker,
-                                                const std::string& session_id) {
+// Nothing can be pushed while it drains; but whoever resumes a session may
+// still learn its last push's fate.
+absl::StatusOr<OpenedSession> ModelImpl::DoResume(
+    const std::string& worker, const std::string& session_id) {
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(Usable());
-  // Nothing can be pushed any more; but whoever resumes a session may still
-  // learn its last push's fate.
-  if (draining_ && session_id.empty()) {
-    return GateError(absl::StatusCode::kUnavailable, Reason::kDraining,
-                     View(cycles_), "the server is shutting down");
+  const auto session = sessions_.Resume(worker, session_id, absl::Now());
+  if (!session.ok()) return WithVersion(session.status(), View(cycles_));
+  return Opened(**session);
+}
+
+bool ModelImpl::DoOpen(
+    const std::string& worker,
+    const std::function<void(absl::StatusOr<OpenedSession>)>& done) {
+  if (absl::Status may = CheckOpen(worker); !may.ok()) {
+    done(std::move(may));
+    return true;
   }
-  absl::StatusOr<SessionTable::Opened> opened =
-      sessions_.Open(worker, session_id, absl::Now());
-  if (!opened.ok()) return WithVersion(opened.status(), View(cycles_));
-  if (!opened->fenced_id.empty()) AbortArrivalsOf(opened->fenced_id);
-  const Session& session = *opened->session;
+  SessionOpenChange change{.worker = worker, .id = RandomId()};
+  const std::string id = change.id;
+  return Commit(std::move(change),
+                [this, worker, id, done](const absl::Status& durable) {
+                  if (durable.ok()) {
+                    done(AddSession(worker, id));
+                  } else {
+                    done(durable);
+                  }
+                  return true;
+                });
+}
+
+absl::Status ModelImpl::CheckOpen(const std::string& worker) {
+  MutexLock lock(&mu_);
+  ACCRUE_RETURN_IF_ERROR(TakesPayloads());
+  return WithVersion(sessions_.CheckOpen(worker), View(cycles_));
+}
+
+OpenedSession ModelImpl::AddSession(const std::string& worker,
+                                    const std::string& id) {
+  MutexLock lock(&mu_);
+  const SessionTable::Opened opened = sessions_.Open(worker, id, absl::Now());
+  if (!opened.fenced_id.empty()) AbortArrivalsOf(opened.fenced_id);
+  return Opened(*opened.session);
+}
+
+OpenedSession ModelImpl::Opened(const Session& session) const {
   return OpenedSession{.id = session.id,
                        .last_sequence = session.last_sequence,
                        .last_outcome = session.last_outcome,
@@ -49,14 +82,29 @@ absl::StatusOr<OpenedSession> ModelImpl::DoOpen(const std::string& worker,
 void ModelImpl::CloseSession(std::string session_id,
                              std::function<void(absl::Status)> done) {
   Run([this, session_id = std::move(session_id), done = std::move(done)] {
-    {
-      MutexLock lock(&mu_);
-      sessions_.Close(session_id);
-      AbortArrivalsOf(session_id);
+    if (!HasSession(session_id)) {
+      done(absl::OkStatus());
+      return true;
     }
-    done(absl::OkStatus());
-    return true;
+    SessionCloseChange change{.id = session_id};
+    return Commit(std::move(change),
+                  [this, session_id, done](const absl::Status& durable) {
+                    if (durable.ok()) EndSession(session_id);
+                    done(durable);
+                    return true;
+                  });
   });
+}
+
+bool ModelImpl::HasSession(const std::string& session_id) {
+  MutexLock lock(&mu_);
+  return sessions_.Find(session_id).ok();
+}
+
+void ModelImpl::EndSession(const std::string& session_id) {
+  MutexLock lock(&mu_);
+  sessions_.Close(session_id);
+  AbortArrivalsOf(session_id);
 }
 
 // Of a session that is no more.

@@ -21,12 +21,32 @@ namespace accrue {
 void ModelImpl::UpdateHyperparameters(std::vector<HyperparameterUpdate> updates,
                                       std::function<void(absl::Status)> done) {
   Run([this, updates = std::move(updates), done = std::move(done)] {
-    done(DoUpdate(updates));
-    return true;
+    return DoUpdate(updates, done);
   });
 }
 
-absl::Status ModelImpl::DoUpdate(
+bool ModelImpl::DoUpdate(const std::vector<HyperparameterUpdate>& updates,
+                         std::function<void(absl::Status)> done) {
+  absl::StatusOr<std::vector<rule::RuleSpec>> rules = ChangedRules(updates);
+  if (!rules.ok()) {
+    done(rules.status());
+    return true;
+  }
+  HyperparameterChange change;
+  for (const rule::RuleSpec& rule : *rules) change.groups.push_back(rule.hyper);
+  return Commit(std::move(change),
+                [this, rules = *std::move(rules),
+                 done = std::move(done)](absl::Status durable) mutable {
+                  {
+                    MutexLock lock(&mu_);
+                    if (durable.ok()) rules_ = std::move(rules);
+                  }
+                  done(std::move(durable));
+                  return true;
+                });
+}
+
+absl::StatusOr<std::vector<rule::RuleSpec>> ModelImpl::ChangedRules(
     const std::vector<HyperparameterUpdate>& updates) {
   // Nobody but the executor writes them: what takes long needs no lock.
   std::vector<rule::RuleSpec> rules;
@@ -35,19 +55,17 @@ absl::Status ModelImpl::DoUpdate(
     ACCRUE_RETURN_IF_ERROR(Usable());
     rules = rules_;
   }
-  const std::string why = Change(updates, rules);
+  const std::string why = ChangeRules(updates, rules);
+  if (why.empty()) return rules;
   MutexLock lock(&mu_);
-  if (!why.empty()) {
-    return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
-                     View(cycles_), why);
-  }
-  rules_ = std::move(rules);
-  return absl::OkStatus();
+  return GateError(absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
+                   View(cycles_), why);
 }
 
 // Returns what is wrong, or nothing.
-std::string ModelImpl::Change(const std::vector<HyperparameterUpdate>& updates,
-                              std::vector<rule::RuleSpec>& rules) const {
+std::string ModelImpl::ChangeRules(
+    const std::vector<HyperparameterUpdate>& updates,
+    std::vector<rule::RuleSpec>& rules) const {
   absl::flat_hash_map<std::string, size_t> by_name;
   for (size_t g = 0; g < rules.size(); ++g) by_name[spec_.groups[g].name] = g;
   bool all = false;
@@ -124,7 +142,8 @@ void ModelImpl::NextWindow() {
 
 // After a batch: a cycle may have begun, or have waited for min_pushes only.
 void ModelImpl::WatchWindow() {
-  if (window_pushes_ == 0 || spec_.cycle_timeout == absl::InfiniteDuration()) {
+  if (window_pushes_ == 0 || replaying_ ||
+      spec_.cycle_timeout == absl::InfiniteDuration()) {
     return;
   }
   if (window_overdue_) {

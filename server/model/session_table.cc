@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
-#include "server/base/random_id.h"
+#include "server/base/status_macros.h"
 
 namespace accrue {
 namespace {
@@ -12,51 +12,61 @@ namespace {
 constexpr size_t kMaxWorkerName = 255;
 constexpr size_t kMaxFenced = 10'000;
 
+absl::Status CheckName(const std::string& worker) {
+  if (!worker.empty() && worker.size() <= kMaxWorkerName) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
+                   absl::StrCat("worker: a name of ", worker.size(),
+                                " bytes, want 1 to ", kMaxWorkerName));
+}
+
 }  // namespace
 
-absl::StatusOr<SessionTable::Opened> SessionTable::Open(
-    const std::string& worker, const std::string& id, absl::Time now) {
-  if (worker.empty() || worker.size() > kMaxWorkerName) {
-    return MakeError(absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
-                     absl::StrCat("worker: a name of ", worker.size(),
-                                  " bytes, want 1 to ", kMaxWorkerName));
+absl::Status SessionTable::CheckOpen(const std::string& worker) const {
+  ACCRUE_RETURN_IF_ERROR(CheckName(worker));
+  if (by_worker_.contains(worker) || size() < max_sessions_) {
+    return absl::OkStatus();
   }
+  ErrorInfo info;
+  info.reason = Reason::kLimit;
+  info.subject = "--max_sessions";
+  return MakeError(absl::StatusCode::kResourceExhausted, info,
+                   absl::StrCat("model \"", model_, "\" has ", size(),
+                                " sessions, as many as --max_sessions "
+                                "allows"));
+}
+
+SessionTable::Opened SessionTable::Open(const std::string& worker,
+                                        const std::string& id, absl::Time now) {
   Opened opened;
-  if (!id.empty()) {
-    absl::StatusOr<Session*> session = Find(id);
-    if (!session.ok()) return session.status();
-    if ((*session)->worker != worker) {
-      return MakeError(
-          absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
-          absl::StrCat("session of worker \"", (*session)->worker,
-                       "\" cannot be resumed by worker \"", worker, "\""));
-    }
-    opened.session = *session;
-    opened.session->last_active = now;
-    return opened;
-  }
-  auto old = by_worker_.find(worker);
-  if (old == by_worker_.end() && size() >= max_sessions_) {
-    ErrorInfo info;
-    info.reason = Reason::kLimit;
-    info.subject = "--max_sessions";
-    return MakeError(absl::StatusCode::kResourceExhausted, info,
-                     absl::StrCat("model \"", model_, "\" has ", size(),
-                                  " sessions, as many as --max_sessions "
-                                  "allows"));
-  }
-  if (old != by_worker_.end()) {
+  if (const auto old = by_worker_.find(worker); old != by_worker_.end()) {
     opened.fenced_id = old->second->id;
     Fence(opened.fenced_id);
   }
   auto session = std::make_unique<Session>();
-  session->id = RandomId();
+  session->id = id;
   session->worker = worker;
   session->last_active = now;
   opened.session = session.get();
-  by_id_[session->id] = session.get();
+  by_id_[id] = session.get();
   by_worker_[worker] = std::move(session);
   return opened;
+}
+
+absl::StatusOr<Session*> SessionTable::Resume(const std::string& worker,
+                                              const std::string& id,
+                                              absl::Time now) {
+  ACCRUE_RETURN_IF_ERROR(CheckName(worker));
+  ACCRUE_ASSIGN_OR_RETURN(Session* const session, Find(id));
+  if (session->worker != worker) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
+        absl::StrCat("session of worker \"", session->worker,
+                     "\" cannot be resumed by worker \"", worker, "\""));
+  }
+  session->last_active = now;
+  return session;
 }
 
 void SessionTable::Fence(const std::string& id) {
@@ -116,6 +126,12 @@ void SessionTable::CountPushes(const std::string& worker, int64_t version,
   if (counted_version_ != version) pushes_.clear();
   counted_version_ = version;
   pushes_[worker] += pushes;
+}
+
+std::map<std::string, int64_t> SessionTable::PushesAfter(
+    int64_t version) const {
+  if (counted_version_ != version) return {};
+  return {pushes_.begin(), pushes_.end()};
 }
 
 int64_t SessionTable::PushesAfter(int64_t version,

@@ -40,13 +40,17 @@ class SessionTable {
   SessionTable(std::string model, int64_t max_sessions)
       : model_(std::move(model)), max_sessions_(max_sessions) {}
 
+  // Whether a session of `worker` may begin.
+  absl::Status CheckOpen(const std::string& worker) const;
   struct Opened {
     Session* session = nullptr;
     std::string fenced_id;  // of the session that it replaced, if any
   };
-  // `id` empty: a new session under a fresh id; else resumes that one.
-  absl::StatusOr<Opened> Open(const std::string& worker, const std::string& id,
-                              absl::Time now);
+  // Of a worker that was checked, under an id that is not in use.
+  Opened Open(const std::string& worker, const std::string& id, absl::Time now);
+  // Goes on with a session that there is.
+  absl::StatusOr<Session*> Resume(const std::string& worker,
+                                  const std::string& id, absl::Time now);
 
   absl::StatusOr<Session*> Find(const std::string& id);
   bool Close(const std::string& id);
@@ -59,6 +63,7 @@ class SessionTable {
   int64_t PushesAfter(int64_t version, const std::string& worker) const;
   // Versions are about to be counted anew.
   void ForgetPushes() { counted_version_ = -1; }
+  std::map<std::string, int64_t> PushesAfter(int64_t version) const;
 
   int64_t size() const { return static_cast<int64_t>(by_worker_.size()); }
   // By worker name.

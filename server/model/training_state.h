@@ -63,7 +63,6 @@ struct SessionState {
   int64_t last_sequence = 0;
   std::optional<PushOutcome> last_outcome;
   uint64_t last_hash = 0;
-  int64_t last_active_unix_nanos = 0;
 };
 
 struct TrainingState {

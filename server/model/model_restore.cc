@@ -1,0 +1,296 @@
+// ModelImpl, going on from a stored state, and from what was appended since.
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "server/base/status_macros.h"
+#include "server/model/model_arrays.h"
+#include "server/model/model_impl.h"
+
+namespace accrue {
+namespace {
+
+// Pieces of one array that one chunk of the pool's work reads.
+struct ArrayPieces {
+  StateArray array;
+  int64_t begin;
+  int64_t end;
+};
+
+// A device takes one array's pieces one after another.
+std::vector<ArrayPieces> CutArrays(const std::vector<StateArray>& arrays,
+                                   const StateSource& source, int64_t elems,
+                                   const Device& device) {
+  const int64_t pieces = (elems + kStatePieceElems - 1) / kStatePieceElems;
+  const int64_t step = device.allocates_host_memory() ? 1 : pieces;
+  std::vector<ArrayPieces> work;
+  for (const StateArray array : arrays) {
+    if (!source.Has(array)) continue;
+    for (int64_t begin = 0; begin < pieces; begin += step) {
+      work.push_back({array, begin, begin + step});
+    }
+  }
+  return work;
+}
+
+}  // namespace
+
+void ModelImpl::Restore(StoredModel stored,
+                        std::function<void(absl::Status)> done) {
+  auto restoring = std::make_shared<Restoring>();
+  restoring->from = std::move(stored);
+  restoring->done = std::move(done);
+  {
+    MutexLock lock(&mu_);
+    replaying_ = true;
+  }
+  Run([this, restoring = std::move(restoring)] {
+    return DoRestore(restoring);
+  });
+}
+
+void ModelImpl::Attach(std::shared_ptr<CommitLog> log) {
+  log_ = std::move(log);
+  MutexLock lock(&mu_);
+  replaying_ = false;
+  WatchWindow();
+}
+
+bool ModelImpl::DoRestore(const RestoringPtr& restoring) {
+  if (!restoring->from.source->state().version.has_value()) {
+    TakeState(restoring);
+  } else if (absl::Status made = MakeRestored(*restoring); !made.ok()) {
+    EndRestore(*restoring, std::move(made));
+  } else {
+    FillArrays(restoring);
+  }
+  return false;
+}
+
+absl::Status ModelImpl::MakeRestored(Restoring& restoring) {
+  const TrainingState& state = restoring.from.source->state();
+  ACCRUE_RETURN_IF_ERROR(NewBuffers(restoring.groups));
+  restoring.next.resize(state.groups.size());
+  for (size_t g = 0; g < state.groups.size(); ++g) {
+    if (!state.groups[g].looks_ahead) continue;
+    ACCRUE_ASSIGN_OR_RETURN(restoring.next[g],
+                            store_->NewBuffer(static_cast<int>(g)));
+  }
+  for (size_t i = 0; i < state.held.size(); ++i) {
+    const HeldPushState& push = state.held[i];
+    auto held = std::make_shared<HeldPush>();
+    held->worker = push.worker;
+    held->encoding = push.encoding;
+    held->facts = push.facts;
+    held->group_square_sums = push.group_square_sums;
+    ACCRUE_ASSIGN_OR_RETURN(held->payload, restoring.from.source->ReadHeld(
+                                               static_cast<int64_t>(i)));
+    ChargeHeld(*held, *ledger_);
+    restoring.held.push_back(std::move(held));
+  }
+  return absl::OkStatus();
+}
+
+void ModelImpl::FillArrays(const RestoringPtr& restoring) {
+  std::vector<StateArray> arrays = ShardArrays(spec_);
+  arrays.push_back(StateArray::kParameters);
+  arrays.push_back(StateArray::kLookAhead);
+  auto work = std::make_shared<std::vector<ArrayPieces>>(CutArrays(
+      arrays, *restoring->from.source, layout_->elems(), shard_->device()));
+  const auto count = static_cast<int64_t>(work->size());
+  auto fill = [this, work, restoring](int64_t chunk) {
+    const ArrayPieces& pieces = (*work)[static_cast<size_t>(chunk)];
+    for (int64_t piece = pieces.begin; piece < pieces.end; ++piece) {
+      absl::Status filled = RestorePiece(*restoring, pieces.array, piece);
+      if (filled.ok()) continue;
+      MutexLock lock(&restoring->mu);
+      restoring->status.Update(filled);
+      return;
+    }
+  };
+  environment_.pool->Run(
+      lane_, count, std::move(fill),
+      [self = Self(), restoring] { self->LoadParameters(restoring); });
+}
+
+absl::Status ModelImpl::RestorePiece(const Restoring& restoring,
+                                     StateArray array, int64_t piece) {
+  const int64_t offset = piece * kStatePieceElems;
+  const int64_t elems = std::min(kStatePieceElems, layout_->elems() - offset);
+  const std::unique_ptr<float[]> floats(new float[static_cast<size_t>(elems)]);
+  const absl::Span<float> values(floats.get(), static_cast<size_t>(elems));
+  ACCRUE_RETURN_IF_ERROR(restoring.from.source->Read(array, piece, values));
+  const bool parameters = array == StateArray::kParameters;
+  if (!parameters && array != StateArray::kLookAhead) {
+    return shard_->Write(ShardArray(array), offset, values);
+  }
+  for (const LayoutRun& run : layout_->Runs(offset, elems)) {
+    const auto& buffers = parameters ? restoring.groups : restoring.next;
+    const auto& buffer = buffers[static_cast<size_t>(run.group)];
+    if (buffer == nullptr) continue;
+    std::copy_n(values.data() + (run.offset - offset), run.elems,
+                buffer->floats() + run.group_offset);
+  }
+  return absl::OkStatus();
+}
+
+void ModelImpl::LoadParameters(const RestoringPtr& restoring) {
+  absl::Status filled;
+  {
+    MutexLock lock(&restoring->mu);
+    filled = restoring->status;
+  }
+  if (!filled.ok()) return EndRestore(*restoring, std::move(filled));
+  std::vector<const float*> groups;
+  for (size_t g = 0; g < restoring->groups.size(); ++g) {
+    const auto& half_way = restoring->next[g];
+    groups.push_back(
+        (half_way != nullptr ? half_way : restoring->groups[g])->floats());
+  }
+  shard_->Load(std::move(groups),
+               [self = Self(), restoring](absl::Status loaded) {
+                 if (!loaded.ok()) {
+                   return self->EndRestore(*restoring, std::move(loaded));
+                 }
+                 self->TakeState(restoring);
+               });
+}
+
+void ModelImpl::TakeState(const RestoringPtr& restoring) {
+  const TrainingState& state = restoring->from.source->state();
+  {
+    MutexLock lock(&mu_);
+    TakeCounts(state);
+    for (const SessionState& session : state.sessions) TakeSession(session);
+    if (state.version.has_value()) {
+      version_ = restoring->from.version;
+      for (const auto& [worker, pushes] : state.pushes_this_version) {
+        sessions_.CountPushes(worker, version_->number, pushes);
+      }
+      TakePublication(*restoring);
+    }
+  }
+  EndRestore(*restoring, absl::OkStatus());
+}
+
+void ModelImpl::TakeCounts(const TrainingState& state) {
+  for (size_t g = 0; g < rules_.size(); ++g) {
+    const GroupState& group = state.groups[g];
+    rules_[g].hyper = group.hyper;
+    rules_[g].k = group.k;
+    rules_[g].update_every = group.update_every;
+    cycles_[g] = group.cycle;
+    clip_norms_[g] = group.clip_norm;
+    noise_[g] = group.noise;
+  }
+  folded_pushes_ = state.folded_pushes;
+  window_ = state.window;
+  window_pushes_ = state.window_pushes;
+  loss_sum_ = state.loss_sum;
+  loss_count_ = state.loss_count;
+  last_loss_ = state.last_loss;
+  short_cycles_ = state.short_cycles;
+  received_bytes_ = state.received_bytes;
+  micro_steps_ = state.micro_steps;
+  for (const auto& [micro_steps, window] : state.recent_micro_steps) {
+    recent_micro_steps_.Note(micro_steps, window);
+  }
+  k_changes_.assign(state.k_changes.begin(), state.k_changes.end());
+}
+
+void ModelImpl::TakeSession(const SessionState& state) {
+  // Until now nobody could keep it alive.
+  Session& session =
+      *sessions_.Open(state.worker, state.id, absl::Now()).session;
+  session.last_sequence = state.last_sequence;
+  session.last_outcome = state.last_outcome;
+  session.last_hash = state.last_hash;
+}
+
+void ModelImpl::TakePublication(Restoring& restoring) {
+  const TrainingState& state = restoring.from.source->state();
+  Gathering::Open held;
+  held.pushes = std::move(restoring.held);
+  Publication::Facts facts;
+  facts.version = *version_;
+  facts.folded_pushes = state.published_folded_pushes;
+  facts.loss = state.last_loss;
+  facts.changed_bytes = layout_->elems() * int64_t{sizeof(float)};
+  for (size_t g = 0; g < state.groups.size(); ++g) {
+    facts.changed_groups.push_back(static_cast<int32_t>(g));
+    facts.group_versions.push_back(state.groups[g].version);
+    held.begins.push_back(static_cast<size_t>(state.groups[g].gather_begin));
+  }
+  gathering_.Restore(std::move(held));
+  next_ = std::move(restoring.next);
+  newest_ = store_->Publish(std::move(facts), std::move(restoring.groups));
+}
+
+void ModelImpl::EndRestore(Restoring& restoring, absl::Status status) {
+  restoring.groups.clear();
+  restoring.next.clear();
+  restoring.held.clear();
+  restoring.done(std::move(status));
+  environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });
+}
+
+void ModelImpl::Replay(Change change, std::function<void(absl::Status)> done) {
+  Run([this, change = std::move(change), done = std::move(done)] {
+    return DoReplay(change, done);
+  });
+}
+
+bool ModelImpl::DoReplay(const Change& change,
+                         const std::function<void(absl::Status)>& done) {
+  if (const auto* batch = std::get_if<BatchChange>(&change)) {
+    return ReplayBatch(*batch, done);
+  }
+  {
+    MutexLock lock(&mu_);
+    if (const auto* open = std::get_if<SessionOpenChange>(&change)) {
+      sessions_.Open(open->worker, open->id, absl::Now());
+    } else if (const auto* close = std::get_if<SessionCloseChange>(&change)) {
+      sessions_.Close(close->id);
+    } else if (const auto* hyper = std::get_if<HyperparameterChange>(&change)) {
+      for (size_t g = 0; g < rules_.size(); ++g) {
+        rules_[g].hyper = hyper->groups[g];
+      }
+    }
+  }
+  done(absl::OkStatus());
+  return true;
+}
+
+// As it was planned: its scalars are the record's, whatever this machine's libm
+// would make of them.
+bool ModelImpl::ReplayBatch(const BatchChange& change,
+                            const std::function<void(absl::Status)>& done) {
+  const std::shared_ptr<Batch>& batch = change.batch;
+  Gathering::Open open;
+  {
+    MutexLock lock(&mu_);
+    for (size_t g = 0; g < rules_.size(); ++g) {
+      if (rules_[g].k == change.k[g]) continue;
+      rules_[g].k = rules_[g].update_every = change.k[g];
+    }
+    for (const Batch::Item& item : batch->items) {
+      recent_micro_steps_.Note(item.push->header.micro_steps, window_);
+    }
+    open = gathering_.OpenCycles(batch->updated, batch->held);
+  }
+  for (const Held& held : batch->held) {
+    // Nobody else knows of it yet.
+    ChargeHeld(*std::const_pointer_cast<HeldPush>(held), *ledger_);
+  }
+  if (gathers_ && batch->publishes()) {
+    TakeFolding(Gathering::InFoldOrder(open).pushes, *batch);
+  }
+  return StartBatch(batch, [done](const absl::StatusOr<EndedCycle>& ended) {
+    done(ended.status());
+  });
+}
+
+}  // namespace accrue
