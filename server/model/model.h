@@ -107,7 +107,10 @@ struct EndedCycle {
 // What a model is given when it goes on from a stored state.
 struct StoredModel {
   std::shared_ptr<const StateSource> source;
-  Version version;  // as there, or of a lineage of its own
+  // As there; or of a lineage of its own, where answered pushes were lost: then
+  // it has no sessions.
+  Version version;
+  int64_t lost_pushes = 0;
 };
 
 // Bytes of messages, as serialized.
@@ -162,6 +165,8 @@ struct ModelDescription {
   int64_t received_bytes = 0;
   int64_t sent_bytes = 0;
   Traffic traffic;
+  int64_t lost_pushes = 0;             // when the process last ended
+  int64_t restored_folded_pushes = 0;  // t when it began; 0: it is new
 };
 
 // The pushes' side of an arrival: what Begin found out.

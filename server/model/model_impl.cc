@@ -309,6 +309,8 @@ ModelDescription ModelImpl::Describe() const {
   result.poison_reason = poison_reason_;
   result.version = version_;
   result.folded_pushes = folded_pushes_;
+  result.lost_pushes = lost_pushes_;
+  result.restored_folded_pushes = restored_folded_pushes_;
   result.short_cycles = short_cycles_;
   result.last_loss = last_loss_;
   result.k_changes.assign(k_changes_.begin(), k_changes_.end());

@@ -323,6 +323,8 @@ class ModelImpl final : public Model {
   rule::RecentMicroSteps recent_micro_steps_ ACCRUE_GUARDED_BY(mu_);
   std::deque<rule::KChange> k_changes_ ACCRUE_GUARDED_BY(mu_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  int64_t lost_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  int64_t restored_folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
   std::optional<Version> version_ ACCRUE_GUARDED_BY(mu_);
   std::shared_ptr<const Publication> newest_ ACCRUE_GUARDED_BY(mu_);
   mutable SessionTable sessions_ ACCRUE_GUARDED_BY(mu_);

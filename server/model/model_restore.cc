@@ -55,7 +55,9 @@ void ModelImpl::Restore(StoredModel stored,
 void ModelImpl::Attach(std::shared_ptr<CommitLog> log) {
   log_ = std::move(log);
   MutexLock lock(&mu_);
-  replaying_ = false;
+  if (std::exchange(replaying_, false)) {
+    restored_folded_pushes_ = folded_pushes_;
+  }
   WatchWindow();
 }
 
@@ -164,7 +166,11 @@ void ModelImpl::TakeState(const RestoringPtr& restoring) {
   {
     MutexLock lock(&mu_);
     TakeCounts(state);
-    for (const SessionState& session : state.sessions) TakeSession(session);
+    lost_pushes_ = restoring->from.lost_pushes;
+    if (!state.version.has_value() ||
+        state.version->lineage == restoring->from.version.lineage) {
+      for (const SessionState& session : state.sessions) TakeSession(session);
+    }
     if (state.version.has_value()) {
       version_ = restoring->from.version;
       for (const auto& [worker, pushes] : state.pushes_this_version) {

@@ -105,6 +105,9 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindOrBegin(
         absl::StrCat("model \"", spec.name, "\" exists with another spec"));
   }
   if (draining_) return Draining(spec.name);
+  if (const auto gone = missing_.find(spec.name); gone != missing_.end()) {
+    return gone->second;
+  }
   const size_t count = models_.size() + making_.size();
   if (static_cast<int64_t>(count) >= options_.max_models) {
     return Refuse(absl::StatusCode::kResourceExhausted, Reason::kLimit,
@@ -117,6 +120,23 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindOrBegin(
 }
 
 absl::StatusOr<std::shared_ptr<Model>> ModelStore::Make(const ModelSpec& spec) {
+  if (options_.keeper == nullptr) {
+    if (spec.durability == Durability::kMemory) return MakeAgain(spec);
+    return Refuse(absl::StatusCode::kFailedPrecondition,
+                  Reason::kNoDataDirectory, "--data_dir",
+                  absl::StrCat("model \"", spec.name,
+                               "\": a journal needs a data directory, and the "
+                               "server was started without --data_dir"));
+  }
+  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, MakeAgain(spec));
+  const WorkPool::Waiting waiting;
+  ACCRUE_ASSIGN_OR_RETURN(auto log, options_.keeper->Keep(model));
+  model->Attach(std::move(log));
+  return model;
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelStore::MakeAgain(
+    const ModelSpec& spec) {
   ModelEnvironment environment = options_.environment;
   ACCRUE_ASSIGN_OR_RETURN(environment.state_reservation,
                           ReserveState(spec, *environment.device, *budget_));
@@ -144,11 +164,23 @@ absl::StatusOr<ModelStore::Created> ModelStore::Publish(
   return Created{*std::move(made), true};
 }
 
+void ModelStore::Adopt(const std::shared_ptr<Model>& model) {
+  MutexLock lock(&mu_);
+  models_[model->name()] = model;
+}
+
+void ModelStore::Miss(const std::string& name, absl::Status why) {
+  MutexLock lock(&mu_);
+  missing_[name] = std::move(why);
+}
+
 absl::StatusOr<std::shared_ptr<Model>> ModelStore::Find(
     const std::string& name) const {
   MutexLock lock(&mu_);
   auto found = models_.find(name);
   if (found != models_.end()) return found->second;
+  const auto gone = missing_.find(name);
+  if (gone != missing_.end()) return gone->second;
   return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown, name,
                 absl::StrCat("no model \"", name, "\""));
 }
@@ -166,9 +198,23 @@ std::vector<std::shared_ptr<Model>> ModelStore::List(const std::string& after,
 }
 
 absl::Status ModelStore::Delete(const std::string& name) {
-  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, Find(name));
+  std::shared_ptr<Model> model;
   {
     MutexLock lock(&mu_);
+    const auto found = models_.find(name);
+    if (found != models_.end()) model = found->second;
+  }
+  if (model == nullptr) {
+    const absl::Status why = Find(name).status();
+    if (!absl::IsDataLoss(why)) return why;
+  }
+  if (options_.keeper != nullptr) {
+    const WorkPool::Waiting waiting;
+    ACCRUE_RETURN_IF_ERROR(options_.keeper->Forget(name));
+  }
+  {
+    MutexLock lock(&mu_);
+    missing_.erase(name);
     auto found = models_.find(name);
     if (found == models_.end() || found->second != model) {
       return absl::OkStatus();  // somebody else was faster

@@ -5,8 +5,10 @@
 //            model is not there; requests for its name wait for it, and then
 //            find it, or try themselves.
 // Errors.    NOT_FOUND kModelUnknown; ALREADY_EXISTS kModelExists: another
-//            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory,
-//            kDeviceMemory.
+//            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory, kDeviceMemory;
+//            FAILED_PRECONDITION kNoDataDirectory; DATA_LOSS kDamaged: what is
+//            stored of it; UNAVAILABLE kCheckpointFailed: it cannot be stored,
+//            or removed.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_MODEL_MODEL_STORE_H_
 #define ACCRUE_SERVER_MODEL_MODEL_STORE_H_
@@ -22,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
 #include "server/model/model.h"
+#include "server/model/model_keeper.h"
 
 namespace accrue {
 
@@ -36,6 +39,8 @@ class ModelStore {
     // copies of those that were ever pulled in that encoding. What lies in a
     // device's own memory does not count.
     int64_t state_memory_bytes = int64_t{1} << 62;
+    // Null: nothing is kept, and no model can be journaled. Outlives it.
+    ModelKeeper* keeper = nullptr;
   };
   explicit ModelStore(Options options);
 
@@ -46,6 +51,12 @@ class ModelStore {
   using CreateDone = std::function<void(absl::StatusOr<Created>)>;
   void Create(ModelSpec spec, CreateDone done);
   absl::StatusOr<std::shared_ptr<Model>> Find(const std::string& name) const;
+  // A model that was found on the disk: made, but not there until it is
+  // adopted. Both before anything else is asked of the store.
+  absl::StatusOr<std::shared_ptr<Model>> MakeAgain(const ModelSpec& spec);
+  void Adopt(const std::shared_ptr<Model>& model);
+  // What is stored of a model cannot be used: whoever asks for it is told why.
+  void Miss(const std::string& name, absl::Status why);
   // By name, those after `after` (empty: from the start), at most `limit`.
   std::vector<std::shared_ptr<Model>> List(const std::string& after,
                                            int64_t limit) const;
@@ -83,6 +94,7 @@ class ModelStore {
   // Names of models that are being made, and what waits for the end of that.
   std::map<std::string, std::vector<std::function<void()>>> making_
       ACCRUE_GUARDED_BY(mu_);
+  std::map<std::string, absl::Status> missing_ ACCRUE_GUARDED_BY(mu_);
   // Those whose last pass may still be running.
   std::vector<std::weak_ptr<Model>> deleted_ ACCRUE_GUARDED_BY(mu_);
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;

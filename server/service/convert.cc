@@ -298,6 +298,8 @@ v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes) {
   }
   api.set_micro_steps(model.micro_steps);
   for (const std::string& device : model.devices) api.add_devices(device);
+  api.set_lost_pushes(model.lost_pushes);
+  api.set_restored_folded_pushes(model.restored_folded_pushes);
   return api;
 }
 

@@ -98,7 +98,7 @@ v1::Schedule ToApi(const rule::Schedule& schedule) {
 }
 
 // The fields that are set, ready to replace those of any group.
-absl::StatusOr<std::function<void(rule::Hyperparameters&)>> Change(
+absl::StatusOr<std::function<void(rule::Hyperparameters&)>> FieldChange(
     const v1::Hyperparameters& api, const std::string& field) {
   std::optional<rule::Schedule> schedule;
   if (api.has_schedule()) {
@@ -180,7 +180,7 @@ absl::StatusOr<GroupSpec> GroupFromApi(const v1::GroupSpec& api,
   if (optimizer == rule::Optimizer::kLion) group.hyper.beta2 = 0.99;
   ACCRUE_ASSIGN_OR_RETURN(
       const auto change,
-      Change(api.hyperparameters(), field + ".hyperparameters"));
+      FieldChange(api.hyperparameters(), field + ".hyperparameters"));
   change(group.hyper);
   if (api.has_adaptive_k()) {
     rule::AdaptiveK& adaptive = group.adaptive_k.emplace();
@@ -318,8 +318,8 @@ absl::StatusOr<std::vector<HyperparameterUpdate>> FromApi(
     update.group = api.updates(i).group();
     ACCRUE_ASSIGN_OR_RETURN(
         update.change,
-        Change(api.updates(i).hyperparameters(),
-               absl::StrCat("updates[", i, "].hyperparameters")));
+        FieldChange(api.updates(i).hyperparameters(),
+                    absl::StrCat("updates[", i, "].hyperparameters")));
     updates.push_back(std::move(update));
   }
   return updates;
