@@ -46,6 +46,9 @@ template <>
 inline constexpr auto EnumNames<StalePolicy> =
     std::to_array<std::string_view>({"reject", "accept", "dampen"});
 template <>
+inline constexpr auto EnumNames<Durability> =
+    std::to_array<std::string_view>({"memory", "journal"});
+template <>
 inline constexpr auto EnumNames<kernels::Encoding> =
     std::to_array<std::string_view>({"f32", "bf16", "f16", "int8", "top_k"});
 template <>

@@ -58,6 +58,7 @@ void VisitFields(V& visit, T& spec) {
   visit("min_pushes", spec.min_pushes);
   visit("nominal_weight", spec.nominal_weight);
   visit("max_publications", spec.max_publications);
+  visit("durability", spec.durability);
 }
 
 }  // namespace accrue

@@ -65,7 +65,7 @@ ModelSpec SampleSpec() {
                   .hyper = Hyper(0.1),
                   .adaptive_k = rule::AdaptiveK{
                       .min_k = 2, .max_k = 8, .hysteresis = 0.5}}};
-  spec.optimizer = {.optimizer = rule::Optimizer::kAdam,
+  spec.optimizer = {.optimizer = rule::Optimizer::kLamb,
                     .decay = rule::Decay::kSliding,
                     .buffering = rule::Buffering::kEmbedded,
                     .second_moment = rule::SecondMoment::kArticle,
@@ -74,8 +74,6 @@ ModelSpec SampleSpec() {
                     .clip_scope = rule::ClipScope::kGroup,
                     .nesterov = false,
                     .slide_beta2 = false};
-  // Coupled L2 needs a mean.
-  for (GroupSpec& group : spec.groups) group.hyper.weight_decay = 0;
   spec.max_staleness = 3;
   spec.stale_policy = StalePolicy::kDampen;
   spec.max_pushes_per_worker = 100;
@@ -83,6 +81,16 @@ ModelSpec SampleSpec() {
   spec.min_pushes = 2;
   spec.nominal_weight = 32;
   spec.max_publications = 5;
+  spec.durability = Durability::kJournal;
+  return spec;
+}
+
+ModelSpec GatheringSpec() {
+  ModelSpec spec = SampleSpec();
+  spec.optimizer.buffering = rule::Buffering::kGather;
+  spec.optimizer.decay = rule::Decay::kPerCycle;
+  spec.groups[1].adaptive_k.reset();
+  spec.max_staleness = 0;
   return spec;
 }
 

@@ -10,7 +10,10 @@ namespace accrue {
 // Three tensors in two groups, which take turns in the flat vector; valid.
 ModelSpec SampleSpec();
 
-// Of that spec, or of another with as many groups; valid. Nothing is held.
+// The same, where pushes are held; valid.
+ModelSpec GatheringSpec();
+
+// Of such a spec, or of another with as many groups; valid. Nothing is held.
 TrainingState SampleState();
 
 }  // namespace accrue

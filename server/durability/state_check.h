@@ -1,0 +1,25 @@
+// CheckState: whether a state that was read fits its spec, so that a model can
+// begin with it unchecked.
+//
+// Errors.    INVALID_ARGUMENT: what, and what it should be.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_DURABILITY_STATE_CHECK_H_
+#define ACCRUE_SERVER_DURABILITY_STATE_CHECK_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/model/spec.h"
+#include "server/model/training_state.h"
+
+namespace accrue {
+
+// `spec` is valid. A state without a version may have no groups.
+absl::Status CheckState(const TrainingState& state, const ModelSpec& spec);
+
+// 32 lowercase hexadecimal digits, as RandomId gives them.
+bool IsId(const std::string& text);
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_DURABILITY_STATE_CHECK_H_
