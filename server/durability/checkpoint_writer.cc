@@ -6,6 +6,21 @@
 #include "server/durability/checkpoint_writing.h"
 
 namespace accrue {
+namespace {
+
+// Before the first push.
+std::vector<GroupState> FirstGroups(const ModelSpec& spec) {
+  std::vector<GroupState> groups;
+  for (const GroupSpec& group : spec.groups) {
+    GroupState& state = groups.emplace_back();
+    state.hyper = group.hyper;
+    state.k = group.k;
+    state.update_every = group.update_every;
+  }
+  return groups;
+}
+
+}  // namespace
 
 CheckpointWriter::CheckpointWriter(CheckpointTarget target, CheckpointDone done)
     : writing_(std::make_shared<CheckpointWriting>(std::move(target),
@@ -58,6 +73,9 @@ void WriteCheckpoint(CheckpointTarget target, BeginChange begin,
                      CheckpointDone done) {
   CheckpointContents contents;
   contents.state = std::move(begin.state);
+  if (contents.state.groups.empty()) {
+    contents.state.groups = FirstGroups(target.spec);
+  }
   contents.parameters = std::move(begin.parameters);
   std::make_shared<CheckpointWriting>(std::move(target), std::move(done))
       ->Start(std::move(contents));

@@ -71,8 +71,8 @@ class CheckpointWriter : public Capture {
   bool ended_ = false;
 };
 
-// Of a model that begins, or that has no version yet: `begin` without
-// parameters.
+// Of a model that begins; or, of an empty `begin`, of one that was created and
+// has no parameters yet.
 void WriteCheckpoint(CheckpointTarget target, BeginChange begin,
                      CheckpointDone done);
 

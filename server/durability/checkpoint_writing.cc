@@ -181,20 +181,13 @@ absl::Status CheckpointWriting::WriteParameterPiece() {
 }
 
 std::vector<Bytes> CheckpointWriting::ParameterRuns(int64_t piece) const {
-  const std::vector<TensorPlace>& tensors = target_.layout->tensors();
-  int64_t begin = piece * kStatePieceElems;
-  const int64_t end = begin + ElemsOf(piece);
-  auto tensor = std::upper_bound(
-      tensors.begin(), tensors.end(), begin,
-      [](int64_t elem, const TensorPlace& t) { return elem < t.offset; });
-  --tensor;  // the last one that does not begin behind
   std::vector<Bytes> runs;
-  for (; begin < end; ++tensor) {
-    const int64_t skipped = begin - tensor->offset;
-    const int64_t count = std::min(tensor->elems - skipped, end - begin);
-    const float* group = contents_.parameters[tensor->group]->floats();
-    AddRun(BytesOf(group + tensor->group_offset + skipped, count), runs);
-    begin += count;
+  for (const LayoutRun& run :
+       target_.layout->Runs(piece * kStatePieceElems, ElemsOf(piece))) {
+    const auto group = static_cast<size_t>(run.group);
+    AddRun(BytesOf(contents_.parameters[group]->floats() + run.group_offset,
+                   run.elems),
+           runs);
   }
   return runs;
 }

@@ -4,8 +4,8 @@
 #include <set>
 #include <xxhash.h>
 
-#include "absl/strings/strip.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/durability/json_fields.h"

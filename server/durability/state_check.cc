@@ -186,11 +186,9 @@ absl::Status CheckState(const TrainingState& state, const ModelSpec& spec) {
         Want(IsId(state.version->lineage) && state.version->number >= 0,
              "version", "a lineage of 32 hexadecimal digits, and a number"));
   }
-  const bool may_lack = !state.version.has_value() && state.groups.empty();
-  ACCRUE_RETURN_IF_ERROR(
-      Want(state.groups.size() == spec.groups.size() || may_lack,
-           absl::StrCat(state.groups.size(), " groups"),
-           absl::StrCat(spec.groups.size())));
+  ACCRUE_RETURN_IF_ERROR(Want(state.groups.size() == spec.groups.size(),
+                              absl::StrCat(state.groups.size(), " groups"),
+                              absl::StrCat(spec.groups.size())));
   for (size_t g = 0; g < state.groups.size(); ++g) {
     ACCRUE_RETURN_IF_ERROR(CheckGroup(state, spec, static_cast<int>(g)));
   }

@@ -14,7 +14,7 @@
 
 namespace accrue {
 
-// `spec` is valid. A state without a version may have no groups.
+// `spec` is valid.
 absl::Status CheckState(const TrainingState& state, const ModelSpec& spec);
 
 // 32 lowercase hexadecimal digits, as RandomId gives them.

@@ -181,6 +181,8 @@ TEST(CheckpointTest, AModelWithoutAVersionHasItsSpec) {
   ASSERT_NE(reader, nullptr);
   EXPECT_EQ(reader->manifest().spec, SampleSpec());
   EXPECT_FALSE(reader->state().version.has_value());
+  EXPECT_EQ(reader->state().groups[1].k, SampleSpec().groups[1].k);
+  EXPECT_EQ(reader->state().groups[1].hyper, SampleSpec().groups[1].hyper);
 }
 
 TEST(CheckpointTest, AModelThatCannotBeCapturedLeavesNothing) {

@@ -113,8 +113,7 @@ TrainingState SampleState() {
                                    .published = true,
                                    .duplicate = false,
                                    .groups = {{5, 1, 2}, {3, 0, 4}}},
-       .last_hash = 0xfedcba9876543210,
-       .last_active_unix_nanos = 1700000000123456789}};
+       .last_hash = 0xfedcba9876543210}};
   state.pushes_this_version = {{"ann", 1}, {"bob", 2}};
   state.window = 6;
   state.window_pushes = 1;
