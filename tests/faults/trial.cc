@@ -89,6 +89,7 @@ void Trial::Start() {
            .first_element = i * options_.elements_per_worker,
            .element_count = options_.elements_per_worker,
            .micro_steps = replayed_spec_.micro_steps,
+           .network_repeats = options_.network_repeats,
            .on_acknowledged = [this] { OnAcknowledged(); }});
       worker.Run(stop_);
       MutexLock lock(&mutex_);

@@ -35,7 +35,8 @@ struct TrialOptions {
   // Of the model that counts: a worker's pushes come to an element of their own
   // each, until it has no more.
   int64_t elements_per_worker = 1000;
-  int64_t size = 1;  // of the replayed model, in 180 bytes
+  int64_t size = 1;              // of the replayed model, in 180 bytes
+  bool network_repeats = false;  // as TrialWorkerOptions
   // Where workers push to, and how.
   std::string target;
   client::ClientOptions client = {};

@@ -137,6 +137,10 @@ bool TrialWorker::Failed(Seat& seat, PushRecord push, const absl::Status& error,
   if (!seat.worker->in_doubt() && !absl::IsUnknown(error)) {
     push.outcome = Outcome::kRefused;
     seat.model->history.Add(std::move(push));
+    if (options_.network_repeats &&
+        client::GetReason(error) == Reason::kSessionFenced) {
+      return Open(seat);
+    }
     return hasty || Complain(seat, error.ToString());
   }
   if (OneIn(2)) {
@@ -145,7 +149,7 @@ bool TrialWorker::Failed(Seat& seat, PushRecord push, const absl::Status& error,
       Acknowledged(seat, std::move(push), **settled);
       return true;
     }
-    if (settled.ok()) {
+    if (settled.ok() && !options_.network_repeats) {
       push.outcome = Outcome::kRefused;
       seat.model->history.Add(std::move(push));
       return true;
