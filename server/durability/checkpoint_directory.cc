@@ -35,7 +35,8 @@ std::optional<int64_t> ParseCheckpointName(absl::string_view name) {
   absl::string_view digits = name;
   int64_t lsn = 0;
   if (!absl::ConsumePrefix(&digits, kPrefix) || digits.size() != kDigits ||
-      !absl::SimpleAtoi(digits, &lsn) || CheckpointName(lsn) != name) {
+      !absl::SimpleAtoi(digits, &lsn) || lsn < 0 ||
+      CheckpointName(lsn) != name) {
     return std::nullopt;
   }
   return lsn;
