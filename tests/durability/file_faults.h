@@ -23,8 +23,8 @@ struct FileFault {
   // "rename", "link", "remove", "remove directory", "sync directory"; "change":
   // any of these; "open", "read", "list", "lock".
   std::string operation;
-  std::string path_part;  // of any file whose path has this in it
-  int64_t after = 0;      // so many have gone well
+  std::string path_part = "";  // of any file whose path has this in it
+  int64_t after = 0;           // so many have gone well
   int64_t times = 1;
   absl::StatusCode code = absl::StatusCode::kUnavailable;
 };

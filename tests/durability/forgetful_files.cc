@@ -101,7 +101,9 @@ class ForgetfulFiles::Reader final : public ReadableFile {
 };
 
 ForgetfulFiles::ForgetfulFiles(std::string shadow)
-    : shadow_(std::move(shadow)), names_(shadow_) {}
+    : shadow_(std::move(shadow)), names_(shadow_) {
+  UnsyncedBytes::Sweep(shadow_);
+}
 
 void ForgetfulFiles::CutPower(const std::string& shadow, uint64_t seed) {
   std::mt19937_64 random(seed);

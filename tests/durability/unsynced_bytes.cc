@@ -119,6 +119,20 @@ void Decide(const std::string& live, const std::string& undo_path,
   });
 }
 
+std::vector<std::string> LiveFiles(const std::string& shadow) {
+  std::vector<std::string> paths;
+  for (const auto& entry : fs::directory_iterator(shadow)) {
+    if (entry.path().extension() != ".live") continue;
+    paths.push_back(entry.path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::string UndoOf(const std::string& live) {
+  return live.substr(0, live.size() - 5) + ".undo";
+}
+
 std::string InodeOf(const std::string& path) {
   struct stat facts = {};
   ::stat(path.c_str(), &facts);
@@ -127,16 +141,23 @@ std::string InodeOf(const std::string& path) {
 
 }  // namespace
 
-UnsyncedBytes::UnsyncedBytes(const std::string& shadow, std::string path)
-    : path_(std::move(path)),
-      undo_(absl::StrCat(shadow, "/", InodeOf(path_), ".undo")),
-      live_(absl::StrCat(shadow, "/", InodeOf(path_), ".live")) {}
+UnsyncedBytes::UnsyncedBytes(const std::string& shadow, const std::string& path)
+    : undo_(absl::StrCat(shadow, "/", InodeOf(path), ".undo")),
+      live_(absl::StrCat(shadow, "/", InodeOf(path), ".live")) {
+  if (!fs::exists(live_)) fs::create_hard_link(path, live_);
+}
+
+UnsyncedBytes::~UnsyncedBytes() {
+  // Others may have the file open, as long as it has a name of its own.
+  std::error_code ignored;
+  if (fs::exists(undo_) || fs::hard_link_count(live_, ignored) != 1) return;
+  fs::remove(live_, ignored);
+}
 
 void UnsyncedBytes::Begin() {
   if (fs::exists(undo_)) return;
-  if (!fs::exists(live_)) fs::create_hard_link(path_, live_);
   std::ofstream out(undo_ + ".new", std::ios::binary);
-  PutNumber(out, static_cast<int64_t>(fs::file_size(path_)));
+  PutNumber(out, static_cast<int64_t>(fs::file_size(live_)));
   out.close();
   fs::rename(undo_ + ".new", undo_);
 }
@@ -156,10 +177,7 @@ void UnsyncedBytes::NoteChange(int64_t offset, int64_t count) {
   }
 }
 
-void UnsyncedBytes::Sync() {
-  fs::remove(undo_);
-  fs::remove(live_);
-}
+void UnsyncedBytes::Sync() { fs::remove(undo_); }
 
 void UnsyncedBytes::Lose() {
   if (!fs::exists(undo_)) return;
@@ -171,17 +189,18 @@ void UnsyncedBytes::Lose() {
 
 void UnsyncedBytes::CutPower(const std::string& shadow,
                              std::mt19937_64& random) {
-  std::vector<std::string> undos;
-  for (const auto& entry : fs::directory_iterator(shadow)) {
-    const std::string path = entry.path().string();
-    if (entry.path().extension() == ".undo") undos.push_back(path);
-  }
-  std::sort(undos.begin(), undos.end());
-  for (const std::string& undo : undos) {
-    const std::string live = undo.substr(0, undo.size() - 5) + ".live";
+  for (const std::string& live : LiveFiles(shadow)) {
+    const std::string undo = UndoOf(live);
+    if (!fs::exists(undo)) continue;
     Decide(live, undo, random);
     fs::remove(undo);
-    fs::remove(live);
+  }
+  Sweep(shadow);
+}
+
+void UnsyncedBytes::Sweep(const std::string& shadow) {
+  for (const std::string& live : LiveFiles(shadow)) {
+    if (!fs::exists(UndoOf(live))) fs::remove(live);
   }
 }
 

@@ -20,7 +20,10 @@ inline constexpr int64_t kSectorBytes = 512;
 class UnsyncedBytes {
  public:
   // Of the file at `path`, which exists.
-  UnsyncedBytes(const std::string& shadow, std::string path);
+  UnsyncedBytes(const std::string& shadow, const std::string& path);
+  ~UnsyncedBytes();
+  UnsyncedBytes(const UnsyncedBytes&) = delete;
+  UnsyncedBytes& operator=(const UnsyncedBytes&) = delete;
 
   // Before the file grows, or bytes [offset, offset + count) change or go.
   void NoteGrowth();
@@ -31,11 +34,12 @@ class UnsyncedBytes {
 
   // Decides what of the changes of each file in `shadow` is kept.
   static void CutPower(const std::string& shadow, std::mt19937_64& random);
+  // Forgets the files that nothing is kept of. None is open.
+  static void Sweep(const std::string& shadow);
 
  private:
   void Begin();
 
-  const std::string path_;
   const std::string undo_;  // where all this is kept
   const std::string live_;  // the file's other name
 };
