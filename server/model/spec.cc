@@ -202,8 +202,12 @@ std::string ValidateQuota(const rule::AdaptiveK& adaptive,
 }  // namespace
 
 void FillDefaults(ModelSpec& spec) {
+  const rule::Optimizer optimizer = spec.optimizer.optimizer;
+  const rule::Hyperparameters unused;
   for (GroupSpec& group : spec.groups) {
     if (group.update_every == 0) group.update_every = group.k;
+    if (rule::HasDampening(optimizer)) group.hyper.beta2 = unused.beta2;
+    if (!rule::HasSecondMoment(optimizer)) group.hyper.epsilon = unused.epsilon;
   }
   if (spec.groups.empty()) return;
   for (TensorSpec& tensor : spec.tensors) {

@@ -81,8 +81,8 @@ struct SpecLimits {
   int64_t max_payload_bytes = int64_t{1} << 42;
 };
 
-// Fills defaults in (update_every, tensors' groups), so that equal models have
-// equal specs.
+// Fills defaults in (update_every, tensors' groups, hyperparameters that the
+// optimizer does not have), so that equal models have equal specs.
 void FillDefaults(ModelSpec& spec);
 
 // Of a spec with its defaults filled in.

@@ -120,6 +120,24 @@ TEST(SpecTest, DefaultsMakeEqualModelsHaveEqualSpecs) {
   EXPECT_EQ(implicit, SimpleSpec(16, 4));
 }
 
+// Also of a model made from what a daemon says of one, which is not told them.
+TEST(SpecTest, HyperparametersThatAnOptimizerDoesNotHaveMakeNoDifference) {
+  ModelSpec sgd = SimpleSpec(16, 4);
+  sgd.groups[0].hyper.beta2 = 0.5;
+  sgd.groups[0].hyper.epsilon = 1;
+  FillDefaults(sgd);
+  EXPECT_EQ(sgd, SimpleSpec(16, 4));
+  ModelSpec lion = SimpleSpec(16, 4);
+  lion.optimizer.optimizer = rule::Optimizer::kLion;
+  ModelSpec other = lion;
+  other.groups[0].hyper.epsilon = 1;
+  FillDefaults(other);
+  EXPECT_EQ(other, lion);
+  other.groups[0].hyper.beta2 = 0.5;
+  FillDefaults(other);
+  EXPECT_EQ(other.groups[0].hyper.beta2, 0.5);
+}
+
 TEST(SpecTest, AdaptiveKWithAQuotaNeedsEnoughOfItOrATimeout) {
   ModelSpec spec = SimpleSpec(16, 2);
   spec.groups[0].hyper.beta1 = 0.9;
