@@ -7,7 +7,8 @@
 #       asan      unit, conformance and end to end, under AddressSanitizer and
 #                 UndefinedBehaviorSanitizer
 #       tsan      everything below service/, under ThreadSanitizer
-#   test.sh --only=PRESET   release, asan or tsan alone
+#       fuzz      libFuzzer's targets, some seconds each (tests/fuzz)
+#   test.sh --only=PRESET   release, asan, tsan or fuzz alone
 #
 # The last line is 'N passed, N failed', summed over the presets. A preset that
 # does not build counts as one failure, and so does each test that ctest could
@@ -22,9 +23,10 @@ cd "$root" || exit 1
 presets=(release)
 case ${1-} in
   '') ;;
-  --sanitizers) presets+=(asan tsan) ;;
-  --only=release | --only=asan | --only=tsan) presets=("${1#--only=}") ;;
-  *) echo "usage: $0 [--sanitizers | --only=release|asan|tsan]" >&2; exit 2 ;;
+  --sanitizers) presets+=(asan tsan fuzz) ;;
+  --only=release | --only=asan | --only=tsan | --only=fuzz)
+    presets=("${1#--only=}") ;;
+  *) echo "usage: $0 [--sanitizers | --only=release|asan|tsan|fuzz]" >&2; exit 2 ;;
 esac
 
 passed=0 failed=0 skipped=() reasons=()

@@ -6,6 +6,9 @@
 set(ACCRUE_SANITIZE "" CACHE STRING
   "Sanitizers of every target: 'address,undefined', 'thread', or empty")
 
+set(ACCRUE_FUZZ OFF CACHE BOOL
+  "Compile everything so that libFuzzer sees what an input reaches; clang only")
+
 # Folders below service/: free of gRPC, and so the ones that ThreadSanitizer can
 # judge (Debian's gRPC and abseil are not instrumented).
 set(ACCRUE_BELOW_SERVICE
@@ -54,7 +57,9 @@ function(accrue_configure_target target)
 -prec-sqrt=true;-ftz=false;-Werror=all-warnings>")
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR
     BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
-  if(ACCRUE_SANITIZE AND folder MATCHES "^client/examples/")
+  if(ACCRUE_FUZZ)
+    # The preset's, everywhere: an input runs through all of it.
+  elseif(ACCRUE_SANITIZE AND folder MATCHES "^client/examples/")
     accrue_host_options(${target} -O2)  # it trains
   elseif(ACCRUE_SANITIZE AND folder IN_LIST ACCRUE_HOT)
     accrue_host_options(${target} -O1)
@@ -65,14 +70,19 @@ function(accrue_configure_target target)
     string(REGEX REPLACE "([a-z]+),?" "-fsanitize=\\1;" sanitizers
       "${ACCRUE_SANITIZE}")
     accrue_host_options(${target} ${sanitizers} -fno-sanitize-recover=all
-      -fno-omit-frame-pointer
-      # GCC takes what the sanitizers add for uses of unset variables.
-      -Wno-maybe-uninitialized)
+      -fno-omit-frame-pointer)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # It takes what the sanitizers add for uses of unset variables.
+      accrue_host_options(${target} -Wno-maybe-uninitialized)
+    endif()
     # Three of the instruction sets, the narrowest, a middling and the widest,
     # are enough where each takes half a minute to compile.
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS
       "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL)")
     target_link_options(${target} PRIVATE -fsanitize=${ACCRUE_SANITIZE})
+  endif()
+  if(ACCRUE_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
 endfunction()
 

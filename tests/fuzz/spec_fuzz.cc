@@ -1,0 +1,201 @@
+// A spec as a client may send it. What is accepted can be trained with: pushes
+// with any headers, ended cycles, new hyperparameters, pulls; and
+//
+//   a spec that is sent back and forth stays the same;
+//   what is refused is refused as INVALID_ARGUMENT, and changes nothing;
+//   no parameter or moment leaves the range of a float by the rule's own doing
+//   (IsTame);
+//   what describes the model is what can be.
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fuzzer/FuzzedDataProvider.h>
+#include <google/protobuf/stubs/logging.h>
+
+#include "accrue/v1/model_service.pb.h"
+#include "server/base/logging.h"
+#include "server/service/convert.h"
+#include "tests/fuzz/any_spec.h"
+#include "tests/fuzz/any_value.h"
+#include "tests/fuzz/push_call.h"
+#include "tests/fuzz/push_message.h"
+#include "tests/fuzz/world.h"
+
+namespace accrue::fuzz {
+namespace {
+
+constexpr int kMostSteps = 20;
+
+void RequireRefused(const absl::Status& status) {
+  Require(status.ok() || absl::IsInvalidArgument(status) ||
+              absl::IsResourceExhausted(status) ||
+              absl::IsFailedPrecondition(status),  // JOURNAL, but no disk
+          "what cannot be is INVALID_ARGUMENT, or this daemon's limit");
+}
+
+// What a client sees of it makes the same model.
+void CheckRoundTrip(const ModelSpec& spec) {
+  const v1::ModelSpec sent = ToApi(spec);
+  absl::StatusOr<ModelSpec> back = FromApi(sent);
+  Require(back.status(), "what is sent can be sent back");
+  FillDefaults(*back);
+  Require(*back == spec, "a spec that is sent back is the same");
+}
+
+class Training {
+ public:
+  Training(FuzzedDataProvider& in, std::shared_ptr<Model> model, World& world)
+      : in_(in), world_(world), model_(std::move(model)) {
+    Require(world_.Initialize(*model_).status(), "it takes its parameters");
+    const auto opened = world_.Open(*model_, "worker");
+    Require(opened.status(), "it takes a session");
+    session_ = opened->id;
+  }
+
+  void Run() {
+    for (int i = 0; i < kMostSteps && in_.remaining_bytes() > 0; ++i) {
+      Step();
+      Check();
+    }
+    for (const auto encoding :
+         {kernels::Encoding::kF32, kernels::Encoding::kBf16,
+          kernels::Encoding::kF16}) {
+      Require(world_.Parameters(*model_, encoding).size() ==
+                  static_cast<size_t>(model_->layout()->elems()),
+              "all parameters can be pulled");
+    }
+  }
+
+ private:
+  void Step() {
+    switch (in_.ConsumeIntegral<uint8_t>() % 8) {
+      case 5:
+        Require(world_.EndCycle(*model_).status(), "a cycle can be ended");
+        return;
+      case 6:
+        return Update();
+      case 7:
+        return FireTimers();
+      default:
+        return Push();
+    }
+  }
+
+  void Push() {
+    PushFactsNow now;
+    now.model = model_->name();
+    now.session_id = session_;
+    now.sequence = sequence_ + 1;
+    now.version = model_->newest()->facts().version;
+    now.elems = model_->layout()->elems();
+    PushCall call(world_.ingest(), /*eager=*/true);
+    for (Arriving& arriving : MakePush(in_, now)) {
+      call.Send(std::move(arriving));
+    }
+    RunQueued();
+    call.Cancel();
+    RunQueued();
+    Require(call.answered(), "a push is answered");
+    if (call.answer().ok() && !call.answer()->duplicate) ++sequence_;
+  }
+
+  void Update() {
+    v1::UpdateHyperparametersRequest request;
+    v1::GroupUpdate& update = *request.add_updates();
+    if (Changes(in_)) update.set_group("g0");
+    *update.mutable_hyperparameters() = AnyHyperparameters(in_);
+    auto updates =
+        FromApi(request, static_cast<int64_t>(model_->spec().groups.size()));
+    if (!updates.ok()) return RequireRefused(updates.status());
+    const ModelSpec before = model_->Describe().spec;
+    const absl::Status updated = Await<absl::Status>([&](auto done) {
+      model_->UpdateHyperparameters(*std::move(updates), std::move(done));
+    });
+    RequireRefused(updated);
+    Require(updated.ok() || model_->Describe().spec == before,
+            "an update that is refused changes nothing");
+  }
+
+  void Check() {
+    const ModelDescription description = model_->Describe();
+    for (size_t g = 0; g < description.spec.groups.size(); ++g) {
+      rule::RuleSpec rule = GroupRule(description.spec, static_cast<int>(g));
+      rule.k = description.groups[g].k;
+      tame_ = tame_ && IsTame(rule);
+    }
+    const Image image = world_.Look(*model_);
+    Require(!tame_ || image.finite(),
+            "nothing leaves the range of a float by itself");
+    for (const GroupDescription& group : description.groups) {
+      CheckGroup(group);
+    }
+    for (const MemoryLedger::Row& row : description.memory) {
+      Require(row.live_bytes >= 0 && row.peak_bytes >= row.live_bytes,
+              "memory is counted");
+    }
+    Require(description.folded_pushes >= 0, "t is no less than 0");
+    Require(!ToApi(description, 0).SerializeAsString().empty(),
+            "a description can be sent");
+  }
+
+  void CheckGroup(const GroupDescription& group) const {
+    Require(group.k >= 1 && group.k <= rule::kMaxK, "k is within its bounds");
+    Require(group.position >= 0 && group.position < group.update_every,
+            "a cycle ends with its last push");
+    Require(group.updates >= 0, "u is no less than 0");
+    Require(std::isfinite(group.learning_rate) && group.learning_rate >= 0,
+            "a learning rate is a number of at least 0");
+    if (!tame_) return;
+    Require(group.clip_norm_seen >= 0, "a norm is at least 0");
+    if (!group.noise.has_value()) return;
+    const rule::NoiseEstimate& noise = group.noise->estimate;
+    Require(noise.variance >= 0 && noise.mean_squared >= 0 &&
+                group.noise->variation.value >= 0,
+            "noise is at least 0");
+    const double left = rule::PowerLeft(noise, group.k);
+    Require(left >= 0 && left <= 1, "a mean has no more power than one");
+  }
+
+  FuzzedDataProvider& in_;
+  World& world_;
+  const std::shared_ptr<Model> model_;
+  std::string session_;
+  int64_t sequence_ = 0;
+  bool tame_ = true;  // so far
+};
+
+void Run(FuzzedDataProvider& in) {
+  absl::StatusOr<ModelSpec> spec = FromApi(AnySpec(in));
+  if (!spec.ok()) return RequireRefused(spec.status());
+  World world;
+  const auto model = world.Create(*spec);
+  if (!model.ok()) return RequireRefused(model.status());
+  CheckRoundTrip((*model)->spec());
+  Training(in, *model, world).Run();
+}
+
+}  // namespace
+}  // namespace accrue::fuzz
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  google::protobuf::SetLogHandler(nullptr);
+  accrue::fuzz::Require(accrue::InitLogging("off"), "logging can be off");
+  // Else nothing behind it would be reached.
+  FuzzedDataProvider nothing(nullptr, 0);
+  accrue::fuzz::World world;
+  accrue::fuzz::Require(
+      world.Create(*accrue::FromApi(accrue::fuzz::AnySpec(nothing))).status(),
+      "a spec that no input changes can be");
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  FuzzedDataProvider in(data, size);
+  accrue::fuzz::Run(in);
+  return 0;
+}
