@@ -195,7 +195,14 @@ void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
              "listen on addresses that other machines can reach, without TLS");
 }
 
-void AddSecurity(FlagSet& flags, ServerOptions& options) {
+void AddSecurity(FlagSet& flags, CredentialOptions& options) {
+  flags.Value("tls_cert", options.tls.cert,
+              "PEM file of the certificate to show on TCP, with its chain; TCP "
+              "then speaks TLS alone");
+  flags.Value("tls_key", options.tls.key, "PEM file of its private key");
+  flags.Value("tls_client_ca", options.tls.client_ca,
+              "PEM file of CAs: clients over TCP have to show a certificate of "
+              "one of them");
   flags.Value(
       "token_file", options.token_file,
       "YAML list of bearer tokens, each with name, sha256 or token, role "
@@ -282,7 +289,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   app.allow_config_extras(CLI::config_extras_mode::error);
   FlagSet flags(app);
   AddListening(flags, options.server.listener, insecure);
-  AddSecurity(flags, options.server);
+  AddSecurity(flags, options.server.credentials);
   AddLimits(flags, options.server);
   AddTimeouts(flags, options);
   AddOthers(flags, options);

@@ -24,6 +24,7 @@
 #include "absl/time/clock.h"
 #include "server/base/logging.h"
 #include "server/flags.h"
+#include "server/service/grpc_log.h"
 #include "server/service/server.h"
 
 namespace accrue {
@@ -144,6 +145,7 @@ int Main(int argc, char** argv) {
   if (flags.exit_code) return *flags.exit_code;
   const DaemonOptions& options = flags.options;
   absl::Status status = InitLogging(options.log_level, options.log_json);
+  TakeGrpcLog();
   KeepFreedPages();
   RaiseDescriptorLimit();
   const int signals = CatchSignals();

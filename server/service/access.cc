@@ -198,9 +198,7 @@ std::shared_ptr<Access::Call> Access::Begin(std::string method,
                                             grpc::ServerContextBase* context) {
   auto call = std::make_shared<Call>();
   call->need = NeedOf(method);
-  const std::string peer = context->peer();
-  const auto connection = connections_->Find(peer);
-  call->peer = connection == nullptr ? peer : connection->peer();
+  call->peer = connections_->NameOf(context->peer());
   if (call->need != Need::kNothing) {
     auto principal = Authenticate(*context);
     if (!principal.ok()) {

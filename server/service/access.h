@@ -44,7 +44,7 @@ namespace accrue {
 
 class Access {
  public:
-  // Outlived by `connections`. Without SetTokens no token is asked for.
+  // `connections` outlives it. Without SetTokens no token is asked for.
   explicit Access(const Connections* connections) : connections_(connections) {}
 
   // From now on, for calls that begin.

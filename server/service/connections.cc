@@ -7,14 +7,14 @@
 #include <unistd.h>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "server/service/socket_address.h"
 
 namespace accrue {
-
-namespace {
 
 std::string PeerOf(int fd) {
   const auto address = SocketAddress::OfPeer(fd);
@@ -25,6 +25,14 @@ std::string PeerOf(int fd) {
   socklen_t size = sizeof(peer);
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return "unix";
   return absl::StrCat("unix:uid=", peer.uid);
+}
+
+namespace {
+
+// gRPC's "ipv4:10.0.0.7:5" and "ipv6:%5B::1%5D:5" as PeerOf has them.
+std::string AddressOf(absl::string_view peer) {
+  if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
+  return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
 }
 
 }  // namespace
@@ -65,12 +73,30 @@ std::shared_ptr<const Connection> Connections::Find(
     const std::string& peer) const {
   absl::string_view number = peer;
   int fd = 0;
-  if (!absl::ConsumePrefix(&number, "fd:") || !absl::SimpleAtoi(number, &fd)) {
-    return nullptr;
-  }
   MutexLock lock(&mutex_);
+  if (!absl::ConsumePrefix(&number, "fd:")) return FindByAddress(peer);
+  if (!absl::SimpleAtoi(number, &fd)) return nullptr;
   const auto found = by_fd_.find(fd);
   return found == by_fd_.end() ? nullptr : found->second;
+}
+
+// Seldom asked for, so that they have no map of their own.
+std::shared_ptr<const Connection> Connections::FindByAddress(
+    const std::string& peer) const {
+  const std::string address = AddressOf(peer);
+  std::shared_ptr<const Connection> found;
+  for (const auto& [duplicate, connection] : by_duplicate_) {
+    if (connection->peer() != address) continue;
+    if (found != nullptr) return nullptr;
+    found = connection;
+  }
+  return found;
+}
+
+std::string Connections::NameOf(const std::string& peer) const {
+  if (!absl::StartsWith(peer, "fd:")) return AddressOf(peer);
+  const auto connection = Find(peer);
+  return connection == nullptr ? peer : connection->peer();
 }
 
 void Connections::ShutdownAll() const {

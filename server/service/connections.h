@@ -22,6 +22,10 @@
 
 namespace accrue {
 
+// Who is at a socket's other end: "10.0.0.7:51234", "[::1]:51234",
+// "unix:uid=1000".
+std::string PeerOf(int fd);
+
 // One accepted socket, by a duplicate of its descriptor.
 class Connection {
  public:
@@ -37,7 +41,7 @@ class Connection {
 
   int fd() const { return fd_; }
   int duplicate() const { return duplicate_; }
-  // Who is at its other end: "10.0.0.7:51234", "[::1]:51234", "unix:uid=1000".
+  // PeerOf its socket.
   const std::string& peer() const { return peer_; }
 
  private:
@@ -55,15 +59,24 @@ class Connections {
   // The socket of a `duplicate` is closed.
   void Remove(int duplicate);
 
-  // The connection of a call, by ServerContext::peer() ("fd:17"); null if it
-  // is closed or not one of ours. Exact as long as the call lives: a call keeps
-  // its transport, and that its descriptor, so the number cannot come again.
+  // The connection of a call, by ServerContext::peer(); null if it is closed or
+  // not one of ours. Without TLS gRPC names it by its descriptor ("fd:17"):
+  // exact as long as the call lives, since a call keeps its transport, and that
+  // its descriptor, so the number cannot come again. With TLS by the other
+  // end's address ("ipv4:10.0.0.7:51234"): null also if two connections have
+  // that.
   std::shared_ptr<const Connection> Find(const std::string& peer) const;
+  // What a call's other end is called for people: its Connection's peer(), if
+  // it has one.
+  std::string NameOf(const std::string& peer) const;
 
   void ShutdownAll() const;
   int64_t count() const;
 
  private:
+  std::shared_ptr<const Connection> FindByAddress(const std::string& peer) const
+      ACCRUE_REQUIRES(mutex_);
+
   using Map = absl::flat_hash_map<int, std::shared_ptr<const Connection>>;
 
   mutable Mutex mutex_;

@@ -94,10 +94,12 @@ absl::Status Listener::Init() {
   for (const std::string& text : options_.tcp) {
     ACCRUE_ASSIGN_OR_RETURN(const SocketAddress address,
                             SocketAddress::FromHostPort(text));
-    if (options_.local_only && !address.IsLocal()) {
+    if (options_.local_only && !options_.tls && !address.IsLocal()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "--listen=", text, " is reachable from other machines, and anyone ",
-          "there could change every model: give --insecure to allow that"));
+          "--listen=", text, " is reachable from other machines: give ",
+          "--tls_cert and --tls_key, or --insecure to let everybody on the "
+          "way ",
+          "read and change what is sent"));
     }
     ACCRUE_RETURN_IF_ERROR(Bind(address));
   }
@@ -194,11 +196,13 @@ void Listener::Listen(bool on) {
 }
 
 void Listener::AcceptAll(int listening_fd) {
+  const auto address = SocketAddress::OfSocket(listening_fd);
+  const bool tls = options_.tls && address.ok() && address->family() != AF_UNIX;
   while (true) {
     const int fd =
         accept4(listening_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      if (Accept(fd)) continue;
+      if (Accept(fd, tls)) continue;
       close(fd);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
@@ -212,7 +216,7 @@ void Listener::AcceptAll(int listening_fd) {
 }
 
 // False: no descriptor is left for its duplicate.
-bool Listener::Accept(int fd) {
+bool Listener::Accept(int fd, bool tls) {
   const auto added = connections_->Add(fd);
   if (!added.ok()) return false;
   const int duplicate = (*added)->duplicate();
@@ -223,6 +227,7 @@ bool Listener::Accept(int fd) {
       static_cast<int>(absl::ToInt64Milliseconds(options_.tcp_user_timeout)));
   FitLocalSendBuffer(fd);
   silent_[duplicate] = {.fd = fd,
+                        .tls = tls,
                         .deadline = absl::Now() + options_.first_byte_timeout};
   epoll_event event{.events = EPOLLIN, .data = {.fd = duplicate}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, duplicate, &event);
@@ -230,7 +235,7 @@ bool Listener::Accept(int fd) {
 }
 
 void Listener::HandOver(int duplicate) {
-  const int fd = silent_.at(duplicate).fd;
+  const auto [fd, tls, deadline] = silent_.at(duplicate);
   char first_byte = 0;
   const ssize_t n = recv(fd, &first_byte, 1, MSG_PEEK | MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -239,7 +244,7 @@ void Listener::HandOver(int duplicate) {
   // Errors and hang-ups are reported unasked.
   epoll_event event{.events = 0, .data = {.fd = duplicate}};
   epoll_ctl(epoll_, EPOLL_CTL_MOD, duplicate, &event);
-  adopt_(fd, first_byte);
+  adopt_(fd, first_byte, tls);
 }
 
 void Listener::HangUp(int duplicate) {

@@ -2,9 +2,9 @@
 //
 // The sockets are accepted here and not by gRPC, so that each has an entry in
 // Connections from its first byte to its last, and so that the first byte may
-// tell what speaks on it: gRPC, or payloads beside it (base/data_preface.h).
-// (Ports with TLS, whose handshake is gRPC's, will be gRPC's own, and have
-// neither.)
+// tell what speaks on it: gRPC, payloads beside it (base/data_preface.h), or a
+// TLS handshake. With TLS all TCP connections have to begin with one; the Unix
+// socket has its file's permissions instead.
 //
 // Order.     one thread of its own; `adopt` is called on it
 // Threading. compatible; Start and Stop once each
@@ -29,7 +29,9 @@ namespace accrue {
 
 struct ListenerOptions {
   std::vector<std::string> tcp = {"127.0.0.1:7700"};  // HOST:PORT, 0: any
-  // Refuse addresses that other machines can reach.
+  // Connections over TCP are to speak TLS.
+  bool tls = false;
+  // Without TLS, refuse addresses that other machines can reach.
   bool local_only = true;
   std::string unix_path;  // empty: none
   int unix_mode = 0600;
@@ -52,8 +54,8 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   // Becomes the owner of a descriptor, which does not block, and on which
-  // `first_byte` is to be read.
-  using Adopt = std::function<void(int fd, char first_byte)>;
+  // `first_byte` is to be read. `tls`: that shall be a handshake's.
+  using Adopt = std::function<void(int fd, char first_byte, bool tls)>;
 
   // Accepts from now on.
   void Start(Adopt adopt);
@@ -68,6 +70,7 @@ class Listener {
   // A connection that has sent nothing yet.
   struct Silent {
     int fd;
+    bool tls;
     absl::Time deadline;
   };
 
@@ -78,7 +81,7 @@ class Listener {
   void ThreadLoop();
   void Listen(bool on);
   void AcceptAll(int listening_fd);
-  bool Accept(int fd);
+  bool Accept(int fd, bool tls);
   // Of silent connections, by their duplicates.
   void HandOver(int duplicate);
   void HangUp(int duplicate);

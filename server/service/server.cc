@@ -11,10 +11,8 @@
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
-#include <grpcpp/server_posix.h>
 
 #include "absl/synchronization/notification.h"
-#include "server/base/data_preface.h"
 #include "server/base/logging.h"
 #include "server/base/memory_ledger.h"
 #include "server/base/status_macros.h"
@@ -23,14 +21,15 @@
 #include "server/service/access.h"
 #include "server/service/backend.h"
 #include "server/service/call_environment.h"
+#include "server/service/credential_files.h"
 #include "server/service/data_connections.h"
 #include "server/service/device_watch.h"
+#include "server/service/doorway.h"
 #include "server/service/health.h"
 #include "server/service/limits.h"
 #include "server/service/method_needs.h"
 #include "server/service/model_service.h"
 #include "server/service/server_service.h"
-#include "server/service/token_file.h"
 #include "server/service/worker_service.h"
 
 namespace accrue {
@@ -42,6 +41,7 @@ constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
 // Clients may ping this often; ours do every 20 s.
 constexpr int kMinClientPingMilliseconds = 5'000;
 constexpr int kMaxStreamsPerConnection = 4096;
+constexpr int kHandshakeMilliseconds = 10'000;
 constexpr int kLargestFrame = 16'777'215;
 constexpr int kTcpReadBytes = 1 << 20;
 constexpr int kTcpMaxReadBytes = 4 << 20;
@@ -66,6 +66,8 @@ void SetChannelArguments(const ServerOptions& options,
   set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
       kMinClientPingMilliseconds);
   set(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  // A TLS handshake; otherwise a connection's first bytes.
+  set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMilliseconds);
   set(GRPC_ARG_ENABLE_CHANNELZ, 0);
 }
 
@@ -147,6 +149,7 @@ struct Server::Parts {
   Connections connections;
   LiveCalls calls;
   Access access{&connections};
+  CredentialFiles credential_files{&access};
   TimerQueue timers;
   Health health;
   WorkPool pool;
@@ -158,7 +161,9 @@ struct Server::Parts {
   ModelService model_service;
   ServerService server_service;
   std::unique_ptr<Listener> listener;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tls_acceptor;
   std::unique_ptr<grpc::Server> grpc_server;
+  std::unique_ptr<Doorway> doorway;
   // Passes on GPUs end on threads of theirs, which hand them on to the pool:
   // those threads are gone before it, and before anything that a pass needs.
   std::vector<std::unique_ptr<kernels::DeviceUnit>> units;
@@ -169,14 +174,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   ACCRUE_RETURN_IF_ERROR(CheckMethodNeeds());
   ACCRUE_ASSIGN_OR_RETURN(Backend backend, MakeBackend(options.backend));
   auto parts = std::make_unique<Parts>(options, std::move(backend));
-  if (!options.token_file.empty()) {
-    ACCRUE_ASSIGN_OR_RETURN(const std::string text,
-                            ReadTokenFile(options.token_file));
-    ACCRUE_ASSIGN_OR_RETURN(Tokens tokens, ParseTokens(text));
-    parts->access.SetTokens(std::make_shared<const Tokens>(std::move(tokens)));
-  }
-  ACCRUE_ASSIGN_OR_RETURN(
-      parts->listener, Listener::Open(options.listener, &parts->connections));
+  ACCRUE_RETURN_IF_ERROR(parts->credential_files.Load(options.credentials));
+  ListenerOptions listener = options.listener;
+  listener.tls = options.credentials.tls.enabled();
+  ACCRUE_ASSIGN_OR_RETURN(parts->listener,
+                          Listener::Open(listener, &parts->connections));
 
   // Links reflection in where the linker would leave it out; it may be asked
   // for any number of times.
@@ -196,6 +198,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   // Reflection is the only synchronous service there is.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+  if (listener.tls) {
+    // Not a port of gRPC's own: the listener goes on to accept, and to end what
+    // stalls.
+    parts->tls_acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        parts->credential_files.NewTlsCredentials());
+  }
   builder.RegisterService(&parts->worker_service);
   builder.RegisterService(&parts->model_service);
   builder.RegisterService(&parts->server_service);
@@ -204,11 +213,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     return absl::InternalError("gRPC cannot start its server");
   }
   parts->health.Start(parts->grpc_server->GetHealthCheckService());
+  parts->credential_files.Follow(&parts->timers, &parts->pool);
+  parts->doorway = std::make_unique<Doorway>(parts->grpc_server.get(),
+                                             parts->tls_acceptor.get(),
+                                             &parts->data_connections);
   parts->listener->Start(
-      [server = parts->grpc_server.get(), data = &parts->data_connections](
-          int fd, char first_byte) {
-        if (BeginsDataPreface(first_byte)) return data->Adopt(fd);
-        grpc::AddInsecureChannelFromFd(server, fd);
+      [doorway = parts->doorway.get()](int fd, char first_byte, bool tls) {
+        doorway->Adopt(fd, first_byte, tls);
       });
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }

@@ -17,6 +17,7 @@
 #include "server/ingest/ingest.h"
 #include "server/model/model_store.h"
 #include "server/service/backend.h"
+#include "server/service/credential_files.h"
 #include "server/service/listener.h"
 
 namespace accrue {
@@ -38,7 +39,7 @@ struct ServerOptions {
   int threads = 0;  // that compute; 0: one a processor
   absl::Duration reader_idle_timeout = absl::Seconds(30);
   bool reflection = false;
-  std::string token_file;  // empty: no token is asked for
+  CredentialOptions credentials;
 };
 
 class Server {

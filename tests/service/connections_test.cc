@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/service/socket_address.h"
 
 namespace accrue {
 namespace {
@@ -34,6 +35,54 @@ TEST(ConnectionsTest, ACallsPeerNamesItsConnection) {
   EXPECT_EQ(connections.Find("fd:"), nullptr);
   EXPECT_EQ(connections.Find("fd:99999"), nullptr);
   EXPECT_EQ(connections.Find("ipv4:127.0.0.1:80"), nullptr);
+}
+
+// A TCP connection to a port of its own.
+struct TcpPair {
+  explicit TcpPair(int family) {
+    const auto any = SocketAddress::FromHostPort(
+        family == AF_INET ? "127.0.0.1:0" : "[::1]:0");
+    listening = socket(family, SOCK_STREAM, 0);
+    bind(listening, any->address(), any->size());
+    listen(listening, 1);
+    const auto bound = SocketAddress::OfSocket(listening);
+    client = socket(family, SOCK_STREAM, 0);
+    connect(client, bound->address(), bound->size());
+    server = accept(listening, nullptr, nullptr);
+  }
+  ~TcpPair() {
+    for (const int fd : {listening, client, server}) close(fd);
+  }
+  // Of the client's end.
+  std::string address() const {
+    return SocketAddress::OfSocket(client)->ToString();
+  }
+
+  int listening, client, server;
+};
+
+TEST(ConnectionsTest, AConnectionIsFoundByTheAddressThatGrpcSays) {
+  Connections connections;
+  const TcpPair v4(AF_INET), v6(AF_INET6);
+  const auto first = *connections.Add(v4.server);
+  const auto second = *connections.Add(v6.server);
+  EXPECT_EQ(first->peer(), v4.address());
+  EXPECT_EQ(connections.Find("ipv4:" + v4.address()), first);
+  const std::string port = v6.address().substr(v6.address().rfind(':'));
+  EXPECT_EQ(v6.address(), "[::1]" + port);
+  EXPECT_EQ(connections.Find("ipv6:%5B::1%5D" + port), second);
+  EXPECT_EQ(connections.NameOf("ipv6:%5B::1%5D" + port), v6.address());
+  EXPECT_EQ(connections.NameOf("fd:" + std::to_string(v4.server)),
+            v4.address());
+  // Two that have the same are told apart by nothing.
+  const auto again = *connections.Add(v4.server);
+  EXPECT_EQ(connections.Find("ipv4:" + v4.address()), nullptr);
+  EXPECT_NE(again, first);
+}
+
+TEST(ConnectionsTest, AnUnixSocketsPeerIsAUser) {
+  const SocketPair pair;
+  EXPECT_EQ(PeerOf(pair.ends[0]), "unix:uid=" + std::to_string(getuid()));
 }
 
 TEST(ConnectionsTest, ShutdownEndsTheSocketThatAnotherDescriptorHolds) {

@@ -53,7 +53,7 @@ class ListenerTest : public testing::Test {
   }
 
   void Start(Listener& listener) {
-    listener.Start([this](int fd, char first_byte) {
+    listener.Start([this](int fd, char first_byte, bool) {
       MutexLock lock(&mutex_);
       adopted_.push_back(fd);
       first_bytes_.push_back(first_byte);
