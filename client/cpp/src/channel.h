@@ -31,6 +31,7 @@ class Channel {
 
   const ClientOptions& options() const { return options_; }
   const Target& target() const { return target_; }
+  bool uses_tls() const { return Connection::UsesTls(target_, options_); }
 
   // The live connection, made anew where there is none.
   // UNAVAILABLE: nobody answers by the deadline.

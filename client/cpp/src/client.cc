@@ -8,6 +8,7 @@
 #include "accrue/v1/server_service.pb.h"
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/convert.h"
+#include "client/cpp/src/credentials.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::client {
@@ -42,7 +43,7 @@ absl::Status Check(const ClientOptions& options) {
     return absl::InvalidArgumentError(
         "keepalive_time and keepalive_timeout have to be at least 1 ms");
   }
-  return absl::OkStatus();
+  return internal::CheckCredentials(options);
 }
 
 // A limit on the number of models does not go away by waiting.

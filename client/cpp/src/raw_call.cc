@@ -28,6 +28,9 @@ RawCall::RawCall(std::shared_ptr<Connection> connection,
     : connection_(std::move(connection)), give_up_(deadline + kGrace) {
   context_.emplace();
   context_->set_deadline(ToDeadline(deadline));
+  if (!connection_->authorization().empty()) {
+    context_->AddMetadata("authorization", connection_->authorization());
+  }
   // The first message takes the headers along.
   context_->set_initial_metadata_corked(true);
   stream_ = connection_->stub().PrepareCall(&*context_, method, &queue_);

@@ -30,6 +30,9 @@ class Target {
   // What an HTTP/2 request to it carries as :authority.
   std::string authority() const { return is_unix() ? "localhost" : text_; }
 
+  // Without brackets; empty for a Unix socket.
+  const std::string& host() const { return host_; }
+
   bool is_unix() const { return !path_.empty(); }
 
  private:

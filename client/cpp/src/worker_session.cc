@@ -1,5 +1,6 @@
 #include "client/cpp/src/worker_session.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -58,7 +59,10 @@ WorkerSession::WorkerSession(std::shared_ptr<Channel> channel,
     : channel_(std::move(channel)),
       spec_(std::move(spec)),
       worker_(options.name),
-      data_route_(channel_->options().data_connection_min_bytes) {
+      // Beside TLS there are no data connections: they would be plain.
+      data_route_(channel_->uses_tls()
+                      ? std::numeric_limits<int64_t>::max()
+                      : channel_->options().data_connection_min_bytes) {
   if (options.compression.encoding != Encoding::kF32) {
     compressor_ =
         std::make_unique<Compressor>(options.compression, ElementCount(*spec_));

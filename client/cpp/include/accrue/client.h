@@ -26,6 +26,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,20 @@ namespace accrue::client {
 namespace internal {
 class Channel;
 }  // namespace internal
+
+// PEM files, read whenever a connection is made.
+struct TlsOptions {
+  // Of the CAs, one of which the daemon's certificate has to be of; empty: the
+  // system's.
+  std::string ca = {};
+  // The client's own certificate with its chain, and its key, for a daemon that
+  // asks for one. Both or neither.
+  std::string cert = {};
+  std::string key = {};
+  // The name that the daemon's certificate has to have; empty: the target's
+  // host.
+  std::string server_name = {};
+};
 
 struct ClientOptions {
   // How long Connect() waits for a daemon that answers. Zero: it does not
@@ -94,13 +109,25 @@ struct ClientOptions {
   // checksum is 16 bits wide, so "always" is right for networks without a
   // stronger one underneath.
   int64_t checksum_max_bytes = 1 << 20;
+
+  // Set: TLS over TCP. A Unix socket has none: there this is of no effect. All
+  // payloads then travel in gRPC's messages; and what ends a call to a frozen
+  // daemon is keepalive alone, also where its own timeout is over before.
+  std::optional<TlsOptions> tls = {};
+
+  // Who we are, for a daemon with --token_file: the token, or a file that holds
+  // nothing else, read whenever a connection is made; not both. Neither is sent
+  // to another machine without TLS: INVALID_ARGUMENT.
+  std::string token = {};
+  std::string token_file = {};
 };
 
 class Client {
  public:
   // Target: "host:port", "[v6]:port" or "unix:/path/of/socket".
   // INVALID_ARGUMENT: a target or option that cannot be. UNAVAILABLE: nobody
-  // answers there; the message says what was tried.
+  // answers there; the message says what was tried. UNAUTHENTICATED: a
+  // certificate or token is not accepted. FAILED_PRECONDITION: there is no TLS.
   static absl::StatusOr<Client> Connect(absl::string_view target,
                                         const ClientOptions& options = {});
 

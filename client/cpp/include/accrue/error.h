@@ -8,7 +8,9 @@
 //            without a detail (Reason::kUnspecified) comes from this library
 //            or from the network: UNAVAILABLE: no daemon answered in the time
 //            given; DEADLINE_EXCEEDED: the caller's timeout is over;
-//            INVALID_ARGUMENT: the arguments contradict each other.
+//            UNAUTHENTICATED: a certificate is not accepted, or (with a detail)
+//            a token; PERMISSION_DENIED: the token's role, or models, are
+//            others; INVALID_ARGUMENT: the arguments contradict each other.
 
 #ifndef ACCRUE_CLIENT_ERROR_H_
 #define ACCRUE_CLIENT_ERROR_H_

@@ -1,0 +1,156 @@
+// Certificates and tokens that are exchanged while the daemon runs.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/time/clock.h"
+#include "accrue/client.h"
+#include "tests/e2e/certificates.h"
+#include "tests/e2e/daemon.h"
+
+namespace accrue {
+namespace {
+
+using client::Client;
+using client::ClientOptions;
+using testing::HasSubstr;
+
+// Asks until it is so.
+void Await(const std::string& what, const std::function<bool()>& is_so) {
+  const absl::Time deadline = absl::Now() + Daemon::kPatience;
+  while (!is_so()) ASSERT_LT(absl::Now(), deadline) << what;
+}
+
+void AwaitLog(const Daemon& daemon, const std::string& text) {
+  Await(text, [&] { return daemon.Log().find(text) != std::string::npos; });
+}
+
+class CertificateReloadTest : public testing::Test {
+ protected:
+  CertificateReloadTest() {
+    for (const char* ca : {"ca", "next-ca"}) certificates_.MakeCa(ca);
+    certificates_.Make("daemon", "ca");
+    certificates_.Make("next", "next-ca");
+    certificates_.Make("worker", "ca");
+    certificates_.Make("next-worker", "next-ca");
+    trusted_ = certificates_.Write("trusted.pem", "");
+    Certificates::Replace(trusted_, certificates_.Cert("ca"));
+    daemon_ = Daemon::Start({"--tls_cert=" + certificates_.Cert("daemon"),
+                             "--tls_key=" + certificates_.Key("daemon"),
+                             "--tls_client_ca=" + trusted_});
+  }
+
+  // A client that trusts this CA and shows this certificate.
+  absl::StatusOr<Client> Connect(const std::string& ca,
+                                 const std::string& who) const {
+    ClientOptions options;
+    options.tls = client::TlsOptions{.ca = certificates_.Cert(ca),
+                                     .cert = certificates_.Cert(who),
+                                     .key = certificates_.Key(who)};
+    return Client::Connect(daemon_->tcp(), options);
+  }
+
+  Certificates certificates_;
+  std::string trusted_;
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_F(CertificateReloadTest, NewConnectionsGetTheNewOneAndOldOnesGoOn) {
+  const auto before = Connect("ca", "worker");
+  ASSERT_TRUE(before.ok()) << before.status();
+  Certificates::Replace(certificates_.Key("daemon"), certificates_.Key("next"));
+  Certificates::Replace(certificates_.Cert("daemon"),
+                        certificates_.Cert("next"));
+  Await("the new certificate",
+        [&] { return Connect("next-ca", "worker").ok(); });
+  EXPECT_EQ(Connect("ca", "worker").status().code(),
+            absl::StatusCode::kUnauthenticated);
+  EXPECT_TRUE(before->GetServerInfo().ok());
+  AwaitLog(*daemon_, "new certificates are in force");
+}
+
+TEST_F(CertificateReloadTest, WhomTheNewCaHasSignedIsLetInAndOthersAreNot) {
+  EXPECT_EQ(Connect("ca", "next-worker").status().code(),
+            absl::StatusCode::kUnauthenticated);
+  Certificates::Replace(trusted_, certificates_.Cert("next-ca"));
+  Await("the new CA", [&] { return Connect("ca", "next-worker").ok(); });
+  EXPECT_EQ(Connect("ca", "worker").status().code(),
+            absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(CertificateReloadTest, WhatIsBrokenKeepsTheOldAndIsTold) {
+  // The certificate before its key; a file that is none; one that is gone.
+  Certificates::Replace(certificates_.Cert("daemon"),
+                        certificates_.Cert("next"));
+  AwaitLog(*daemon_, "the certificates stay as they were: --tls_key=" +
+                         certificates_.Key("daemon") + " is not the key");
+  EXPECT_TRUE(Connect("ca", "worker").ok());
+  certificates_.Write("daemon.pem", "no certificate");
+  AwaitLog(*daemon_, "no certificate in PEM");
+  EXPECT_TRUE(Connect("ca", "worker").ok());
+  unlink(certificates_.Key("daemon").c_str());
+  AwaitLog(*daemon_, "No such file");
+  EXPECT_TRUE(Connect("ca", "worker").ok());
+  Certificates::Replace(certificates_.Key("daemon"), certificates_.Key("next"));
+  Certificates::Replace(certificates_.Cert("daemon"),
+                        certificates_.Cert("next"));
+  Await("the new certificate",
+        [&] { return Connect("next-ca", "worker").ok(); });
+}
+
+class TokenReloadTest : public testing::Test {
+ protected:
+  TokenReloadTest() {
+    Write(kOld);
+    daemon_ = Daemon::Start({"--token_file=" + file_});
+  }
+
+  void Write(const std::string& text, int mode = 0600) {
+    file_ = certificates_.Write("tokens", text, mode);
+  }
+  absl::StatusCode Call(const std::string& token) const {
+    ClientOptions options;
+    options.token = token;
+    return Client::Connect(daemon_->tcp(), options).status().code();
+  }
+
+  static constexpr char kOld[] =
+      "- {name: old, token: the-token-of-before, role: pull}\n";
+  static constexpr char kNew[] =
+      "- {name: new, token: the-token-of-after, role: pull}\n";
+
+  Certificates certificates_;
+  std::string file_;
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_F(TokenReloadTest, CallsThatBeginAreJudgedByTheNewOnes) {
+  EXPECT_EQ(Call("the-token-of-before"), absl::StatusCode::kOk);
+  EXPECT_EQ(Call("the-token-of-after"), absl::StatusCode::kUnauthenticated);
+  Write(kNew);
+  Await("the new token",
+        [&] { return Call("the-token-of-after") == absl::StatusCode::kOk; });
+  EXPECT_EQ(Call("the-token-of-before"), absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(TokenReloadTest, WhatIsBrokenKeepsTheOldAndIsTold) {
+  Write("- {name: broken, token: the-token-of-after");
+  AwaitLog(*daemon_,
+           "the tokens stay as they were: --token_file=" + file_ + ": no YAML");
+  EXPECT_EQ(Call("the-token-of-before"), absl::StatusCode::kOk);
+  Write(kNew, 0644);
+  AwaitLog(*daemon_, "its mode is 0644");
+  EXPECT_EQ(Call("the-token-of-before"), absl::StatusCode::kOk);
+  EXPECT_EQ(Call("the-token-of-after"), absl::StatusCode::kUnauthenticated);
+  Write(kNew);
+  Await("the new token",
+        [&] { return Call("the-token-of-after") == absl::StatusCode::kOk; });
+  EXPECT_EQ(daemon_->Log().find("the-token-of"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace accrue
