@@ -25,8 +25,6 @@ void Log(gpr_log_func_args* args) {
 
 }  // namespace
 
-void TakeGrpcLog() {
-  gpr_set_log_function(Log);
-}
+void TakeGrpcLog() { gpr_set_log_function(Log); }
 
 }  // namespace accrue
