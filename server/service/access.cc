@@ -19,6 +19,15 @@ namespace {
 constexpr char kAuthorization[] = "authorization";
 constexpr absl::string_view kOwnPackage = "/accrue.v1.";
 
+// When a peer with too many streams may try again.
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+
+// "10.0.0.7", "[::1]", "unix:uid=1000".
+std::string HostOf(const std::string& peer) {
+  if (absl::StartsWith(peer, "unix:")) return peer;
+  return peer.substr(0, peer.rfind(':'));
+}
+
 // Whoever may connect, where no token is asked for.
 const std::shared_ptr<const Principal>& Anybody() {
   static const auto* const anybody = new std::shared_ptr<const Principal>(
@@ -61,7 +70,8 @@ class Access::Call {
   std::optional<Need> need;
   std::string peer;
   std::string caller;
-  absl::Status refusal;                        // OK: it may go on
+  std::string counted_for;  // its peer's host; empty: it is no stream
+  absl::Status refusal;     // OK: it may go on
   std::shared_ptr<const Principal> principal;  // null if nobody is known
 
   // Known once the handler is.
@@ -84,7 +94,9 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
   Interceptor(Access* access, grpc::experimental::ServerRpcInfo* info)
       : access_(access),
         context_(info->server_context()),
-        method_(info->method()) {}
+        method_(info->method()),
+        streams_(info->type() !=
+                 grpc::experimental::ServerRpcInfo::Type::UNARY) {}
 
   ~Interceptor() override {
     if (call_ == nullptr) return;
@@ -100,7 +112,7 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
     // The first there is, before the handler runs. (When the interceptor is
     // made the context may not know its call yet.)
     if (methods->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
-      call_ = access_->Begin(method_, context_);
+      call_ = access_->Begin(method_, streams_, context_);
       if (!call_->refusal.ok() && !absl::StartsWith(method_, kOwnPackage)) {
         EndCall(call_->refusal);
         Tell(call_->refusal.code());
@@ -142,6 +154,7 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
   Access* const access_;
   grpc::ServerContextBase* const context_;
   const std::string method_;
+  const bool streams_;
   std::shared_ptr<Call> call_;
   bool told_ = false;
 };
@@ -194,7 +207,7 @@ absl::StatusOr<std::shared_ptr<const Principal>> Access::Authenticate(
   return principal;
 }
 
-std::shared_ptr<Access::Call> Access::Begin(std::string method,
+std::shared_ptr<Access::Call> Access::Begin(std::string method, bool streams,
                                             grpc::ServerContextBase* context) {
   auto call = std::make_shared<Call>();
   call->need = NeedOf(method);
@@ -222,8 +235,27 @@ std::shared_ptr<Access::Call> Access::Begin(std::string method,
   }
   call->method = std::move(method);
   MutexLock lock(&mutex_);
+  if (streams && call->refusal.ok()) CountStream(*call);
   calls_[context] = call;
   return call;
+}
+
+void Access::CountStream(Call& call) {
+  std::string host = HostOf(call.peer);
+  int64_t& count = streams_[host];
+  if (count < max_streams_per_peer_) {
+    ++count;
+    call.counted_for = std::move(host);
+    return;
+  }
+  ErrorInfo info;
+  info.reason = Reason::kLimit;
+  info.retry_after = kRetryAfter;
+  info.subject = "max_streams_per_peer";
+  call.refusal = MakeError(
+      absl::StatusCode::kResourceExhausted, info,
+      absl::StrCat(count, " streams of ", host,
+                   " are open, --max_streams_per_peer allows no more"));
 }
 
 void Access::End(const grpc::ServerContextBase* context, const Call* call) {
@@ -234,6 +266,10 @@ void Access::End(const grpc::ServerContextBase* context, const Call* call) {
   if (found == calls_.end() || found->second.get() != call) return;
   ended = std::move(found->second);
   calls_.erase(found);
+  const auto streams = streams_.find(ended->counted_for);
+  if (streams != streams_.end() && --streams->second == 0) {
+    streams_.erase(streams);
+  }
 }
 
 std::shared_ptr<Access::Call> Access::Find(

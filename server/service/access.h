@@ -15,6 +15,10 @@
 //                       leave out: PERMISSION_DENIED, whether or not there is
 //                       such a model
 //
+// Of the streams of one peer, whatever its connections, there are at most
+// --max_streams_per_peer: one more is RESOURCE_EXHAUSTED LIMIT. A peer is an
+// address, or a user of this machine.
+//
 // Calls that need the admin's role, and calls that were refused, leave a line
 // in the log (audit.h).
 //
@@ -25,6 +29,7 @@
 #ifndef ACCRUE_SERVER_SERVICE_ACCESS_H_
 #define ACCRUE_SERVER_SERVICE_ACCESS_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,7 +50,9 @@ namespace accrue {
 class Access {
  public:
   // `connections` outlives it. Without SetTokens no token is asked for.
-  explicit Access(const Connections* connections) : connections_(connections) {}
+  Access(const Connections* connections, int64_t max_streams_per_peer)
+      : connections_(connections),
+        max_streams_per_peer_(max_streams_per_peer) {}
 
   // From now on, for calls that begin.
   void SetTokens(std::shared_ptr<const Tokens> tokens) ACCRUE_EXCLUDES(mutex_);
@@ -68,9 +75,11 @@ class Access {
   class Interceptor;
   class Factory;
 
-  std::shared_ptr<Call> Begin(std::string method,
+  std::shared_ptr<Call> Begin(std::string method, bool streams,
                               grpc::ServerContextBase* context)
       ACCRUE_EXCLUDES(mutex_);
+  // Counts a stream that may go on, unless there are too many.
+  void CountStream(Call& call) ACCRUE_REQUIRES(mutex_);
   void End(const grpc::ServerContextBase* context, const Call* call)
       ACCRUE_EXCLUDES(mutex_);
   std::shared_ptr<Call> Find(const grpc::ServerContextBase* context)
@@ -80,11 +89,14 @@ class Access {
       const grpc::ServerContextBase& context) ACCRUE_EXCLUDES(mutex_);
 
   const Connections* const connections_;
+  const int64_t max_streams_per_peer_;
   Audit audit_;
   Mutex mutex_;
   std::shared_ptr<const Tokens> tokens_ ACCRUE_GUARDED_BY(mutex_);
   absl::flat_hash_map<const grpc::ServerContextBase*, std::shared_ptr<Call>>
       calls_ ACCRUE_GUARDED_BY(mutex_);
+  // By peer, less its port.
+  absl::flat_hash_map<std::string, int64_t> streams_ ACCRUE_GUARDED_BY(mutex_);
 };
 
 }  // namespace accrue

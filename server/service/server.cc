@@ -41,6 +41,8 @@ constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
 // Clients may ping this often; ours do every 20 s.
 constexpr int kMinClientPingMilliseconds = 5'000;
 constexpr int kMaxStreamsPerConnection = 4096;
+// Of one call, its token included.
+constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kHandshakeMilliseconds = 10'000;
 constexpr int kLargestFrame = 16'777'215;
 constexpr int kTcpReadBytes = 1 << 20;
@@ -66,6 +68,7 @@ void SetChannelArguments(const ServerOptions& options,
   set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
       kMinClientPingMilliseconds);
   set(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  set(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   // A TLS handshake; otherwise a connection's first bytes.
   set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMilliseconds);
   set(GRPC_ARG_ENABLE_CHANNELZ, 0);
@@ -95,20 +98,6 @@ int ThreadCount(int asked) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-std::unique_ptr<DataDirectory> MakeDataDirectory(const ServerOptions& options,
-                                                 WorkPool* pool,
-                                                 TimerQueue* timers,
-                                                 const MemoryLedger* ledger) {
-  if (options.durability.data_dir.empty()) return nullptr;
-  return std::make_unique<DataDirectory>(DurabilityEnvironment{
-      .options = options.durability,
-      .files = options.files,
-      .pool = pool,
-      .timers = timers,
-      .memory = std::make_shared<CheckpointMemory>(
-          options.durability.checkpoint_memory_bytes, ledger)});
-}
-
 }  // namespace
 
 // In the order in which they may be built; destroyed the other way round.
@@ -116,9 +105,9 @@ struct Server::Parts {
   Parts(const ServerOptions& options, Backend made)
       : backend(std::move(made)),
         devices(&backend.gpus),
+        access(&connections, options.max_streams_per_peer),
         health(&backend.gpus, &timers),
         pool(ThreadCount(options.threads)),
-        data(MakeDataDirectory(options, &pool, &timers, &ledger)),
         store({.environment = {.make_shard = backend.make_shard,
                                .device = backend.device,
                                .pool = &pool,
@@ -134,8 +123,7 @@ struct Server::Parts {
                .limits = {.max_payload_bytes =
                               options.ingest.ingest_memory_bytes},
                .max_models = options.max_models,
-               .state_memory_bytes = options.state_memory_bytes,
-               .keeper = data.get()}),
+               .state_memory_bytes = options.state_memory_bytes}),
         ingest(options.ingest, &store, &timers, &ledger),
         data_connections({.threads = ReceivingThreadCount(),
                           .max_connections = options.max_data_connections,
@@ -143,7 +131,6 @@ struct Server::Parts {
                          &timers),
         environment{
             .store = &store,
-            .data = data.get(),
             .ingest = &ingest,
             .timers = &timers,
             .pool = &pool,
@@ -165,12 +152,11 @@ struct Server::Parts {
   MemoryLedger ledger;
   Connections connections;
   LiveCalls calls;
-  Access access{&connections};
+  Access access;
   CredentialFiles credential_files{&access};
   TimerQueue timers;
   Health health;
   WorkPool pool;
-  const std::unique_ptr<DataDirectory> data;  // null: nothing is kept
   ModelStore store;
   Ingest ingest;
   DataConnections data_connections;
@@ -193,10 +179,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   ACCRUE_ASSIGN_OR_RETURN(Backend backend, MakeBackend(options.backend));
   auto parts = std::make_unique<Parts>(options, std::move(backend));
   ACCRUE_RETURN_IF_ERROR(parts->credential_files.Load(options.credentials));
-  if (parts->data != nullptr) {
-    ACCRUE_RETURN_IF_ERROR(parts->data->Open());
-    ACCRUE_RETURN_IF_ERROR(parts->data->Recover(parts->store));
-  }
   ListenerOptions listener = options.listener;
   listener.tls = options.credentials.tls.enabled();
   ACCRUE_ASSIGN_OR_RETURN(parts->listener,
@@ -217,6 +199,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   interceptors.push_back(parts->access.NewInterceptorFactory());
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+  // A few kilobytes may stand for gigabytes, which gRPC would make of them
+  // before anybody looks at the size.
+  for (const auto compression : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder.SetCompressionAlgorithmSupportStatus(compression, false);
+  }
   // Reflection is the only synchronous service there is.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
@@ -278,9 +265,7 @@ void Server::Drain(std::function<void()> done) {
   parts->health.Drain();
   parts->store.Drain([parts, done = std::move(done)] {
     parts->calls.EndWaiting();
-    const auto end = [parts, done] { parts->calls.WhenNone(done); };
-    if (parts->data == nullptr) return end();
-    parts->data->CheckpointAll(end);
+    parts->calls.WhenNone(done);
   });
 }
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <sys/stat.h>
 #include <vector>
 
@@ -67,6 +68,12 @@ std::string Certificates::Write(const std::string& name,
   chmod(temporary.c_str(), static_cast<mode_t>(mode));
   std::filesystem::rename(temporary, path);
   return path;
+}
+
+std::string Certificates::Read(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
 }
 
 void Certificates::Replace(const std::string& old, const std::string& with) {

@@ -30,6 +30,8 @@ class Certificates {
   std::string Write(const std::string& name, const std::string& text,
                     int mode = 0600) const;
 
+  // Of a file: what it holds.
+  static std::string Read(const std::string& path);
   // Replaces one file by a copy of another, at once.
   static void Replace(const std::string& old, const std::string& with);
 
