@@ -1,5 +1,8 @@
 #include "client/ctl/command.h"
 
+#include <cerrno>
+#include <unistd.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "client/ctl/failure.h"
@@ -12,6 +15,18 @@ absl::StatusOr<client::Client> Context::Connect() const {
   ACCRUE_ASSIGN_OR_RETURN(options.call_timeout,
                           ParseDurationFlag("--timeout", flags_.timeout));
   options.connect_timeout = options.call_timeout;
+  const client::TlsOptions& tls = flags_.tls;
+  for (const std::string& path :
+       {tls.ca, tls.cert, tls.key, flags_.token_file}) {
+    if (!path.empty() && access(path.c_str(), R_OK) != 0) {
+      return FileErrnoError(absl::StrCat("cannot read ", path), errno);
+    }
+  }
+  if (flags_.use_tls || !tls.ca.empty() || !tls.cert.empty() ||
+      !tls.key.empty() || !tls.server_name.empty()) {
+    options.tls = tls;
+  }
+  options.token_file = flags_.token_file;
   return client::Client::Connect(flags_.target, options);
 }
 
@@ -62,6 +77,24 @@ void AddCommonFlags(CLI::App& app, CommonFlags* flags) {
   app.add_option("--timeout", flags->timeout,
                  "how long to wait for the daemon's answer")
       ->capture_default_str();
+  app.add_flag("--tls", flags->use_tls,
+               "speak TLS over TCP; the other --tls_ flags imply it")
+      ->envname("ACCRUE_TLS");
+  app.add_option("--tls_ca", flags->tls.ca,
+                 "PEM file of the CAs to trust; default: the system's")
+      ->envname("ACCRUE_TLS_CA");
+  app.add_option("--tls_cert", flags->tls.cert,
+                 "PEM file of the certificate to show")
+      ->envname("ACCRUE_TLS_CERT");
+  app.add_option("--tls_key", flags->tls.key, "PEM file of its key")
+      ->envname("ACCRUE_TLS_KEY");
+  app.add_option("--tls_server_name", flags->tls.server_name,
+                 "the name that the daemon's certificate has; default: the "
+                 "target's host")
+      ->envname("ACCRUE_TLS_SERVER_NAME");
+  app.add_option("--token_file", flags->token_file,
+                 "file that holds the token to send")
+      ->envname("ACCRUE_TOKEN_FILE");
 }
 
 // For errors of the command line, which come before its flags are known.

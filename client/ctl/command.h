@@ -35,6 +35,9 @@ struct CommonFlags {
   std::string target = "127.0.0.1:7700";
   std::string output = "table";
   std::string timeout = "10s";
+  bool use_tls = false;  // also if any of these is set
+  client::TlsOptions tls;
+  std::string token_file;
 };
 
 class Context {

@@ -143,14 +143,6 @@ void SampleModel::ExpectIn(const CheckpointReader& reader) const {
   }
 }
 
-void ReadAll(CheckpointWriter& writer, const SampleModel& model) {
-  while (true) {
-    auto resumed = std::make_shared<std::promise<void>>();
-    if (writer.Read(model, [resumed] { resumed->set_value(); })) return;
-    resumed->get_future().get();
-  }
-}
-
 absl::StatusOr<CheckpointInfo> WriteSample(const SampleModel& model,
                                            CheckpointTarget target) {
   std::promise<absl::StatusOr<CheckpointInfo>> done;
@@ -159,7 +151,11 @@ absl::StatusOr<CheckpointInfo> WriteSample(const SampleModel& model,
                             done.set_value(std::move(info));
                           });
   writer.Begin(model.Captured());
-  ReadAll(writer, model);
+  while (true) {
+    auto resumed = std::make_shared<std::promise<void>>();
+    if (writer.Read(model, [resumed] { resumed->set_value(); })) break;
+    resumed->get_future().get();
+  }
   return done.get_future().get();
 }
 
