@@ -236,6 +236,28 @@ void AddLimits(FlagSet& flags, ServerOptions& options) {
   flags.Count("max_models", options.max_models, "models");
 }
 
+void AddDurability(FlagSet& flags, DurabilityOptions& options) {
+  flags.Value("data_dir", options.data_dir,
+              "directory where models are kept; without it they end with the "
+              "process, and none can have a journal");
+  flags.Size("checkpoint_memory", options.checkpoint_memory_bytes, 4 << 20,
+             "memory of checkpoints that are being written; where a model's "
+             "moments do not fit, its pushes wait");
+  flags.Count("checkpoint_keep", options.checkpoint_keep,
+              "checkpoints of a model that are kept");
+  flags.Count("checkpoint_every_updates", options.checkpoint_every_updates,
+              "a checkpoint follows so many updates after the last; 0: no "
+              "number does",
+              /*least=*/0);
+  flags.Duration("checkpoint_period", options.checkpoint_period,
+                 "or so long after it, if anything has changed; inf: no time "
+                 "does");
+  flags.Size("journal_limit", options.journal_limit_bytes, 0,
+             "or once a model's journal is so large (at twice as large, its "
+             "pushes are refused until it is written); 0: eight times its "
+             "state");
+}
+
 void AddTimeouts(FlagSet& flags, DaemonOptions& options) {
   ServerOptions& server = options.server;
   flags.Duration("push_idle_timeout", server.ingest.push_idle_timeout,
@@ -295,6 +317,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   AddListening(flags, options.server.listener, insecure);
   AddSecurity(flags, options.server.credentials);
   AddLimits(flags, options.server);
+  AddDurability(flags, options.server.durability);
   AddTimeouts(flags, options);
   AddOthers(flags, options);
 

@@ -47,8 +47,8 @@ struct ArrayFile {
 
 struct Manifest {
   int64_t format = kCheckpointFormat;
-  std::string instance;  // of the data directory, whose journal it belongs to
-  int64_t lsn = 0;       // the last record of it that is in the checkpoint
+  std::string instance;  // of the model, whose journal has it too
+  int64_t lsn = 0;       // the journal's last record that is in here
   int64_t made_at_unix_nanos = 0;
   ModelSpec spec;
   TrainingState state;

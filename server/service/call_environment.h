@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "server/base/timer_queue.h"
 #include "server/base/work_pool.h"
+#include "server/durability/data_directory.h"
 #include "server/ingest/ingest.h"
 #include "server/model/model_store.h"
 #include "server/service/access.h"
@@ -20,6 +21,7 @@ namespace accrue {
 // All of it outlives the calls.
 struct CallEnvironment {
   ModelStore* store = nullptr;
+  DataDirectory* data = nullptr;  // null: nothing is kept
   Ingest* ingest = nullptr;
   TimerQueue* timers = nullptr;
   WorkPool* pool = nullptr;

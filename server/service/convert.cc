@@ -120,6 +120,13 @@ v1::MemoryReport MemoryToApi(const ModelDescription& model,
   return api;
 }
 
+google::protobuf::Timestamp TimeToApi(int64_t unix_nanos) {
+  google::protobuf::Timestamp api;
+  api.set_seconds(unix_nanos / 1'000'000'000);
+  api.set_nanos(static_cast<int32_t>(unix_nanos % 1'000'000'000));
+  return api;
+}
+
 }  // namespace
 
 absl::StatusOr<kernels::Encoding> FromApi(v1::Encoding api) {
@@ -261,10 +268,18 @@ v1::Session ToApi(const SessionDescription& session) {
   api.set_id_prefix(session.id.substr(0, kIdPrefix));
   api.set_last_sequence(session.last_sequence);
   api.set_pushes_this_version(session.pushes_this_version);
-  const int64_t nanoseconds = absl::ToUnixNanos(session.last_active);
-  api.mutable_last_active_time()->set_seconds(nanoseconds / 1'000'000'000);
-  api.mutable_last_active_time()->set_nanos(
-      static_cast<int32_t>(nanoseconds % 1'000'000'000));
+  *api.mutable_last_active_time() =
+      TimeToApi(absl::ToUnixNanos(session.last_active));
+  return api;
+}
+
+v1::Checkpoint ToApi(const CheckpointInfo& checkpoint) {
+  v1::Checkpoint api;
+  api.set_name(checkpoint.name);
+  if (checkpoint.version) *api.mutable_version() = ToApi(*checkpoint.version);
+  api.set_folded_pushes(checkpoint.folded_pushes);
+  *api.mutable_create_time() = TimeToApi(checkpoint.made_at_unix_nanos);
+  api.set_size_bytes(checkpoint.size_bytes);
   return api;
 }
 

@@ -21,6 +21,7 @@
 #include "accrue/v1/model.pb.h"
 #include "accrue/v1/model_service.pb.h"
 #include "accrue/v1/worker_service.pb.h"
+#include "server/durability/checkpoint_directory.h"
 #include "server/ingest/ingest.h"
 #include "server/kernels/encoding.h"
 #include "server/model/model.h"
@@ -60,6 +61,7 @@ v1::PushResponse ToApi(const PushOutcome& outcome);
 v1::OpenSessionResponse ToApi(const OpenedSession& session);
 v1::EndCycleResponse ToApi(const EndedCycle& ended);
 v1::Session ToApi(const SessionDescription& session);
+v1::Checkpoint ToApi(const CheckpointInfo& checkpoint);
 // `ceiling_bytes`: what the whole process may grow to.
 v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes);
 // The notice of a publication of a model with this spec.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
 #include "server/service/unary_call.h"
@@ -28,7 +29,21 @@ absl::StatusOr<int64_t> PageSize(int64_t asked) {
 }  // namespace
 
 v1::Model ModelService::Describe(const Model& model) const {
-  return ToApi(model.Describe(), MemoryCeiling(environment_));
+  v1::Model api = ToApi(model.Describe(), MemoryCeiling(environment_));
+  if (environment_.data == nullptr) return api;
+  const auto log = environment_.data->Find(model.name());
+  if (log.ok()) *api.mutable_checkpoint() = ToApi((*log)->newest());
+  return api;
+}
+
+absl::StatusOr<DataDirectory*> ModelService::Data() const {
+  if (environment_.data != nullptr) return environment_.data;
+  ErrorInfo info;
+  info.reason = Reason::kNoDataDirectory;
+  info.subject = "--data_dir";
+  return MakeError(absl::StatusCode::kFailedPrecondition, info,
+                   "the server keeps no checkpoints: it was started without "
+                   "--data_dir");
 }
 
 grpc::ServerUnaryReactor* ModelService::CreateModel(
@@ -174,6 +189,48 @@ grpc::ServerUnaryReactor* ModelService::ListSessions(
             break;
           }
           *response->add_sessions() = ToApi(session);
+        }
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* ModelService::Checkpoint(
+    grpc::CallbackServerContext* context, const v1::CheckpointRequest* request,
+    v1::CheckpointResponse* response) {
+  return UnaryCall::Begin(
+      environment_, context, request->model(), [&](const auto& call) {
+        const auto model = environment_.store->Find(request->model());
+        if (!model.ok()) return call->Finish(model.status());
+        const auto data = Data();
+        if (!data.ok()) return call->Finish(data.status());
+        const auto log = (*data)->Find(request->model());
+        if (!log.ok()) return call->Finish(log.status());
+        (*log)->Checkpoint(
+            [call, response](const absl::StatusOr<CheckpointInfo>& made) {
+              if (made.ok()) *response->mutable_checkpoint() = ToApi(*made);
+              call->Finish(made.status());
+            });
+      });
+}
+
+grpc::ServerUnaryReactor* ModelService::ListCheckpoints(
+    grpc::CallbackServerContext* context,
+    const v1::ListCheckpointsRequest* request,
+    v1::ListCheckpointsResponse* response) {
+  return UnaryCall::OnPool(
+      environment_, context, request->model(),
+      [this, request, response]() -> absl::Status {
+        const auto model = environment_.store->Find(request->model());
+        // Of a damaged model they are what is left.
+        if (!model.ok() && !absl::IsDataLoss(model.status())) {
+          return model.status();
+        }
+        ACCRUE_ASSIGN_OR_RETURN(DataDirectory * data, Data());
+        const WorkPool::Waiting waiting;
+        ACCRUE_ASSIGN_OR_RETURN(const std::vector<CheckpointInfo> checkpoints,
+                                data->Checkpoints(request->model()));
+        for (const CheckpointInfo& checkpoint : checkpoints) {
+          *response->add_checkpoints() = ToApi(checkpoint);
         }
         return absl::OkStatus();
       });

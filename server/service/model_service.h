@@ -17,18 +17,18 @@
 namespace accrue {
 
 // InitializeModel is raw, so that values are not copied into messages.
-using ModelServiceBase =
-    v1::ModelService::WithRawCallbackMethod_InitializeModel<
-        v1::ModelService::WithCallbackMethod_CreateModel<
-            v1::ModelService::WithCallbackMethod_GetModel<
-                v1::ModelService::WithCallbackMethod_ListModels<
-                    v1::ModelService::WithCallbackMethod_DeleteModel<
-                        v1::ModelService::
-                            WithCallbackMethod_UpdateHyperparameters<
-                                v1::ModelService::WithCallbackMethod_EndCycle<
+using ModelServiceBase = v1::ModelService::WithRawCallbackMethod_InitializeModel<
+    v1::ModelService::WithCallbackMethod_CreateModel<
+        v1::ModelService::WithCallbackMethod_GetModel<
+            v1::ModelService::WithCallbackMethod_ListModels<
+                v1::ModelService::WithCallbackMethod_DeleteModel<
+                    v1::ModelService::WithCallbackMethod_UpdateHyperparameters<
+                        v1::ModelService::WithCallbackMethod_EndCycle<
+                            v1::ModelService::WithCallbackMethod_ListSessions<
+                                v1::ModelService::WithCallbackMethod_Checkpoint<
                                     v1::ModelService::
-                                        WithCallbackMethod_ListSessions<
-                                            v1::ModelService::Service>>>>>>>>;
+                                        WithCallbackMethod_ListCheckpoints<
+                                            v1::ModelService::Service>>>>>>>>>>;
 
 class ModelService final : public ModelServiceBase {
  public:
@@ -63,8 +63,18 @@ class ModelService final : public ModelServiceBase {
       grpc::CallbackServerContext* context,
       const v1::ListSessionsRequest* request,
       v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* Checkpoint(
+      grpc::CallbackServerContext* context,
+      const v1::CheckpointRequest* request,
+      v1::CheckpointResponse* response) override;
+  grpc::ServerUnaryReactor* ListCheckpoints(
+      grpc::CallbackServerContext* context,
+      const v1::ListCheckpointsRequest* request,
+      v1::ListCheckpointsResponse* response) override;
 
  private:
+  // FAILED_PRECONDITION kNoDataDirectory.
+  absl::StatusOr<DataDirectory*> Data() const;
   v1::Model Describe(const Model& model) const;
   std::vector<std::shared_ptr<Model>> Visible(const Principal& caller,
                                               std::string after,

@@ -98,6 +98,20 @@ int ThreadCount(int asked) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+std::unique_ptr<DataDirectory> MakeDataDirectory(const ServerOptions& options,
+                                                 WorkPool* pool,
+                                                 TimerQueue* timers,
+                                                 const MemoryLedger* ledger) {
+  if (options.durability.data_dir.empty()) return nullptr;
+  return std::make_unique<DataDirectory>(DurabilityEnvironment{
+      .options = options.durability,
+      .files = options.files,
+      .pool = pool,
+      .timers = timers,
+      .memory = std::make_shared<CheckpointMemory>(
+          options.durability.checkpoint_memory_bytes, ledger)});
+}
+
 }  // namespace
 
 // In the order in which they may be built; destroyed the other way round.
@@ -108,6 +122,7 @@ struct Server::Parts {
         access(&connections, options.max_streams_per_peer),
         health(&backend.gpus, &timers),
         pool(ThreadCount(options.threads)),
+        data(MakeDataDirectory(options, &pool, &timers, &ledger)),
         store({.environment = {.make_shard = backend.make_shard,
                                .device = backend.device,
                                .pool = &pool,
@@ -123,7 +138,8 @@ struct Server::Parts {
                .limits = {.max_payload_bytes =
                               options.ingest.ingest_memory_bytes},
                .max_models = options.max_models,
-               .state_memory_bytes = options.state_memory_bytes}),
+               .state_memory_bytes = options.state_memory_bytes,
+               .keeper = data.get()}),
         ingest(options.ingest, &store, &timers, &ledger),
         data_connections({.threads = ReceivingThreadCount(),
                           .max_connections = options.max_data_connections,
@@ -131,6 +147,7 @@ struct Server::Parts {
                          &timers),
         environment{
             .store = &store,
+            .data = data.get(),
             .ingest = &ingest,
             .timers = &timers,
             .pool = &pool,
@@ -157,6 +174,7 @@ struct Server::Parts {
   TimerQueue timers;
   Health health;
   WorkPool pool;
+  const std::unique_ptr<DataDirectory> data;  // null: nothing is kept
   ModelStore store;
   Ingest ingest;
   DataConnections data_connections;
@@ -179,6 +197,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   ACCRUE_ASSIGN_OR_RETURN(Backend backend, MakeBackend(options.backend));
   auto parts = std::make_unique<Parts>(options, std::move(backend));
   ACCRUE_RETURN_IF_ERROR(parts->credential_files.Load(options.credentials));
+  if (parts->data != nullptr) {
+    ACCRUE_RETURN_IF_ERROR(parts->data->Open());
+    ACCRUE_RETURN_IF_ERROR(parts->data->Recover(parts->store));
+  }
   ListenerOptions listener = options.listener;
   listener.tls = options.credentials.tls.enabled();
   ACCRUE_ASSIGN_OR_RETURN(parts->listener,
@@ -265,7 +287,9 @@ void Server::Drain(std::function<void()> done) {
   parts->health.Drain();
   parts->store.Drain([parts, done = std::move(done)] {
     parts->calls.EndWaiting();
-    parts->calls.WhenNone(done);
+    const auto end = [parts, done] { parts->calls.WhenNone(done); };
+    if (parts->data == nullptr) return end();
+    parts->data->CheckpointAll(end);
   });
 }
 

@@ -14,6 +14,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/durability/durability_options.h"
+#include "server/durability/file.h"
 #include "server/ingest/ingest.h"
 #include "server/model/model_store.h"
 #include "server/service/backend.h"
@@ -32,6 +34,9 @@ struct ServerOptions {
   // All models' moments, buffers and publications together, as far as they are
   // in the host's memory.
   int64_t state_memory_bytes = int64_t{1} << 62;
+  // Without a data_dir nothing is kept.
+  DurabilityOptions durability;
+  FileSystem* files = PosixFileSystem();  // outlives the server
   int64_t max_data_connections = 1024;  // 0: payloads come in messages only
   int64_t max_streams_per_peer = 1024;
   int64_t max_models = 1000;
@@ -46,8 +51,11 @@ struct ServerOptions {
 class Server {
  public:
   // Listens and serves when it returns.
-  // INVALID_ARGUMENT, FAILED_PRECONDITION: an option or address cannot be;
-  // NOT_FOUND: there are no such GPUs
+  // Models that are kept are there again.
+  // INVALID_ARGUMENT, FAILED_PRECONDITION: an option, an address or the data
+  // directory cannot be; NOT_FOUND: there are no such GPUs;
+  // RESOURCE_EXHAUSTED: no memory for a model that is kept; UNAVAILABLE: the
+  // disk fails
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
   // Ends whatever still goes on, and waits for it: a peer that does not read
@@ -60,8 +68,9 @@ class Server {
   std::vector<std::string> addresses() const;
 
   // Not ready from now on: new pushes are refused as DRAINING, complete ones
-  // are folded, calls that only wait are ended. Runs `done`, on any thread,
-  // once no call is in progress. Once.
+  // are folded, calls that only wait are ended, and every model that is kept
+  // gets a last checkpoint. Runs `done`, on any thread, once no call is in
+  // progress. Once.
   void Drain(std::function<void()> done);
 
   int64_t live_call_count() const;

@@ -93,15 +93,28 @@ TEST(CheckpointTest, ArraysOfAnySizeAreCutIntoPieces) {
 TEST(CheckpointTest, FoldsWaitForMemoryAndNoMoreIsTaken) {
   const TemporaryDirectory place;
   const SampleModel model(SpecOfElems(3 * kStatePieceElems));
-  WorkPool pool(2);
   const MemoryLedger ledger;
-  CheckpointTarget target =
-      model.Target(*PosixFileSystem(), pool, place.path(), 1);
   const auto memory =
       std::make_shared<CheckpointMemory>(2 * kStatePieceElems * 4, &ledger);
   EXPECT_EQ(memory->block_count(), 2);
+  WorkPool pool(1);
+  CheckpointTarget target =
+      model.Target(*PosixFileSystem(), pool, place.path(), 1);
   target.memory = memory;
-  ASSERT_TRUE(WriteSample(model, target).ok());
+  // The disk takes its time.
+  std::promise<void> disk;
+  pool.Post(pool.NewLane(), [&] { disk.get_future().get(); });
+  std::promise<absl::StatusOr<CheckpointInfo>> done;
+  CheckpointWriter writer(target,
+                          [&](auto info) { done.set_value(std::move(info)); });
+  writer.Begin(model.Captured());
+  std::promise<void> resumed;
+  EXPECT_FALSE(writer.Read(model, [&] { resumed.set_value(); }));
+  EXPECT_EQ(memory->waits().count, 1);
+  disk.set_value();
+  resumed.get_future().get();
+  ReadAll(writer, model);
+  ASSERT_TRUE(done.get_future().get().ok());
   EXPECT_GE(memory->waits().count, 1);
   EXPECT_GT(memory->waits().duration, absl::ZeroDuration());
   const MemoryLedger::Row row =
@@ -192,9 +205,12 @@ TEST(CheckpointTest, AModelThatCannotBeCapturedLeavesNothing) {
   // Instead of Begin; instead of Read; in the middle; and with the writer gone.
   for (int reads = -1; reads < 3; ++reads) {
     std::promise<absl::StatusOr<CheckpointInfo>> done;
+    CheckpointTarget target =
+        model.Target(*PosixFileSystem(), pool, place.path(), 1);
+    // Another model has it.
+    const CheckpointMemory::Block memory = target.memory->Take([] {});
     auto writer = std::make_unique<CheckpointWriter>(
-        model.Target(*PosixFileSystem(), pool, place.path(), 1),
-        [&](auto info) { done.set_value(std::move(info)); });
+        target, [&](auto info) { done.set_value(std::move(info)); });
     if (reads >= 0) writer->Begin(model.Captured());
     if (reads > 0) {
       EXPECT_FALSE(writer->Read(model, [] {}));

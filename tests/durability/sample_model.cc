@@ -143,6 +143,14 @@ void SampleModel::ExpectIn(const CheckpointReader& reader) const {
   }
 }
 
+void ReadAll(CheckpointWriter& writer, const SampleModel& model) {
+  while (true) {
+    auto resumed = std::make_shared<std::promise<void>>();
+    if (writer.Read(model, [resumed] { resumed->set_value(); })) return;
+    resumed->get_future().get();
+  }
+}
+
 absl::StatusOr<CheckpointInfo> WriteSample(const SampleModel& model,
                                            CheckpointTarget target) {
   std::promise<absl::StatusOr<CheckpointInfo>> done;
@@ -151,11 +159,7 @@ absl::StatusOr<CheckpointInfo> WriteSample(const SampleModel& model,
                             done.set_value(std::move(info));
                           });
   writer.Begin(model.Captured());
-  while (true) {
-    auto resumed = std::make_shared<std::promise<void>>();
-    if (writer.Read(model, [resumed] { resumed->set_value(); })) break;
-    resumed->get_future().get();
-  }
+  ReadAll(writer, model);
   return done.get_future().get();
 }
 

@@ -63,6 +63,9 @@ class SampleModel : public ArrayReader {
   std::vector<Held> held_;
 };
 
+// Reads all that `writer`, which has begun, wants; waits where it does.
+void ReadAll(CheckpointWriter& writer, const SampleModel& model);
+
 // Captures the model, as an executor whose folds wait, and returns when the
 // checkpoint is there, or is not.
 absl::StatusOr<CheckpointInfo> WriteSample(const SampleModel& model,

@@ -1,0 +1,180 @@
+#include "server/durability/data_directory.h"
+
+#include <atomic>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/base/logging.h"
+#include "server/base/random_id.h"
+#include "server/base/status_macros.h"
+#include "server/durability/checkpoint_directory.h"
+#include "server/durability/recovery.h"
+
+namespace accrue {
+namespace {
+
+constexpr char kTemporaryPrefix[] = "tmp-";
+
+absl::Status Unwritable(const absl::Status& why, const std::string& model) {
+  ErrorInfo info;
+  info.reason = Reason::kCheckpointFailed;
+  info.subject = model;
+  return MakeError(absl::StatusCode::kUnavailable, info,
+                   absl::StrCat("model \"", model, "\": ", why.message()));
+}
+
+absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
+  absl::Status made = files.CreateDirectory(path);
+  if (absl::IsAlreadyExists(made)) return absl::OkStatus();
+  return made;
+}
+
+}  // namespace
+
+DataDirectory::DataDirectory(DurabilityEnvironment environment)
+    : environment_(std::make_shared<const DurabilityEnvironment>(
+          std::move(environment))),
+      models_(absl::StrCat(environment_->options.data_dir, "/models")) {}
+
+absl::Status DataDirectory::Open() {
+  FileSystem& files = *environment_->files;
+  const std::string& path = environment_->options.data_dir;
+  ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, path));
+  ACCRUE_ASSIGN_OR_RETURN(lock_, files.Lock(path));
+  ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, models_));
+  ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, absl::StrCat(path, "/import")));
+  return files.SyncDirectory(path);
+}
+
+std::string DataDirectory::DirectoryOf(const std::string& model) const {
+  return absl::StrCat(models_, "/", model);
+}
+
+absl::Status DataDirectory::Recover(ModelStore& store) {
+  FileSystem& files = *environment_->files;
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          files.List(models_));
+  for (const std::string& name : names) {
+    if (absl::StartsWith(name, kTemporaryPrefix)) {
+      ACCRUE_RETURN_IF_ERROR(files.RemoveDirectory(DirectoryOf(name)));
+      continue;
+    }
+    absl::StatusOr<ModelLog::Options> recovered =
+        RecoverModel(environment_, DirectoryOf(name), name, store);
+    if (absl::IsDataLoss(recovered.status())) {
+      ACCRUE_LOG(error, "model \"{}\" is damaged: {}", name,
+                 recovered.status().message());
+      store.Miss(name, recovered.status());
+      continue;
+    }
+    ACCRUE_RETURN_IF_ERROR(recovered.status());
+    const std::shared_ptr<Model> model = recovered->model;
+    if (model == nullptr) continue;  // it never came to be
+    model->Attach(AddLog(*std::move(recovered)));
+    store.Adopt(model);
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<ModelLog> DataDirectory::AddLog(ModelLog::Options options) {
+  const std::string name = options.model->name();
+  auto log = std::make_shared<ModelLog>(std::move(options));
+  log->Start();
+  MutexLock lock(&mutex_);
+  logs_[name] = log;
+  return log;
+}
+
+absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
+    const std::shared_ptr<Model>& model) {
+  FileSystem& files = *environment_->files;
+  ModelLog::Options options;
+  options.environment = environment_;
+  options.model = model;
+  options.directory = DirectoryOf(model->name());
+  options.instance = RandomId();
+  const auto keep = [&]() -> absl::Status {
+    ACCRUE_RETURN_IF_ERROR(files.CreateDirectory(options.directory));
+    ACCRUE_ASSIGN_OR_RETURN(options.newest, WriteEmpty(options));
+    ACCRUE_RETURN_IF_ERROR(OpenFiles(1, options));
+    return files.SyncDirectory(models_);
+  };
+  if (absl::Status kept = keep(); !kept.ok()) {
+    files.RemoveDirectory(options.directory).IgnoreError();
+    return Unwritable(kept, model->name());
+  }
+  return AddLog(std::move(options));
+}
+
+absl::Status DataDirectory::Forget(const std::string& name) {
+  {
+    MutexLock lock(&mutex_);
+    const auto found = logs_.find(name);
+    if (found != logs_.end()) {
+      found->second->Close();
+      logs_.erase(found);
+    }
+  }
+  FileSystem& files = *environment_->files;
+  const std::string gone =
+      absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
+  absl::Status renamed = files.Rename(DirectoryOf(name), gone);
+  if (absl::IsNotFound(renamed)) return absl::OkStatus();
+  if (renamed.ok()) renamed = files.SyncDirectory(models_);
+  if (!renamed.ok()) return Unwritable(renamed, name);
+  // What cannot be removed now is removed when the next process begins.
+  if (absl::Status removed = files.RemoveDirectory(gone); !removed.ok()) {
+    ACCRUE_LOG(warn, "model \"{}\" is deleted, its files are not yet: {}", name,
+               removed.message());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<ModelLog>> DataDirectory::Find(
+    const std::string& name) const {
+  MutexLock lock(&mutex_);
+  const auto found = logs_.find(name);
+  if (found != logs_.end()) return found->second;
+  ErrorInfo info;
+  info.reason = Reason::kModelUnknown;
+  info.subject = name;
+  return MakeError(absl::StatusCode::kNotFound, info,
+                   absl::StrCat("no model \"", name, "\""));
+}
+
+absl::StatusOr<std::vector<CheckpointInfo>> DataDirectory::Checkpoints(
+    const std::string& name) const {
+  FileSystem& files = *environment_->files;
+  const std::string directory = DirectoryOf(name);
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          ListCheckpoints(files, directory));
+  std::vector<CheckpointInfo> infos;
+  for (const std::string& checkpoint : names) {
+    const auto manifest =
+        ReadManifest(files, absl::StrCat(directory, "/", checkpoint));
+    if (manifest.ok()) infos.push_back(InfoOf(*manifest));
+  }
+  return infos;
+}
+
+void DataDirectory::CheckpointAll(std::function<void()> done) {
+  std::vector<std::shared_ptr<ModelLog>> logs;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [name, log] : logs_) logs.push_back(log);
+  }
+  // One part more, so that `done` also runs where there are none.
+  auto left = std::make_shared<std::atomic<size_t>>(logs.size() + 1);
+  const auto part = [left, done = std::move(done)] {
+    if (left->fetch_sub(1) == 1) done();
+  };
+  for (const auto& log : logs) {
+    log->CheckpointLast(
+        [part](const absl::StatusOr<CheckpointInfo>&) { part(); });
+  }
+  part();
+}
+
+}  // namespace accrue

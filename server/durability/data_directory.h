@@ -1,0 +1,69 @@
+// DataDirectory: where a server's models are kept (--data_dir), one process at
+// a time.
+//
+//   LOCK                     of the process that has it
+//   models/NAME/             a model's: checkpoint-LSN/, journal-LSN.log,
+//                            progress (FORMAT.md)
+//   models/tmp-...           of one that is being deleted
+//   import/                  safetensors files that models may begin with
+//
+// Order.     Open, Recover, then everything else. All but Find wait for the
+//            disk.
+// Errors.    FAILED_PRECONDITION: it cannot be, or another process has it.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_
+#define ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/base/mutex.h"
+#include "server/durability/durability_options.h"
+#include "server/durability/model_log.h"
+#include "server/model/model_keeper.h"
+#include "server/model/model_store.h"
+
+namespace accrue {
+
+class DataDirectory : public ModelKeeper {
+ public:
+  explicit DataDirectory(DurabilityEnvironment environment);
+
+  absl::Status Open();
+  // Takes up every model that is kept: `store` has it as it was, or is told why
+  // it cannot be used. Not OK: the directory itself cannot be read.
+  absl::Status Recover(ModelStore& store);
+
+  absl::StatusOr<std::shared_ptr<CommitLog>> Keep(
+      const std::shared_ptr<Model>& model) override;
+  absl::Status Forget(const std::string& name) override;
+
+  // NOT_FOUND kModelUnknown.
+  absl::StatusOr<std::shared_ptr<ModelLog>> Find(const std::string& name) const;
+  // Newest first; sound ones only. NOT_FOUND: no such model is kept.
+  absl::StatusOr<std::vector<CheckpointInfo>> Checkpoints(
+      const std::string& name) const;
+  // The last checkpoint of every model; `done` runs when all are durable, or
+  // cannot be.
+  void CheckpointAll(std::function<void()> done);
+
+ private:
+  std::string DirectoryOf(const std::string& model) const;
+  std::shared_ptr<ModelLog> AddLog(ModelLog::Options options);
+
+  const std::shared_ptr<const DurabilityEnvironment> environment_;
+  const std::string models_;  // path
+  std::unique_ptr<DirectoryLock> lock_;
+  mutable Mutex mutex_;
+  std::map<std::string, std::shared_ptr<ModelLog>> logs_
+      ACCRUE_GUARDED_BY(mutex_);
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_

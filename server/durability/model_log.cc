@@ -1,0 +1,321 @@
+#include "server/durability/model_log.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/error.h"
+#include "server/base/fail_point.h"
+#include "server/base/logging.h"
+#include "server/durability/change_record.h"
+#include "server/model/model_arrays.h"
+
+namespace accrue {
+namespace {
+
+constexpr int64_t kJournalStates = 8;  // that a journal may be as large as
+
+int64_t JournalLimit(const DurabilityOptions& options, const ModelSpec& spec,
+                     const Layout& layout) {
+  if (options.journal_limit_bytes > 0) return options.journal_limit_bytes;
+  const auto arrays = static_cast<int64_t>(ShardArrays(spec).size()) + 1;
+  return kJournalStates * arrays * layout.elems() * int64_t{sizeof(float)};
+}
+
+absl::Status Refuse(absl::StatusCode code, Reason reason,
+                    const std::string& model, absl::string_view why) {
+  ErrorInfo info;
+  info.reason = reason;
+  info.subject = model;
+  return MakeError(code, info, absl::StrCat("model \"", model, "\": ", why));
+}
+
+}  // namespace
+
+ModelLog::ModelLog(Options options)
+    : shared_environment_(options.environment),
+      environment_(*shared_environment_),
+      model_(options.model),
+      name_(options.model->name()),
+      spec_(options.model->spec()),
+      layout_(options.model->layout()),
+      directory_(std::move(options.directory)),
+      instance_(std::move(options.instance)),
+      lane_(environment_.pool->NewLane()),
+      journal_limit_bytes_(JournalLimit(environment_.options, spec_, *layout_)),
+      journal_(std::move(options.journal)),
+      progress_(std::move(options.progress)),
+      newest_(std::move(options.newest)),
+      version_(newest_.version.value_or(Version())),
+      folded_pushes_(newest_.folded_pushes) {}
+
+ModelLog::~ModelLog() {
+  MutexLock lock(&mutex_);
+  environment_.timers->Cancel(timer_);
+}
+
+void ModelLog::Start() { ArmTimer(); }
+
+void ModelLog::Append(Change change, Done done) {
+  if (absl::Status closed = Closed(); !closed.ok()) {
+    environment_.pool->Post(
+        lane_, [done = std::move(done), closed = std::move(closed)]() mutable {
+          done(std::move(closed));
+        });
+    return;
+  }
+  if (auto* begin = std::get_if<BeginChange>(&change)) {
+    return AppendBegin(std::move(*begin), std::move(done));
+  }
+  AppendToJournal(std::move(change), std::move(done));
+}
+
+void ModelLog::AppendToJournal(Change change, Done done) {
+  if (absl::Status room = CheckRoom(); !room.ok()) {
+    CheckpointSoon();
+    environment_.pool->Post(
+        lane_, [done = std::move(done), room = std::move(room)]() mutable {
+          done(std::move(room));
+        });
+    return;
+  }
+  journal_->Append(EncodeChange(change), [self = shared_from_this(),
+                                          done = std::move(done)](
+                                             absl::Status durable) mutable {
+    done(std::move(durable));
+    int64_t newest;
+    {
+      MutexLock lock(&self->mutex_);
+      newest = self->newest_.lsn;
+    }
+    if (self->journal_->BytesFrom(newest + 1) > self->journal_limit_bytes_) {
+      self->CheckpointSoon();
+    }
+  });
+}
+
+absl::Status ModelLog::CheckRoom() const {
+  const int64_t bytes = journal_->BytesFrom(newest().lsn + 1);
+  if (bytes <= 2 * journal_limit_bytes_) return absl::OkStatus();
+  ErrorInfo info;
+  info.reason = Reason::kJournalFailed;
+  info.subject = name_;
+  info.retry_after = absl::Seconds(1);
+  return MakeError(
+      absl::StatusCode::kUnavailable, info,
+      absl::StrCat("model \"", name_, "\": its journal has ", bytes,
+                   " bytes, more than twice its limit of ",
+                   journal_limit_bytes_,
+                   "; it goes on once a checkpoint has been written"));
+}
+
+// A checkpoint is the record of a beginning. In the journal it has but a
+// number, so that no other checkpoint has that.
+void ModelLog::AppendBegin(BeginChange change, Done done) {
+  if (journal_ == nullptr) {
+    const int64_t lsn = newest().lsn + 1;
+    return WriteFirst(std::move(change), lsn, std::move(done));
+  }
+  journal_->Append(EncodeBegin(),
+                   [self = shared_from_this(), change = std::move(change),
+                    done = std::move(done)](absl::Status durable) mutable {
+                     if (!durable.ok()) return done(std::move(durable));
+                     const int64_t lsn = self->journal_->Roll() - 1;
+                     self->WriteFirst(std::move(change), lsn, std::move(done));
+                   });
+}
+
+void ModelLog::WriteFirst(BeginChange change, int64_t lsn, Done done) {
+  const Version version = *change.state.version;
+  WriteCheckpoint(Target([lsn] { return lsn; }), std::move(change),
+                  [self = shared_from_this(), version, done = std::move(done)](
+                      absl::StatusOr<CheckpointInfo> made) mutable {
+                    if (!made.ok()) return done(std::move(made).status());
+                    {
+                      MutexLock lock(&self->mutex_);
+                      self->newest_ = *made;
+                      self->version_ = version;
+                      self->folded_pushes_ = 0;
+                      if (self->progress_ != nullptr)
+                        self->progress_->Note(version.lineage, 0);
+                    }
+                    self->Retire(*made);
+                    done(absl::OkStatus());
+                  });
+}
+
+CheckpointTarget ModelLog::Target(std::function<int64_t()> lsn) const {
+  return {.files = environment_.files,
+          .pool = environment_.pool,
+          .memory = environment_.memory,
+          .directory = directory_,
+          .instance = instance_,
+          .lsn = std::move(lsn),
+          .spec = spec_,
+          .layout = layout_};
+}
+
+void ModelLog::NoteFolded(const Version& version, int64_t folded_pushes) {
+  MutexLock lock(&mutex_);
+  version_ = version;
+  folded_pushes_ = folded_pushes;
+  if (progress_ != nullptr) progress_->Note(version.lineage, folded_pushes);
+  const int64_t every = environment_.options.checkpoint_every_updates;
+  if (every == 0 || checkpointing_) return;
+  const bool same = newest_.version.has_value() &&
+                    newest_.version->lineage == version.lineage;
+  const int64_t before = same ? newest_.version->number : 0;
+  if (version.number - before >= every) CheckpointSoon();
+}
+
+bool ModelLog::Changed() const {
+  if (journal_ != nullptr) return journal_->appended_lsn() > newest_.lsn;
+  return folded_pushes_ != newest_.folded_pushes ||
+         version_ != newest_.version.value_or(Version());
+}
+
+void ModelLog::CheckpointSoon() {
+  environment_.pool->Post(lane_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    {
+      MutexLock lock(&self->mutex_);
+      if (self->checkpointing_) return;
+    }
+    self->Checkpoint([](const absl::StatusOr<CheckpointInfo>&) {});
+  });
+}
+
+void ModelLog::Checkpoint(CheckpointDone done) {
+  {
+    MutexLock lock(&mutex_);
+    if (checkpointing_) {
+      next_.push_back(std::move(done));
+      return;
+    }
+    if (journal_ == nullptr || Changed()) {
+      checkpointing_ = true;
+      waiting_.push_back(std::exchange(done, nullptr));
+    }
+  }
+  if (done == nullptr) return Capture();
+  environment_.pool->Post(lane_,
+                          [self = shared_from_this(), done = std::move(done)] {
+                            done(self->newest());
+                          });
+}
+
+void ModelLog::Capture() {
+  const std::shared_ptr<Model> model = model_.lock();
+  if (model == nullptr) {
+    return OnCheckpoint(Refuse(absl::StatusCode::kNotFound,
+                               Reason::kModelUnknown, name_, "was deleted"));
+  }
+  model->CaptureState(std::make_shared<CheckpointWriter>(
+      Target([self = shared_from_this()] {
+        if (self->journal_ != nullptr) return self->journal_->Roll() - 1;
+        return self->newest().lsn + 1;
+      }),
+      [self = shared_from_this()](absl::StatusOr<CheckpointInfo> made) {
+        self->OnCheckpoint(std::move(made));
+      }));
+}
+
+void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
+  if (made.ok()) {
+    {
+      MutexLock lock(&mutex_);
+      newest_ = *made;
+    }
+    Retire(*made);
+    ACCRUE_LOG(info, "model \"{}\": checkpoint {} of t={}, {} bytes", name_,
+               made->name, made->folded_pushes, made->size_bytes);
+  } else if (!absl::IsNotFound(made.status())) {
+    ACCRUE_LOG(error, "model \"{}\": no checkpoint: {}", name_,
+               made.status().message());
+  }
+  std::vector<CheckpointDone> told;
+  bool again;
+  {
+    MutexLock lock(&mutex_);
+    told = std::exchange(waiting_, std::exchange(next_, {}));
+    again = checkpointing_ = !waiting_.empty();
+  }
+  for (const CheckpointDone& done : told) done(made);
+  if (again) return Capture();
+  ArmTimer();
+}
+
+void ModelLog::Retire(const CheckpointInfo& newest) {
+  AtFailPoint(FailPoint::kCheckpointFinished);
+  const auto kept = RetireCheckpoints(*environment_.files, directory_,
+                                      environment_.options.checkpoint_keep);
+  absl::Status status = kept.status();
+  if (journal_ != nullptr) {
+    status.Update(journal_->DropBefore(newest.lsn + 1));
+  }
+  if (status.ok()) return;
+  ACCRUE_LOG(warn, "model \"{}\": what checkpoint {} makes needless stays: {}",
+             name_, newest.name, status.message());
+}
+
+void ModelLog::CheckpointLast(CheckpointDone done) {
+  Checkpoint([self = shared_from_this(), done = std::move(done)](
+                 const absl::StatusOr<CheckpointInfo>& made) {
+    absl::Status clean = made.status();
+    {
+      MutexLock lock(&self->mutex_);
+      if (clean.ok() && self->progress_ != nullptr) {
+        clean = self->progress_->Set({.lineage = self->version_.lineage,
+                                      .folded_pushes = self->folded_pushes_,
+                                      .clean = true});
+      }
+    }
+    if (clean.ok()) {
+      done(made);
+    } else {
+      done(clean);
+    }
+  });
+}
+
+void ModelLog::ArmTimer() {
+  const absl::Duration period = environment_.options.checkpoint_period;
+  if (period == absl::InfiniteDuration()) return;
+  MutexLock lock(&mutex_);
+  environment_.timers->Cancel(timer_);
+  timer_ =
+      environment_.timers->At(absl::Now() + period, [weak = weak_from_this()] {
+        const auto self = weak.lock();
+        if (self == nullptr) return;
+        bool changed;
+        {
+          MutexLock lock(&self->mutex_);
+          changed = self->Changed() && !self->closed_;
+        }
+        if (changed) return self->CheckpointSoon();
+        self->ArmTimer();
+      });
+}
+
+void ModelLog::Close() {
+  MutexLock lock(&mutex_);
+  closed_ = true;
+  environment_.timers->Cancel(timer_);
+}
+
+absl::Status ModelLog::Closed() const {
+  MutexLock lock(&mutex_);
+  if (!closed_) return absl::OkStatus();
+  return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown, name_,
+                "was deleted");
+}
+
+CheckpointInfo ModelLog::newest() const {
+  MutexLock lock(&mutex_);
+  return newest_;
+}
+
+}  // namespace accrue

@@ -1,0 +1,116 @@
+// ModelLog: what is kept of one model while it trains: its journal, or how far
+// it has come; and its checkpoints.
+//
+// Order.     a checkpoint is made when it is asked for, or due, by a step of
+//            the model's executor; one at a time. When it is durable, older
+//            ones are retired, and the journal's segments behind it dropped.
+// Errors.    UNAVAILABLE kJournalFailed: a change is not durable, and never
+//            happened; kCheckpointFailed: older checkpoints are as before.
+//            NOT_FOUND: the model was deleted.
+// Threading. safe.
+#ifndef ACCRUE_SERVER_DURABILITY_MODEL_LOG_H_
+#define ACCRUE_SERVER_DURABILITY_MODEL_LOG_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/base/mutex.h"
+#include "server/base/timer_queue.h"
+#include "server/base/work_pool.h"
+#include "server/durability/checkpoint_writer.h"
+#include "server/durability/durability_options.h"
+#include "server/durability/journal.h"
+#include "server/durability/progress.h"
+#include "server/model/commit_log.h"
+#include "server/model/model.h"
+
+namespace accrue {
+
+class ModelLog : public CommitLog,
+                 public std::enable_shared_from_this<ModelLog> {
+ public:
+  struct Options {
+    std::shared_ptr<const DurabilityEnvironment> environment;
+    std::shared_ptr<Model> model;        // whom it is for; not kept alive
+    std::string directory;               // the model's; it is there
+    std::string instance;                // RandomId's, of this model's files
+    CheckpointInfo newest;               // its newest checkpoint
+    std::shared_ptr<Journal> journal;    // JOURNAL
+    std::unique_ptr<Progress> progress;  // MEMORY
+  };
+  explicit ModelLog(Options options);
+  ~ModelLog() override;
+  // Makes checkpoints when they are due.
+  void Start();
+
+  bool journals() const override { return journal_ != nullptr; }
+  void Append(Change change, Done done) override;
+  void NoteFolded(const Version& version, int64_t folded_pushes) override;
+
+  // A checkpoint of everything that was answered by now. `done` runs on the
+  // pool. Where nothing has changed since the newest one: that one.
+  using CheckpointDone = std::function<void(absl::StatusOr<CheckpointInfo>)>;
+  void Checkpoint(CheckpointDone done);
+  // The same when the process ends in order: a restart will know that nothing
+  // was lost.
+  void CheckpointLast(CheckpointDone done);
+
+  // The model is deleted: what is appended from now on fails.
+  void Close();
+
+  CheckpointInfo newest() const;
+  const std::string& directory() const { return directory_; }
+  const std::string& instance() const { return instance_; }
+
+ private:
+  void AppendBegin(BeginChange change, Done done);
+  void WriteFirst(BeginChange change, int64_t lsn, Done done);
+  void AppendToJournal(Change change, Done done);
+  // Not OK: the journal has outgrown its bounds.
+  absl::Status CheckRoom() const;
+  CheckpointTarget Target(std::function<int64_t()> lsn) const;
+  // Whether anything has happened since the newest checkpoint.
+  bool Changed() const ACCRUE_REQUIRES(mutex_);
+  void Capture();
+  void OnCheckpoint(absl::StatusOr<CheckpointInfo> made);
+  // What a new checkpoint makes needless.
+  void Retire(const CheckpointInfo& newest);
+  void CheckpointSoon();
+  void ArmTimer() ACCRUE_EXCLUDES(mutex_);
+  absl::Status Closed() const;
+
+  const std::shared_ptr<const DurabilityEnvironment> shared_environment_;
+  const DurabilityEnvironment& environment_;
+  const std::weak_ptr<Model> model_;
+  const std::string name_;
+  const ModelSpec spec_;
+  const std::shared_ptr<const Layout> layout_;
+  const std::string directory_;
+  const std::string instance_;
+  const WorkPool::Lane lane_;
+  const int64_t journal_limit_bytes_;
+  const std::shared_ptr<Journal> journal_;
+
+  mutable Mutex mutex_;
+  std::unique_ptr<Progress> progress_ ACCRUE_GUARDED_BY(mutex_);
+  CheckpointInfo newest_ ACCRUE_GUARDED_BY(mutex_);
+  // As last noted.
+  Version version_ ACCRUE_GUARDED_BY(mutex_);
+  int64_t folded_pushes_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  bool closed_ ACCRUE_GUARDED_BY(mutex_) = false;
+  bool checkpointing_ ACCRUE_GUARDED_BY(mutex_) = false;
+  // Who waits for the one that is being made, and for the one after it.
+  std::vector<CheckpointDone> waiting_ ACCRUE_GUARDED_BY(mutex_);
+  std::vector<CheckpointDone> next_ ACCRUE_GUARDED_BY(mutex_);
+  TimerId timer_ ACCRUE_GUARDED_BY(mutex_);
+};
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_DURABILITY_MODEL_LOG_H_

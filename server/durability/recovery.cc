@@ -1,0 +1,211 @@
+#include "server/durability/recovery.h"
+
+#include <algorithm>
+#include <future>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/base/fail_point.h"
+#include "server/base/logging.h"
+#include "server/base/random_id.h"
+#include "server/base/status_macros.h"
+#include "server/durability/change_record.h"
+#include "server/durability/checkpoint_directory.h"
+#include "server/durability/checkpoint_reader.h"
+#include "server/durability/journal_reader.h"
+
+namespace accrue {
+namespace {
+
+// Calls start(done) and waits for what done is given.
+template <typename T, typename Start>
+T Await(Start start) {
+  std::promise<T> promise;
+  start([&promise](T value) { promise.set_value(std::move(value)); });
+  return promise.get_future().get();
+}
+
+absl::Status Damaged(const std::string& name, absl::string_view why) {
+  ErrorInfo info;
+  info.reason = Reason::kDamaged;
+  info.subject = name;
+  return MakeError(absl::StatusCode::kDataLoss, info,
+                   absl::StrCat("model \"", name, "\": ", why));
+}
+
+// A model that has no checkpoint was never created; unless it has a journal.
+absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory,
+                              const std::string& name) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
+                          files.List(directory));
+  for (const std::string& entry : entries) {
+    if (absl::StartsWith(entry, "journal-")) {
+      return Damaged(name, absl::StrCat("there is \"", directory, "/", entry,
+                                        "\", but no checkpoint"));
+    }
+  }
+  return files.RemoveDirectory(directory);
+}
+
+// What a MEMORY model's progress says of the checkpoint that it goes on from.
+struct Loss {
+  bool possible = true;
+  int64_t pushes = 0;  // as far as is known
+};
+
+absl::StatusOr<Loss> JudgeLoss(FileSystem& files, const std::string& directory,
+                               const TrainingState& state) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Progress::Facts> seen,
+                          Progress::Read(files, directory));
+  Loss loss;
+  if (!seen.has_value()) return loss;
+  loss.pushes = std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0);
+  const bool exact = seen->clean || (!seen->boot_id.empty() &&
+                                     seen->boot_id == Progress::BootId());
+  loss.possible =
+      !exact || loss.pushes > 0 || seen->lineage != state.version->lineage;
+  return loss;
+}
+
+// The lineage goes on, unless something may be missing.
+absl::Status TakeVersion(FileSystem& files, const std::string& directory,
+                         const ModelSpec& spec, StoredModel& stored) {
+  const TrainingState& state = stored.source->state();
+  if (!state.version.has_value()) return absl::OkStatus();
+  stored.version = *state.version;
+  if (spec.durability == Durability::kJournal) return absl::OkStatus();
+  ACCRUE_ASSIGN_OR_RETURN(const Loss loss, JudgeLoss(files, directory, state));
+  if (!loss.possible) return absl::OkStatus();
+  stored.version.lineage = RandomId();
+  stored.lost_pushes = loss.pushes;
+  ACCRUE_LOG(warn,
+             "model \"{}\": restarted from t={} (version {}) of lineage {}; "
+             "acknowledged pushes after it are lost: {}",
+             spec.name, state.folded_pushes, state.version->number,
+             state.version->lineage, loss.pushes);
+  return absl::OkStatus();
+}
+
+// Makes what the journal has behind record `lsn` again. Returns the number of
+// the record to come.
+absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
+  ACCRUE_ASSIGN_OR_RETURN(
+      JournalReader reader,
+      JournalReader::Open({.files = log.environment->files,
+                           .directory = log.directory,
+                           .id = log.instance,
+                           .from_lsn = log.newest.lsn + 1}));
+  Model& model = *log.model;
+  while (true) {
+    ACCRUE_ASSIGN_OR_RETURN(std::optional<JournalRecord> record, reader.Next());
+    if (!record.has_value()) break;
+    ACCRUE_ASSIGN_OR_RETURN(
+        std::optional<Change> change,
+        DecodeChange(*std::move(record), model.spec(), *model.layout()));
+    if (!change.has_value()) continue;  // a beginning: the checkpoint has it
+    ACCRUE_RETURN_IF_ERROR(Await<absl::Status>(
+        [&](auto done) { model.Replay(*std::move(change), std::move(done)); }));
+    AtFailPoint(FailPoint::kRecoveryHalfReplayed);
+  }
+  if (reader.torn_bytes() > 0) {
+    ACCRUE_LOG(info,
+               "model \"{}\": {} bytes of an unfinished write are cut off",
+               log.model->name(), reader.torn_bytes());
+  }
+  ACCRUE_RETURN_IF_ERROR(reader.Settle());
+  return reader.next_lsn();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelLog::Options> RecoverModel(
+    std::shared_ptr<const DurabilityEnvironment> environment,
+    const std::string& directory, const std::string& name, ModelStore& store) {
+  FileSystem& files = *environment->files;
+  ModelLog::Options log;
+  ACCRUE_RETURN_IF_ERROR(RemoveLeftovers(files, directory));
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
+                          ListCheckpoints(files, directory));
+  if (checkpoints.empty()) {
+    ACCRUE_RETURN_IF_ERROR(RemoveUnfinished(files, directory, name));
+    return log;
+  }
+  ACCRUE_ASSIGN_OR_RETURN(
+      std::shared_ptr<const CheckpointReader> checkpoint,
+      CheckpointReader::Open(files,
+                             absl::StrCat(directory, "/", checkpoints[0])));
+  const ModelSpec& spec = checkpoint->manifest().spec;
+  if (spec.name != name) {
+    return Damaged(name, absl::StrCat("\"", directory, "\" is of model \"",
+                                      spec.name, "\""));
+  }
+  log.environment = std::move(environment);
+  log.directory = directory;
+  log.instance = checkpoint->manifest().instance;
+  log.newest = InfoOf(checkpoint->manifest());
+  StoredModel stored{.source = checkpoint, .version = {}};
+  ACCRUE_RETURN_IF_ERROR(TakeVersion(files, directory, spec, stored));
+  ACCRUE_ASSIGN_OR_RETURN(log.model, store.MakeAgain(spec));
+  ACCRUE_RETURN_IF_ERROR(Await<absl::Status>([&](auto done) {
+    log.model->Restore(std::move(stored), std::move(done));
+  }));
+  int64_t next_lsn = log.newest.lsn + 1;
+  if (spec.durability == Durability::kJournal) {
+    ACCRUE_ASSIGN_OR_RETURN(next_lsn, ReplayJournal(log));
+  }
+  ACCRUE_RETURN_IF_ERROR(OpenFiles(next_lsn, log));
+  return log;
+}
+
+absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log) {
+  const DurabilityEnvironment& environment = *log.environment;
+  const ModelSpec& spec = log.model->spec();
+  BeginChange empty;
+  for (const rule::RuleSpec& rule : GroupRules(spec)) {
+    GroupState group;
+    group.hyper = rule.hyper;
+    group.k = rule.k;
+    group.update_every = rule.update_every;
+    empty.state.groups.push_back(std::move(group));
+  }
+  CheckpointTarget target{.files = environment.files,
+                          .pool = environment.pool,
+                          .memory = environment.memory,
+                          .directory = log.directory,
+                          .instance = log.instance,
+                          .lsn = [] { return int64_t{0}; },
+                          .spec = spec,
+                          .layout = log.model->layout()};
+  return Await<absl::StatusOr<CheckpointInfo>>([&](auto done) {
+    WriteCheckpoint(std::move(target), std::move(empty), std::move(done));
+  });
+}
+
+absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log) {
+  const DurabilityEnvironment& environment = *log.environment;
+  if (log.model->spec().durability == Durability::kJournal) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        log.journal,
+        Journal::Open(
+            {.files = environment.files,
+             .pool = environment.pool,
+             .directory = log.directory,
+             .id = log.instance,
+             .next_lsn = next_lsn,
+             .segment_bytes = environment.options.journal_segment_bytes}));
+    return absl::OkStatus();
+  }
+  ACCRUE_ASSIGN_OR_RETURN(log.progress,
+                          Progress::Open(*environment.files, log.directory));
+  const ModelDescription model = log.model->Describe();
+  if (!model.version.has_value()) return absl::OkStatus();
+  return log.progress->Set({.lineage = model.version->lineage,
+                            .folded_pushes = model.folded_pushes});
+}
+
+}  // namespace accrue

@@ -1,0 +1,40 @@
+// Recovery: a model's files, from nothing to the model that they are of.
+//
+// Equation.  newest checkpoint + what the journal has behind it = the model,
+//            bit for bit. Under MEMORY: the newest checkpoint; in a lineage of
+//            its own, where answered pushes may be missing.
+// Order.     functions wait for the disk, and for the model's executor.
+// Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
+//            written, in which file and where. Nothing is guessed or skipped.
+#ifndef ACCRUE_SERVER_DURABILITY_RECOVERY_H_
+#define ACCRUE_SERVER_DURABILITY_RECOVERY_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/durability/durability_options.h"
+#include "server/durability/model_log.h"
+#include "server/model/model.h"
+#include "server/model/model_store.h"
+
+namespace accrue {
+
+// The model that `directory` is of, made by `store`, and what its log is to be
+// made of. No model: it never came to be, and nothing is left of it.
+absl::StatusOr<ModelLog::Options> RecoverModel(
+    std::shared_ptr<const DurabilityEnvironment> environment,
+    const std::string& directory, const std::string& name, ModelStore& store);
+
+// The first checkpoint of a new model, whose parameters are still to come.
+absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log);
+
+// Opens what a model's log writes: its journal, from record `next_lsn` on; or
+// its progress.
+absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log);
+
+}  // namespace accrue
+
+#endif  // ACCRUE_SERVER_DURABILITY_RECOVERY_H_
