@@ -97,6 +97,7 @@ bool Write(const fs::path& directory, const Seeds& seeds) {
 
 bool WriteAll(const fs::path& directory) {
   const Seeds all[] = {
+      {"journal_fuzz", AnyBytes()},
       {"manifest_fuzz",
        {ManifestText(SampleSpec()), ManifestText(GatheringSpec())}},
       {"push_assembly_fuzz", AnyBytes()},
