@@ -54,7 +54,7 @@ class ImportSource : public StateSource {
   absl::Status ReadRun(const Tensor& tensor, int64_t begin,
                        absl::Span<float> out) const;
 
-  const TrainingState state_;
+  const TrainingState state_ = {};
   std::unique_ptr<ReadableFile> file_;
   std::vector<Tensor> tensors_;  // the spec's order
 };

@@ -73,10 +73,11 @@ absl::StatusOr<std::vector<Initializer>> SortInitializers(
     const float b = static_cast<float>(initializer.b);
     const bool finite = std::isfinite(a) && std::isfinite(b) &&
                         std::isfinite(initializer.b - initializer.a);
-    const bool ordered = initializer.kind == Initializer::Kind::kConstant ||
-                         (initializer.kind == Initializer::Kind::kUniform
-                              ? initializer.a < initializer.b
-                              : initializer.b > 0 && std::isfinite(a + 40 * b));
+    const bool ordered =
+        initializer.kind == Initializer::Kind::kConstant ||
+        (initializer.kind == Initializer::Kind::kUniform
+             ? initializer.a < initializer.b
+             : initializer.b > 0 && std::isfinite(std::abs(a) + 40 * b));
     if (!finite || !ordered) {
       return Invalid(absl::StrCat(
           "initializer of tensor \"", initializer.tensor, "\": ", initializer.a,

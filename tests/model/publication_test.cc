@@ -250,6 +250,8 @@ TEST(PublicationTest, BadInitializersAreRefusedAndLeaveNothing) {
       {{"w", Kind::kConstant, 1e300, 0}},
       {{"w", Kind::kUniform, 1, 1}},
       {{"w", Kind::kNormal, 0, 0}},
+      {{"w", Kind::kNormal, 3.4e38, 1e36}},
+      {{"w", Kind::kNormal, -3.4e38, 1e36}},
   };
   for (const auto& initializers : bad) {
     Initialization initialization;
