@@ -133,6 +133,30 @@ v1::ModelSpec AnySpec(FuzzedDataProvider& in) {
   return spec;
 }
 
+v1::InitializeModelHeader AnyInitialization(FuzzedDataProvider& in,
+                                            const v1::ModelSpec& spec) {
+  v1::InitializeModelHeader header;
+  header.set_model(spec.name());
+  header.set_seed(AnyInteger(in, 1));
+  for (const v1::TensorSpec& tensor : spec.tensors()) {
+    v1::Initializer& initializer = *header.add_initializers();
+    initializer.set_tensor(tensor.name());
+    switch (in.ConsumeIntegralInRange(0, 2)) {
+      case 0:
+        initializer.set_constant(AnyNumber(in, 0.5));
+        break;
+      case 1:
+        initializer.mutable_uniform()->set_low(AnyNumber(in, -1));
+        initializer.mutable_uniform()->set_high(AnyNumber(in, 1));
+        break;
+      default:
+        initializer.mutable_normal()->set_mean(AnyNumber(in, 0));
+        initializer.mutable_normal()->set_stddev(AnyNumber(in, 1));
+    }
+  }
+  return header;
+}
+
 bool IsTame(const rule::RuleSpec& rule) {
   const rule::Hyperparameters& hyper = rule.hyper;
   const double rate =

@@ -6,6 +6,7 @@
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "accrue/v1/model.pb.h"
+#include "accrue/v1/model_service.pb.h"
 #include "server/rule/rule_spec.h"
 
 namespace accrue::fuzz {
@@ -13,6 +14,10 @@ namespace accrue::fuzz {
 v1::ModelSpec AnySpec(FuzzedDataProvider& in);
 
 v1::Hyperparameters AnyHyperparameters(FuzzedDataProvider& in);
+
+// Initializers for a model's first parameters.
+v1::InitializeModelHeader AnyInitialization(FuzzedDataProvider& in,
+                                            const v1::ModelSpec& spec);
 
 // Whether 100 updates with these, of gradients that may be folded, cannot leave
 // the range of a float: those of the optimizers that divide by a moment are not

@@ -5,7 +5,8 @@
 //   what is refused is refused as INVALID_ARGUMENT, and changes nothing;
 //   no parameter or moment leaves the range of a float by the rule's own doing
 //   (IsTame);
-//   what describes the model is what can be.
+//   a model that is made once more of the state that a checkpoint has of it
+//   goes on bit for bit; what describes the model is what can be.
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -24,6 +25,7 @@
 #include "tests/fuzz/any_value.h"
 #include "tests/fuzz/push_call.h"
 #include "tests/fuzz/push_message.h"
+#include "tests/fuzz/stored_state.h"
 #include "tests/fuzz/world.h"
 
 namespace accrue::fuzz {
@@ -51,7 +53,7 @@ class Training {
  public:
   Training(FuzzedDataProvider& in, std::shared_ptr<Model> model, World& world)
       : in_(in), world_(world), model_(std::move(model)) {
-    Require(world_.Initialize(*model_).status(), "it takes its parameters");
+    Initialize();
     const auto opened = world_.Open(*model_, "worker");
     Require(opened.status(), "it takes a session");
     session_ = opened->id;
@@ -86,22 +88,67 @@ class Training {
     }
   }
 
-  void Push() {
+  // As the input says, or else, if that cannot be.
+  void Initialize() {
+    const auto header = FromApi(AnyInitialization(in_, ToApi(model_->spec())));
+    Require(header.status(), "every initializer has a kind");
+    const auto version = Await<absl::StatusOr<Version>>([&](auto done) {
+      const auto stream = world_.ingest().NewInitialize(
+          absl::InfiniteFuture(), {.read = [] {}}, std::move(done));
+      stream->OnHeader(*header, {});
+      stream->OnEnd();
+    });
+    if (version.ok()) {
+      Require(world_.Look(*model_).finite(), "it begins with numbers");
+    } else {
+      RequireRefused(version.status());
+      Require(world_.Initialize(*model_).status(), "it takes its parameters");
+    }
+  }
+
+  std::vector<Arriving> NextPush() {
     PushFactsNow now;
     now.model = model_->name();
     now.session_id = session_;
     now.sequence = sequence_ + 1;
     now.version = model_->newest()->facts().version;
     now.elems = model_->layout()->elems();
-    PushCall call(world_.ingest(), /*eager=*/true);
-    for (Arriving& arriving : MakePush(in_, now)) {
-      call.Send(std::move(arriving));
-    }
+    return MakePush(in_, now);
+  }
+
+  // Whether it was folded.
+  static bool Send(World& world, const std::vector<Arriving>& push) {
+    PushCall call(world.ingest(), /*eager=*/true);
+    for (const Arriving& arriving : push) call.Send(arriving);
     RunQueued();
     call.Cancel();
     RunQueued();
     Require(call.answered(), "a push is answered");
-    if (call.answer().ok() && !call.answer()->duplicate) ++sequence_;
+    return call.answer().ok() && !call.answer()->duplicate;
+  }
+
+  void Push() {
+    if (Send(world_, NextPush())) ++sequence_;
+  }
+
+  // Two pushes and a cycle's end behind what is stored of it.
+  void CheckGoesOn() {
+    World other;
+    const auto again = GoOn(other, model_->spec(), Store(world_, *model_));
+    Require(other.Look(*again) == world_.Look(*model_), "it is where it was");
+    for (int i = 0; i < 2; ++i) {
+      const std::vector<Arriving> push = NextPush();
+      const bool folded = Send(world_, push);
+      Require(Send(other, push) == folded, "both take the same pushes");
+      if (folded) ++sequence_;
+    }
+    Require(other.Look(*again) == world_.Look(*model_), "it goes on alike");
+    const auto ended = world_.EndCycle(*model_, {});
+    const auto other_ended = other.EndCycle(*again, {});
+    Require(ended->closed_groups == other_ended->closed_groups &&
+                ended->missing_pushes == other_ended->missing_pushes,
+            "both end the same cycles");
+    Require(other.Look(*again) == world_.Look(*model_), "it ends alike");
   }
 
   void Update() {
