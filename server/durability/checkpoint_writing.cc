@@ -99,6 +99,7 @@ void CheckpointWriting::Step() {
                                  "\": ", status.message()));
     }
   }
+  block = {};
   if (!status.ok() || part_ == Part::kNone) return Finish(std::move(status));
   target_.pool->Post(lane_, [self = shared_from_this()] { self->Step(); });
 }
