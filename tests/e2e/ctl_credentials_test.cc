@@ -1,5 +1,7 @@
 // accruectl with certificates and tokens.
 
+#include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -8,9 +10,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/time/clock.h"
 #include "tests/e2e/certificates.h"
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
+#include "tests/e2e/wire.h"
 
 namespace accrue {
 namespace {
@@ -99,6 +103,51 @@ TEST_F(CtlCredentialsTest, WhatIsWrongIsSaidAtOnce) {
   EXPECT_THAT(absent.err, HasSubstr("/no/such/token"));
   const Finished half = Run({"--tls_cert=" + files_.Cert("operator"), "list"});
   EXPECT_EQ(half.exit_code, 2);
+}
+
+// More than the sockets and windows between two processes hold.
+constexpr int64_t kLargeElems = 16 << 20;
+
+class StalledTest : public testing::Test {
+ protected:
+  StalledTest() {
+    files_.MakeCa("ca");
+    files_.Make("daemon", "ca");
+    daemon_ = Daemon::Start({"--tls_cert=" + files_.Cert("daemon"),
+                             "--tls_key=" + files_.Key("daemon"),
+                             "--drain_timeout=1s"});
+  }
+
+  Certificates files_;
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_F(StalledTest, UpdatesGoOnWhileAReaderWithTlsTakesNothing) {
+  Wire wire(daemon_->uds());
+  v1::ModelSpec spec = Wire::Spec("large", kLargeElems, 1);
+  spec.set_max_publications(2);
+  wire.Make(spec);
+  const auto reader =
+      Program::Start({"accruectl", "--target=" + daemon_->tcp(),
+                      "--tls_ca=" + files_.Cert("ca"), "export", "large",
+                      daemon_->directory() + "/large.safetensors"});
+  ASSERT_NE(reader, nullptr);
+  const absl::Time deadline = absl::Now() + Daemon::kPatience;
+  while (wire.Describe("large").traffic().pull_request_bytes() == 0) {
+    ASSERT_LT(absl::Now(), deadline);
+  }
+  reader->Signal(SIGSTOP);
+  const std::string session = wire.Open("large", "w");
+  const std::vector<float> gradient(kLargeElems, 1.0f);
+  for (int64_t push = 1; push <= 3; ++push) {
+    const Ending ending = wire.Push(
+        wire.Header("large", session, push, gradient), FloatBytes(gradient));
+    ASSERT_TRUE(ending.status.ok()) << ending.status.error_message();
+  }
+  const v1::Model model = wire.Describe("large");
+  EXPECT_LE(model.memory().publications(), 2);
+  // It was stopped in time: otherwise this has shown nothing.
+  EXPECT_LT(model.traffic().pull_response_bytes(), kLargeElems * 4);
 }
 
 }  // namespace

@@ -215,6 +215,21 @@ TEST_F(FlagsTest, TheDeviceComesFromTheConfigFileToo) {
             (DeviceChoice{.kind = DeviceChoice::Kind::kCuda, .gpus = {0, 1}}));
 }
 
+TEST_F(FlagsTest, WhoIsLetInIsSaidByFilesAlone) {
+  EXPECT_FALSE(Parse({}).options.server.credentials.tls.enabled());
+  SetEnvironment("ACCRUED_TLS_KEY", "key.pem");
+  const CredentialOptions credentials =
+      Parse({"--config=" + Config("tls_cert: cert.pem\n"),
+             "--tls_client_ca=ca.pem", "--token_file=tokens"})
+          .options.server.credentials;
+  EXPECT_EQ(credentials.tls.cert, "cert.pem");
+  EXPECT_EQ(credentials.tls.key, "key.pem");
+  EXPECT_EQ(credentials.tls.client_ca, "ca.pem");
+  EXPECT_EQ(credentials.token_file, "tokens");
+  // A command line is everybody's to read.
+  EXPECT_THAT(Refusal({"--token=secret"}), HasSubstr("--token"));
+}
+
 TEST_F(FlagsTest, HelpAndVersionEndWithSuccess) {
   testing::internal::CaptureStdout();
   EXPECT_EQ(Parse({"--help"}).exit_code, 0);

@@ -21,6 +21,7 @@
 namespace accrue {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 class ListenerTest : public testing::Test {
@@ -170,10 +171,13 @@ TEST_F(ListenerTest, OtherMachinesAreShutOutUnlessAskedFor) {
     const auto refused = Open(Tcp(address));
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(refused.status().message()),
-                HasSubstr("--insecure"));
+                AllOf(HasSubstr("--insecure"), HasSubstr("--tls_cert")));
   }
   ListenerOptions options = Tcp("0.0.0.0:0");
   options.local_only = false;
+  EXPECT_TRUE(Open(options).ok());
+  options.local_only = true;
+  options.tls = true;
   EXPECT_TRUE(Open(options).ok());
 }
 
