@@ -20,8 +20,10 @@ namespace accrue {
 namespace {
 
 // What is appended is handed to the disk in steps of so many bytes, while the
-// next is copied: Sync then has little left to wait for. (256 MiB: 3.6 GB/s
-// instead of 2.4.)
+// next is copied: Sync then has little left to wait for. Its memory is given
+// back when it is durable, and serves for what comes next: a cache of files
+// that nobody reads before a restart would only grow. (256 MiB again and
+// again: 2.6 GB/s; without the first 1.6, without the second 0.4.)
 constexpr int64_t kStepBytes = int64_t{4} << 20;
 
 // Anybody may read whom the process's umask lets.
@@ -131,6 +133,11 @@ class PosixWritableFile final : public WritableFile {
     if (TEMP_FAILURE_RETRY(::fdatasync(file_.get())) != 0) {
       return Error("sync", path_, errno);
     }
+    if (size_ - given_back_ >= kStepBytes) {
+      (void)::posix_fadvise(file_.get(), given_back_, size_ - given_back_,
+                            POSIX_FADV_DONTNEED);
+      given_back_ = size_;
+    }
     return absl::OkStatus();
   }
 
@@ -140,6 +147,7 @@ class PosixWritableFile final : public WritableFile {
     }
     size_ = size_bytes;
     handed_over_ = std::min(handed_over_, size_);
+    given_back_ = std::min(given_back_, size_);
     return absl::OkStatus();
   }
 
@@ -175,6 +183,7 @@ class PosixWritableFile final : public WritableFile {
   const std::string path_;
   int64_t size_;
   int64_t handed_over_ = 0;  // bytes whose way to the disk was begun
+  int64_t given_back_ = 0;   // bytes whose memory was
 };
 
 class PosixReadableFile final : public ReadableFile {
