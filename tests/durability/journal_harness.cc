@@ -5,11 +5,19 @@
 #include <string_view>
 #include <utility>
 
+#include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/payload_hash.h"
 
 namespace accrue {
 namespace {
+
+// Shares nothing with `status`: ThreadSanitizer does not see how an
+// absl::Status counts.
+absl::Status OwnCopy(const absl::Status& status) {
+  if (status.ok()) return status;
+  return MakeError(status.code(), GetErrorInfo(status), status.message());
+}
 
 struct Payloads {
   std::vector<std::string> texts;
@@ -66,7 +74,7 @@ void Appender::Append(const Note& note) {
   journal_->Append(EntryOf(note),
                    [this, index = appended_++](const absl::Status& status) {
                      MutexLock lock(&mutex_);
-                     told_.push_back({index, status});
+                     told_.push_back({index, OwnCopy(status)});
                      changed_.SignalAll();
                    });
 }

@@ -1,0 +1,323 @@
+// A model's changes through the journal and back: what is replayed is what was
+// done, bit for bit; and what this program has not written is refused.
+#include "server/durability/change_record.h"
+
+#include <functional>
+#include <future>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "server/durability/batch_record.h"
+#include "server/durability/binary_fields.h"
+#include "server/durability/journal.h"
+#include "server/durability/journal_reader.h"
+#include "tests/durability/journal_harness.h"
+#include "tests/durability/journalled_log.h"
+#include "tests/durability/memory_files.h"
+#include "tests/model/harness.h"
+#include "tests/model/stored.h"
+
+namespace accrue {
+namespace {
+
+using kernels::Encoding;
+using testing::HasSubstr;
+
+struct Case {
+  std::string name;
+  std::function<void(ModelSpec&)> change;
+};
+
+// Two groups with cycles of 2 and 4, of tensors that take turns.
+ModelSpec TwoGroups() {
+  ModelSpec spec = SimpleSpec(7, 2);
+  spec.name = "journalled";
+  spec.max_staleness = -1;
+  GroupSpec slow = spec.groups[0];
+  slow.name = "slow";
+  slow.k = slow.update_every = 4;
+  spec.groups.push_back(slow);
+  spec.tensors.push_back({.name = "v", .shape = {3, 5}, .group = "slow"});
+  spec.tensors.push_back({.name = "u", .shape = {9}, .group = "all"});
+  for (GroupSpec& group : spec.groups) {
+    group.hyper.learning_rate = 0.05;
+    group.hyper.beta1 = 0.875;
+    group.hyper.schedule.kind = rule::Schedule::Kind::kCosine;
+    group.hyper.schedule.total_updates = 50;
+    group.hyper.schedule.warmup_updates = 3;
+  }
+  return spec;
+}
+constexpr int64_t kElems = 7 + 15 + 9;
+
+class ChangeRecordTest : public testing::TestWithParam<Case> {
+ protected:
+  ChangeRecordTest() : spec_(TwoGroups()) { GetParam().change(spec_); }
+
+  std::unique_ptr<Push> NextPush(Model& model, size_t turn) {
+    constexpr Encoding kEncodings[] = {Encoding::kF32, Encoding::kBf16,
+                                       Encoding::kF16};
+    std::normal_distribution<float> normal;
+    std::vector<float> gradient(kElems);
+    for (float& g : gradient) g = 8 * normal(random_);
+    auto push = harness_.NewPush(model, sessions_[turn], ++sequences_[turn],
+                                 gradient, kEncodings[pushes_++ % 3]);
+    push->header.scale = 8;
+    push->header.weight = 1.5;
+    // What diverges says so.
+    push->header.loss = pushes_ % 5 == 0
+                            ? std::numeric_limits<double>::quiet_NaN()
+                            : gradient[0];
+    return push;
+  }
+
+  // All that a model may do, one after another and several at once.
+  void Train(Model& model) {
+    for (int i = 0; i < 2; ++i) {
+      sessions_.push_back(
+          harness_.Open(model, "worker" + std::to_string(i))->id);
+      sequences_.push_back(0);
+    }
+    for (int round = 0; round < 12; ++round) {
+      std::vector<std::future<absl::StatusOr<PushOutcome>>> answers;
+      {
+        Hold hold(model);
+        for (size_t turn = 0; turn < 2; ++turn) {
+          answers.push_back(harness_.Send(model, NextPush(model, turn)));
+        }
+      }
+      for (auto& answer : answers) {
+        const auto outcome = answer.get();
+        ASSERT_TRUE(outcome.ok()) << outcome.status();
+      }
+      if (round == 4) {
+        ASSERT_TRUE(harness_.PushNow(model, NextPush(model, 0)).ok());
+        ASSERT_TRUE(harness_.EndCycle(model).ok());
+      }
+      if (round == 6) {
+        const auto slower = [](rule::Hyperparameters& hyper) {
+          hyper.learning_rate = 0.03;
+        };
+        ASSERT_TRUE(harness_.Update(model, {{"slow", slower}}).ok());
+      }
+      if (round == 8) {
+        ASSERT_TRUE(harness_.CloseSession(model, sessions_[1]).ok());
+        sessions_[1] = harness_.Open(model, "worker9")->id;
+        sequences_[1] = 0;
+      }
+    }
+    ASSERT_TRUE(harness_.PushNow(model, NextPush(model, 1)).ok());
+  }
+
+  // A model that has done what is in files_, and what it was before.
+  std::shared_ptr<Model> Trained() {
+    std::shared_ptr<Model> model = harness_.Make(spec_, 0.5);
+    stored_ = *CaptureNow(*model);
+    model->Attach(std::make_shared<JournalledLog>(
+        *Journal::Open({.files = &files_,
+                        .pool = harness_.environment().pool,
+                        .directory = "m",
+                        .id = kJournalId})));
+    Train(*model);
+    return model;
+  }
+  std::shared_ptr<Model> Untrained() {
+    std::shared_ptr<Model> model = *harness_.TryMake(spec_);
+    EXPECT_TRUE(RestoreNow(*model, stored_).ok());
+    return model;
+  }
+  std::vector<JournalRecord> Records() {
+    auto reader = *JournalReader::Open({&files_, "m", kJournalId, 1});
+    std::vector<JournalRecord> records;
+    while (auto record = *reader.Next()) records.push_back(*std::move(record));
+    return records;
+  }
+  absl::StatusOr<Change> Decode(JournalRecord record) {
+    auto change = DecodeChange(std::move(record), spec_, layout_);
+    if (!change.ok()) return change.status();
+    return **std::move(change);
+  }
+  static absl::Status Replay(Model& model, Change change) {
+    std::promise<absl::Status> done;
+    model.Replay(std::move(change),
+                 [&](absl::Status status) { done.set_value(status); });
+    return done.get_future().get();
+  }
+
+  Harness harness_;
+  ModelSpec spec_;
+  Layout layout_{TwoGroups()};
+  MemoryFiles files_;
+  std::shared_ptr<Stored> stored_;
+  std::mt19937 random_{5};
+  std::vector<std::string> sessions_;
+  std::vector<int64_t> sequences_;
+  int pushes_ = 0;
+};
+
+TEST_P(ChangeRecordTest, WhatIsReplayedIsWhatWasDone) {
+  const std::shared_ptr<Model> original = Trained();
+  ASSERT_FALSE(HasFatalFailure());
+  const std::shared_ptr<Model> again = Untrained();
+  int64_t batches = 0;
+  for (JournalRecord& record : Records()) {
+    const int64_t lsn = record.lsn;
+    absl::StatusOr<Change> change = Decode(std::move(record));
+    ASSERT_TRUE(change.ok()) << change.status();
+    batches += std::holds_alternative<BatchChange>(*change) ? 1 : 0;
+    const absl::Status replayed = Replay(*again, *std::move(change));
+    ASSERT_TRUE(replayed.ok()) << lsn << ": " << replayed;
+  }
+  EXPECT_GT(batches, 12);
+  EXPECT_EQ(harness_.Image(*again), harness_.Image(*original));
+  const ModelDescription was = original->Describe(), is = again->Describe();
+  EXPECT_EQ(is.received_bytes, was.received_bytes);
+  EXPECT_EQ(is.k_changes.size(), was.k_changes.size());
+  // And it goes on alike: what was folded last is a duplicate.
+  for (Model* model : {original.get(), again.get()}) {
+    model->Attach(nullptr);
+  }
+  const std::mt19937 random = random_;
+  for (Model* model : {original.get(), again.get()}) {
+    random_ = random;
+    for (int i = 0; i < 8; ++i) {
+      auto push = NextPush(*model, 0);
+      ASSERT_TRUE(harness_.PushNow(*model, std::move(push)).ok());
+    }
+    sequences_[0] -= 8;
+    pushes_ -= 8;
+  }
+  EXPECT_EQ(harness_.Image(*again), harness_.Image(*original));
+}
+
+TEST_P(ChangeRecordTest, WhatIsDecodedIsEncodedAgainAsTheSameBytes) {
+  Trained();
+  for (JournalRecord& record : Records()) {
+    const std::string head = record.head;
+    const std::vector<uint64_t> hashes = record.hashes;
+    std::vector<int64_t> sizes;
+    for (const ByteChain& payload : record.payloads) {
+      sizes.push_back(payload.size_bytes());
+    }
+    absl::StatusOr<Change> change = Decode(std::move(record));
+    ASSERT_TRUE(change.ok()) << change.status();
+    const JournalEntry entry = EncodeChange(*change);
+    EXPECT_TRUE(entry.head == head);
+    ASSERT_EQ(entry.payloads.size(), hashes.size());
+    for (size_t i = 0; i < hashes.size(); ++i) {
+      EXPECT_EQ(entry.payloads[i].hash, hashes[i]);
+      EXPECT_EQ(entry.payloads[i].bytes->size_bytes(), sizes[i]);
+    }
+  }
+}
+
+// A forged record, as it were: the journal's checksums would not let it pass.
+TEST_P(ChangeRecordTest, WhateverAHeadSaysNothingBreaks) {
+  Trained();
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  random_.seed(static_cast<uint32_t>(seed));
+  const size_t count = Records().size();
+  int refused = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::vector<JournalRecord> records = Records();
+    const std::shared_ptr<Model> model = Untrained();
+    const size_t forged = random_() % count;
+    std::string& head = records[forged].head;
+    if (head.empty()) continue;
+    if (round % 3 == 0) {
+      head.resize(random_() % head.size());
+    } else {
+      head[random_() % head.size()] ^= static_cast<char>(1 << random_() % 8);
+    }
+    for (JournalRecord& record : records) {
+      absl::StatusOr<Change> change = Decode(std::move(record));
+      if (!change.ok()) {
+        ++refused;
+        EXPECT_TRUE(absl::IsDataLoss(change.status())) << change.status();
+        EXPECT_THAT(std::string(change.status().message()), HasSubstr("byte"));
+        break;
+      }
+      // Refused or not: the model may be poisoned by it, nothing else.
+      if (!Replay(*model, *std::move(change)).ok()) break;
+    }
+  }
+  EXPECT_GE(refused, 100);
+}
+
+void Sgd(ModelSpec& spec) {
+  for (GroupSpec& group : spec.groups) group.hyper.weight_decay = 0.01;
+}
+template <rule::Optimizer kOptimizer>
+void Plain(ModelSpec& spec) {
+  spec.optimizer.optimizer = kOptimizer;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rules, ChangeRecordTest,
+    testing::Values(Case{"sgd", Sgd},
+                    Case{"adam", Plain<rule::Optimizer::kAdam>},
+                    Case{"signum", Plain<rule::Optimizer::kSignum>},
+                    Case{"lion",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kLion;
+                           spec.optimizer.buffering = rule::Buffering::kClassic;
+                         }},
+                    Case{"lamb", Plain<rule::Optimizer::kLamb>},
+                    Case{"nesterov",
+                         [](ModelSpec& spec) {
+                           Sgd(spec);
+                           spec.optimizer.nesterov = true;
+                         }},
+                    Case{"adamw",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+                           spec.groups[0].hyper.clip_norm = 0.25;
+                           spec.groups[1].hyper.clip_push_norm = 1;
+                         }},
+                    Case{"corrected",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdam;
+                           spec.optimizer.second_moment =
+                               rule::SecondMoment::kCorrected;
+                         }},
+                    Case{"sliding",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+                           spec.optimizer.decay = rule::Decay::kSliding;
+                         }},
+                    Case{"classic",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdam;
+                           spec.optimizer.buffering = rule::Buffering::kClassic;
+                         }},
+                    Case{"classic_nesterov",
+                         [](ModelSpec& spec) {
+                           Sgd(spec);
+                           spec.optimizer.nesterov = true;
+                           spec.optimizer.buffering = rule::Buffering::kClassic;
+                         }},
+                    Case{"gather",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+                           spec.optimizer.buffering = rule::Buffering::kGather;
+                         }},
+                    Case{"adaptive_k",
+                         [](ModelSpec& spec) {
+                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+                           for (GroupSpec& group : spec.groups) {
+                             group.adaptive_k = {
+                                 .min_k = 1, .max_k = 8, .hysteresis = 0};
+                           }
+                         }}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace accrue
