@@ -1,8 +1,11 @@
 #include "server/durability/change_record.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -12,6 +15,7 @@
 #include "server/base/status_macros.h"
 #include "server/durability/batch_record.h"
 #include "server/durability/binary_fields.h"
+#include "server/durability/state_check.h"
 #include "server/kernels/arrival_scan.h"
 #include "server/rule/groups.h"
 
@@ -43,6 +47,44 @@ enum RecordType : uint32_t {
   kSessionClose = 4,
   kHyperparameters = 5,
 };
+
+// Whether all numbers of a struct, and of those in it, are finite.
+class FiniteCheck {
+ public:
+  template <typename T>
+  void operator()(const char*, const T& value) {
+    Look(value);
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  template <typename T>
+  void Look(const T& value) {
+    if constexpr (std::is_floating_point_v<T>) {
+      ok_ = ok_ && std::isfinite(value);
+    } else if constexpr (std::is_class_v<T>) {
+      VisitFields(*this, value);
+    }
+  }
+  void Look(const std::string&) {}
+  template <typename T>
+  void Look(const std::optional<T>& value) {
+    if (value.has_value()) Look(*value);
+  }
+  template <typename T>
+  void Look(const std::vector<T>& values) {
+    for (const T& value : values) Look(value);
+  }
+
+  bool ok_ = true;
+};
+
+template <typename T>
+bool IsFinite(const T& value) {
+  FiniteCheck check;
+  VisitFields(check, value);
+  return check.ok();
+}
 
 template <typename T>
 std::string Encode(const T& value) {
@@ -128,7 +170,9 @@ class Decoder {
   absl::Status Check(const BatchRecord& record) const;
   absl::Status CheckItem(const ItemRecord& item,
                          const ByteChain& payload) const;
+  absl::Status CheckHeld(const BatchRecord& record) const;
   absl::Status CheckGroup(const BatchRecord& record, size_t g) const;
+  absl::Status CheckCycle(const GroupRecord& group, rule::RuleSpec rule) const;
   absl::Status CheckGroups(const std::vector<int32_t>& groups,
                            absl::string_view what) const;
   bool gathers() const { return KeepsPayloads(spec_); }
@@ -172,7 +216,9 @@ absl::Status Decoder::CheckItem(const ItemRecord& item,
     return Wrong(absl::StrCat("a payload of ", payload.size_bytes(),
                               " bytes, want ", want.least, " to ", want.most));
   }
-  if (item.groups.size() != rules_.size() || item.micro_steps < 1) {
+  if (item.groups.size() != rules_.size() || item.micro_steps < 1 ||
+      item.micro_steps > rule::kMaxK || item.sequence < 1 ||
+      item.folded_pushes < 0 || !IsId(item.session_id)) {
     return Wrong("a push that is none of this model");
   }
   kernels::ArrivalScan scan(layout_.blocks(), item.encoding);
@@ -200,8 +246,11 @@ absl::Status Decoder::CheckGroup(const BatchRecord& record, size_t g) const {
   if (looks_ahead != has(record.looking_ahead)) {
     return Wrong("a look-ahead that is none");
   }
-  if (embedded && group.buffer_fold.has_value()) {
-    return Wrong("a mean under embedded buffering");
+  if ((updates && !embedded) != group.buffer_fold.has_value()) {
+    return Wrong("a mean that is none");
+  }
+  if (!embedded && group.look_ahead.has_value() && !updates) {
+    return Wrong("a look-ahead before a cycle's end");
   }
   if (group.look_ahead.has_value() && !spec_.optimizer.nesterov) {
     return Wrong("a look-ahead without Nesterov");
@@ -212,13 +261,38 @@ absl::Status Decoder::CheckGroup(const BatchRecord& record, size_t g) const {
     return Wrong(absl::StrCat("scalars of ", group.pushes.size(),
                               " pushes, want ", pushes));
   }
-  if (gathers() && updates != (pushes > 0 && group.buffer_fold.has_value())) {
+  if (gathers() && updates != (pushes > 0)) {
     return Wrong("a cycle that is not gathered");
   }
+  return CheckCycle(group, rules_[g]);
+}
+
+absl::Status Decoder::CheckCycle(const GroupRecord& group,
+                                 rule::RuleSpec rule) const {
+  if (group.k != rule.k) rule.k = rule.update_every = group.k;
   const rule::CycleState& cycle = group.cycle;
-  if (group.k < 1 || cycle.position < 0 || cycle.updates < 0 ||
-      cycle.since_update < 0 || cycle.micro_steps < 0) {
+  if (group.k < 1 || group.k > rule::kMaxK || cycle.position < 0 ||
+      cycle.position >= rule.update_every || cycle.updates < 0 ||
+      cycle.since_update < 0 || cycle.micro_steps < 0 || !IsFinite(group)) {
     return Wrong("a cycle that cannot be");
+  }
+  if (cycle.position == 0) return absl::OkStatus();
+  rule.hyper = cycle.active;
+  const std::string why = rule::ValidateRule(rule);
+  return why.empty() ? absl::OkStatus() : Wrong(why);
+}
+
+absl::Status Decoder::CheckHeld(const BatchRecord& record) const {
+  for (size_t i = 0; i < record.held.size(); ++i) {
+    const HeldRecord& held = record.held[i];
+    const absl::Status sound =
+        CheckHeldPush({.worker = held.worker,
+                       .encoding = record.items[i].encoding,
+                       .payload_bytes = record_.payloads[i].size_bytes(),
+                       .facts = held.facts,
+                       .group_square_sums = held.group_square_sums},
+                      rules_.size(), layout_.elems());
+    if (!sound.ok()) return Wrong(sound.message());
   }
   return absl::OkStatus();
 }
@@ -244,11 +318,7 @@ absl::Status Decoder::Check(const BatchRecord& record) const {
   for (size_t i = 0; i < record.items.size(); ++i) {
     ACCRUE_RETURN_IF_ERROR(CheckItem(record.items[i], record_.payloads[i]));
   }
-  for (const HeldRecord& held : record.held) {
-    if (held.group_square_sums.size() != rules_.size()) {
-      return Wrong("a held push that is none of this model");
-    }
-  }
+  ACCRUE_RETURN_IF_ERROR(CheckHeld(record));
   for (size_t g = 0; g < rules_.size(); ++g) {
     ACCRUE_RETURN_IF_ERROR(CheckGroup(record, g));
   }
@@ -325,7 +395,11 @@ absl::StatusOr<std::optional<Change>> Decoder::Decode() {
       break;
     }
     case kSessionOpen: {
-      ACCRUE_ASSIGN_OR_RETURN(change, Read<SessionOpenChange>());
+      ACCRUE_ASSIGN_OR_RETURN(auto open, Read<SessionOpenChange>());
+      if (!IsWorker(open.worker) || !IsId(open.id)) {
+        return Wrong("a session of no worker, or without an id");
+      }
+      change = std::move(open);
       break;
     }
     case kSessionClose: {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/payload_hash.h"
 
@@ -16,6 +17,10 @@ namespace {
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
 
 void Delete(void* piece) { delete[] static_cast<std::byte*>(piece); }
+
+absl::Status DataLoss(absl::string_view what) {
+  return MakeError(absl::StatusCode::kDataLoss, Reason::kDamaged, what);
+}
 
 }  // namespace
 
@@ -64,9 +69,9 @@ absl::Status JournalReader::FindSegments() {
                                             options_.id, " in \"",
                                             options_.directory, "\""));
   }
-  return absl::DataLossError(absl::StrCat(
-      "\"", options_.directory, "\": journal records ", options_.from_lsn,
-      " to ", segment().header.first_lsn - 1, " are missing"));
+  return DataLoss(absl::StrCat("\"", options_.directory, "\": journal records ",
+                               options_.from_lsn, " to ",
+                               segment().header.first_lsn - 1, " are missing"));
 }
 
 // Nothing: it is another journal's.
@@ -76,7 +81,7 @@ JournalReader::ReadSegment(int64_t lsn) const {
   segment.path =
       absl::StrCat(options_.directory, "/", journal::SegmentName(lsn));
   auto damaged = [&](int64_t offset, absl::string_view what) {
-    return absl::DataLossError(
+    return DataLoss(
         absl::StrCat("\"", segment.path, "\", byte ", offset, ": ", what));
   };
   ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> file,
@@ -257,7 +262,7 @@ absl::StatusOr<ByteChain> JournalReader::ReadPayload(
 
 absl::Status JournalReader::Damaged(int64_t offset,
                                     absl::string_view what) const {
-  return absl::DataLossError(
+  return DataLoss(
       absl::StrCat("\"", segment().path, "\", byte ", offset, ": ", what));
 }
 

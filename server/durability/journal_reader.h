@@ -5,7 +5,8 @@
 //            what was read is acted on and the journal goes on.
 // Memory.    a record's own, no more than its file holds; and a window of
 //            kWindowBytes.
-// Errors.    DATA_LOSS: what was durable is not there as it was written; the
+// Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
+// written; the
 //            message has file, byte and what is wrong. UNAVAILABLE: the disk
 //            fails. NOT_FOUND (Open): there is no segment of this journal.
 // Threading. compatible.

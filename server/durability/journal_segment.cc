@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/error.h"
 #include "server/base/fail_point.h"
 #include "server/base/status_macros.h"
 
@@ -71,8 +72,8 @@ absl::StatusOr<std::unique_ptr<JournalSegment>> JournalSegment::Reopen(
   ACCRUE_RETURN_IF_ERROR(reader->Read(0, absl::MakeSpan(bytes)));
   std::optional<journal::Header> header = journal::DecodeHeader(bytes);
   if (!header.has_value()) {
-    return absl::DataLossError(
-        absl::StrCat("\"", path, "\": its header is damaged"));
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kDamaged,
+                     absl::StrCat("\"", path, "\": its header is damaged"));
   }
   ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
                           files->Reopen(path));

@@ -31,10 +31,6 @@ bool IsAmount(double value) { return std::isfinite(value) && value >= 0; }
 
 bool IsK(int64_t k) { return k >= 1 && k <= rule::kMaxK; }
 
-bool IsWorker(const std::string& name) {
-  return !name.empty() && name.size() <= kMaxWorkerName;
-}
-
 bool AreFinite(const rule::NoiseSums& sums) {
   return std::isfinite(sums.mass) && std::isfinite(sums.squares) &&
          std::isfinite(sums.power) && std::isfinite(sums.step_share);
@@ -118,26 +114,6 @@ absl::Status CheckSessions(const TrainingState& state) {
   return absl::OkStatus();
 }
 
-absl::Status CheckHeldPush(const HeldPushState& held, size_t group_count,
-                           int64_t elems) {
-  ACCRUE_RETURN_IF_ERROR(Want(IsWorker(held.worker), "held", "workers' names"));
-  ACCRUE_RETURN_IF_ERROR(Want(
-      kernels::PayloadBytesOf(held.encoding, elems).Allow(held.payload_bytes),
-      absl::StrCat("held: payload_bytes ", held.payload_bytes),
-      absl::StrCat("as many as ", elems, " elements take")));
-  const rule::PushFacts& facts = held.facts;
-  const float factor = static_cast<float>(1.0 / facts.scale);
-  ACCRUE_RETURN_IF_ERROR(Want(
-      IsK(facts.micro_steps) && facts.weight >= rule::kMinWeight &&
-          facts.weight <= rule::kMaxWeight && IsAmount(facts.gain_factor) &&
-          IsAmount(facts.scale) && std::isfinite(factor) && factor > 0,
-      "held: facts", "what a push may say"));
-  return Want(held.group_square_sums.size() == group_count &&
-                  std::all_of(held.group_square_sums.begin(),
-                              held.group_square_sums.end(), IsAmount),
-              "held: group_square_sums", "a finite amount for each group");
-}
-
 absl::Status CheckHeld(const TrainingState& state, const ModelSpec& spec) {
   ACCRUE_RETURN_IF_ERROR(
       Want(state.held.empty() || KeepsPayloads(spec), "held",
@@ -173,6 +149,30 @@ absl::Status CheckCounts(const TrainingState& state) {
 }
 
 }  // namespace
+
+absl::Status CheckHeldPush(const HeldPushState& held, size_t group_count,
+                           int64_t elems) {
+  ACCRUE_RETURN_IF_ERROR(Want(IsWorker(held.worker), "held", "workers' names"));
+  ACCRUE_RETURN_IF_ERROR(Want(
+      kernels::PayloadBytesOf(held.encoding, elems).Allow(held.payload_bytes),
+      absl::StrCat("held: payload_bytes ", held.payload_bytes),
+      absl::StrCat("as many as ", elems, " elements take")));
+  const rule::PushFacts& facts = held.facts;
+  const float factor = static_cast<float>(1.0 / facts.scale);
+  ACCRUE_RETURN_IF_ERROR(Want(
+      IsK(facts.micro_steps) && facts.weight >= rule::kMinWeight &&
+          facts.weight <= rule::kMaxWeight && IsAmount(facts.gain_factor) &&
+          IsAmount(facts.scale) && std::isfinite(factor) && factor > 0,
+      "held: facts", "what a push may say"));
+  return Want(held.group_square_sums.size() == group_count &&
+                  std::all_of(held.group_square_sums.begin(),
+                              held.group_square_sums.end(), IsAmount),
+              "held: group_square_sums", "a finite amount for each group");
+}
+
+bool IsWorker(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxWorkerName;
+}
 
 bool IsId(const std::string& text) {
   return text.size() == 32 && std::all_of(text.begin(), text.end(), [](char c) {

@@ -6,6 +6,8 @@
 #ifndef ACCRUE_SERVER_DURABILITY_STATE_CHECK_H_
 #define ACCRUE_SERVER_DURABILITY_STATE_CHECK_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -17,6 +19,12 @@ namespace accrue {
 // `spec` is valid.
 absl::Status CheckState(const TrainingState& state, const ModelSpec& spec);
 
+// Of a push that is held by a model of so many groups and elements.
+absl::Status CheckHeldPush(const HeldPushState& held, size_t group_count,
+                           int64_t elems);
+
+// Of a worker.
+bool IsWorker(const std::string& name);
 // 32 lowercase hexadecimal digits, as RandomId gives them.
 bool IsId(const std::string& text);
 
