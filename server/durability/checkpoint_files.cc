@@ -135,6 +135,20 @@ absl::Status CheckpointFiles::MoveIntoPlace(const std::string& name) {
   return synced;
 }
 
+absl::Status CheckpointFiles::Link(const std::string& path,
+                                   const Manifest& from) {
+  std::vector<std::string> names;
+  for (const ArrayFile& file : from.files) names.push_back(file.name);
+  if (!from.held_hashes.empty()) names.emplace_back(kHeldFile);
+  for (const std::string& name : names) {
+    ACCRUE_RETURN_IF_ERROR(files_->Link(absl::StrCat(path, "/", name),
+                                        absl::StrCat(temporary_, "/", name)));
+  }
+  array_files_ = from.files;
+  held_hashes_ = from.held_hashes;
+  return absl::OkStatus();
+}
+
 absl::Status CheckpointFiles::Commit(Manifest& manifest) {
   manifest.files = std::move(array_files_);
   manifest.held_hashes = std::move(held_hashes_);

@@ -48,6 +48,10 @@ class CheckpointFiles {
 
   absl::Status EndFile();
 
+  // Instead of all that: the files of another checkpoint, `path`, whose
+  // manifest is `from`.
+  absl::Status Link(const std::string& path, const Manifest& from);
+
   // Completes `manifest`, which says all but what the files are, and gives the
   // checkpoint its name. ALREADY_EXISTS: another one has it.
   absl::Status Commit(Manifest& manifest);

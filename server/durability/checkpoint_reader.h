@@ -31,6 +31,7 @@ class CheckpointReader : public StateSource {
   static absl::StatusOr<std::unique_ptr<CheckpointReader>> Open(
       FileSystem& files, const std::string& path);
 
+  const std::string& path() const { return path_; }
   const Manifest& manifest() const { return manifest_; }
   int64_t elems() const { return elems_; }
 

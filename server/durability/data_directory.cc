@@ -1,5 +1,6 @@
 #include "server/durability/data_directory.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -97,8 +98,9 @@ absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
   options.instance = RandomId();
   const auto keep = [&]() -> absl::Status {
     ACCRUE_RETURN_IF_ERROR(files.CreateDirectory(options.directory));
-    ACCRUE_ASSIGN_OR_RETURN(options.newest, WriteEmpty(options));
     ACCRUE_RETURN_IF_ERROR(OpenFiles(1, options));
+    // From now on it is there.
+    ACCRUE_ASSIGN_OR_RETURN(options.newest, WriteEmpty(options));
     return files.SyncDirectory(models_);
   };
   if (absl::Status kept = keep(); !kept.ok()) {
@@ -157,6 +159,63 @@ absl::StatusOr<std::vector<CheckpointInfo>> DataDirectory::Checkpoints(
     if (manifest.ok()) infos.push_back(InfoOf(*manifest));
   }
   return infos;
+}
+
+absl::StatusOr<std::shared_ptr<const CheckpointReader>>
+DataDirectory::OpenCheckpoint(const std::string& name,
+                              const std::string& checkpoint) const {
+  FileSystem& files = *environment_->files;
+  const std::string directory = DirectoryOf(name);
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          ListCheckpoints(files, directory));
+  const auto found = checkpoint.empty()
+                         ? names.begin()
+                         : std::find(names.begin(), names.end(), checkpoint);
+  if (found == names.end()) {
+    ErrorInfo info;
+    info.reason = Reason::kCheckpointUnknown;
+    info.subject = name;
+    return MakeError(absl::StatusCode::kNotFound, info,
+                     absl::StrCat("model \"", name, "\" has no checkpoint",
+                                  checkpoint.empty() ? "" : " \"", checkpoint,
+                                  checkpoint.empty() ? "" : "\""));
+  }
+  ACCRUE_ASSIGN_OR_RETURN(
+      auto reader,
+      CheckpointReader::Open(files, absl::StrCat(directory, "/", *found)));
+  ACCRUE_RETURN_IF_ERROR(reader->Verify());
+  return std::shared_ptr<const CheckpointReader>(std::move(reader));
+}
+
+void DataDirectory::Restore(const std::string& name,
+                            const std::string& checkpoint, ModelStore& store,
+                            RestoreDone done) {
+  const auto found = store.Find(name);
+  if (!found.ok() && !absl::IsDataLoss(found.status())) {
+    return done(found.status());
+  }
+  auto reader = OpenCheckpoint(name, checkpoint);
+  if (!reader.ok()) return done(reader.status());
+  if (!found.ok()) return done(Revive(name, *std::move(reader), store));
+  const std::shared_ptr<Model>& model = *found;
+  model->GoBack(
+      *std::move(reader),
+      [model, done = std::move(done)](const absl::StatusOr<Version>& version) {
+        if (version.ok()) return done(model);
+        done(version.status());
+      });
+}
+
+absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
+    const std::string& name, std::shared_ptr<const CheckpointReader> checkpoint,
+    ModelStore& store) {
+  ACCRUE_ASSIGN_OR_RETURN(ModelLog::Options log,
+                          ReviveModel(environment_, DirectoryOf(name),
+                                      std::move(checkpoint), store));
+  const std::shared_ptr<Model> model = log.model;
+  model->Attach(AddLog(std::move(log)));
+  store.Adopt(model);
+  return model;
 }
 
 void DataDirectory::CheckpointAll(std::function<void()> done) {

@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
+#include "server/durability/checkpoint_reader.h"
 #include "server/durability/durability_options.h"
 #include "server/durability/model_log.h"
 #include "server/model/model_keeper.h"
@@ -48,12 +49,24 @@ class DataDirectory : public ModelKeeper {
   // Newest first; sound ones only. NOT_FOUND: no such model is kept.
   absl::StatusOr<std::vector<CheckpointInfo>> Checkpoints(
       const std::string& name) const;
+  // Takes a model back to one of its checkpoints, all of which is looked at
+  // first; `checkpoint` empty: the newest. A damaged model is there again then.
+  // NOT_FOUND kModelUnknown, kCheckpointUnknown; else Model::GoBack's.
+  using RestoreDone =
+      std::function<void(absl::StatusOr<std::shared_ptr<Model>>)>;
+  void Restore(const std::string& name, const std::string& checkpoint,
+               ModelStore& store, RestoreDone done);
   // The last checkpoint of every model; `done` runs when all are durable, or
   // cannot be.
   void CheckpointAll(std::function<void()> done);
 
  private:
   std::string DirectoryOf(const std::string& model) const;
+  absl::StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(
+      const std::string& name, const std::string& checkpoint) const;
+  absl::StatusOr<std::shared_ptr<Model>> Revive(
+      const std::string& name,
+      std::shared_ptr<const CheckpointReader> checkpoint, ModelStore& store);
   std::shared_ptr<ModelLog> AddLog(ModelLog::Options options);
 
   const std::shared_ptr<const DurabilityEnvironment> environment_;

@@ -7,9 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/error.h"
-#include "server/base/fail_point.h"
 #include "server/base/logging.h"
+#include "server/base/status_macros.h"
 #include "server/durability/change_record.h"
+#include "server/durability/checkpoint_files.h"
+#include "server/durability/checkpoint_reader.h"
 #include "server/model/model_arrays.h"
 
 namespace accrue {
@@ -48,6 +50,7 @@ ModelLog::ModelLog(Options options)
       journal_(std::move(options.journal)),
       progress_(std::move(options.progress)),
       newest_(std::move(options.newest)),
+      last_number_(newest_.lsn),
       version_(newest_.version.value_or(Version())),
       folded_pushes_(newest_.folded_pushes) {}
 
@@ -68,6 +71,9 @@ void ModelLog::Append(Change change, Done done) {
   }
   if (auto* begin = std::get_if<BeginChange>(&change)) {
     return AppendBegin(std::move(*begin), std::move(done));
+  }
+  if (auto* restore = std::get_if<RestoreChange>(&change)) {
+    return AppendRestore(std::move(*restore), std::move(done));
   }
   AppendToJournal(std::move(change), std::move(done));
 }
@@ -113,37 +119,83 @@ absl::Status ModelLog::CheckRoom() const {
 
 // A checkpoint is the record of a beginning. In the journal it has but a
 // number, so that no other checkpoint has that.
-void ModelLog::AppendBegin(BeginChange change, Done done) {
-  if (journal_ == nullptr) {
-    const int64_t lsn = newest().lsn + 1;
-    return WriteFirst(std::move(change), lsn, std::move(done));
-  }
+void ModelLog::NumberBegin(
+    Done done, absl::AnyInvocable<void(int64_t lsn, Done done)> write) {
+  if (journal_ == nullptr) return write(NextNumber(), std::move(done));
   journal_->Append(EncodeBegin(),
-                   [self = shared_from_this(), change = std::move(change),
+                   [self = shared_from_this(), write = std::move(write),
                     done = std::move(done)](absl::Status durable) mutable {
                      if (!durable.ok()) return done(std::move(durable));
-                     const int64_t lsn = self->journal_->Roll() - 1;
-                     self->WriteFirst(std::move(change), lsn, std::move(done));
+                     write(self->journal_->Roll() - 1, std::move(done));
                    });
 }
 
-void ModelLog::WriteFirst(BeginChange change, int64_t lsn, Done done) {
-  const Version version = *change.state.version;
-  WriteCheckpoint(Target([lsn] { return lsn; }), std::move(change),
-                  [self = shared_from_this(), version, done = std::move(done)](
-                      absl::StatusOr<CheckpointInfo> made) mutable {
-                    if (!made.ok()) return done(std::move(made).status());
-                    {
-                      MutexLock lock(&self->mutex_);
-                      self->newest_ = *made;
-                      self->version_ = version;
-                      self->folded_pushes_ = 0;
-                      if (self->progress_ != nullptr)
-                        self->progress_->Note(version.lineage, 0);
-                    }
-                    self->Retire(*made);
-                    done(absl::OkStatus());
-                  });
+int64_t ModelLog::NextNumber() {
+  MutexLock lock(&mutex_);
+  return ++last_number_;
+}
+
+void ModelLog::AppendBegin(BeginChange change, Done done) {
+  NumberBegin(std::move(done), [this, change = std::move(change)](
+                                   int64_t lsn, Done written) mutable {
+    WriteCheckpoint(Target([lsn] { return lsn; }), std::move(change),
+                    [self = shared_from_this(), written = std::move(written)](
+                        absl::StatusOr<CheckpointInfo> made) mutable {
+                      if (made.ok()) self->OnBegun(*made);
+                      written(made.status());
+                    });
+  });
+}
+
+void ModelLog::AppendRestore(RestoreChange change, Done done) {
+  NumberBegin(std::move(done), [this, change = std::move(change)](
+                                   int64_t lsn, Done written) mutable {
+    environment_.pool->Post(
+        lane_, [self = shared_from_this(), lsn, change = std::move(change),
+                written = std::move(written)]() mutable {
+          const WorkPool::Waiting waiting;
+          const auto made = self->WriteRestored(change, lsn);
+          if (made.ok()) self->OnBegun(*made);
+          written(made.status());
+        });
+  });
+}
+
+// The same files under another manifest.
+absl::StatusOr<CheckpointInfo> ModelLog::WriteRestored(
+    const RestoreChange& change, int64_t lsn) {
+  const auto& source = static_cast<const CheckpointReader&>(*change.source);
+  Manifest manifest;
+  manifest.instance = instance_;
+  manifest.lsn = lsn;
+  manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
+  manifest.spec = spec_;
+  manifest.state = change.state;
+  const auto write = [&]() -> absl::Status {
+    ACCRUE_ASSIGN_OR_RETURN(
+        const auto files,
+        CheckpointFiles::Create(environment_.files, directory_));
+    ACCRUE_RETURN_IF_ERROR(files->Link(source.path(), source.manifest()));
+    return files->Commit(manifest);
+  };
+  if (absl::Status written = write(); !written.ok()) {
+    return Refuse(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
+                  name_, written.message());
+  }
+  return InfoOf(manifest);
+}
+
+void ModelLog::OnBegun(const CheckpointInfo& made) {
+  {
+    MutexLock lock(&mutex_);
+    newest_ = made;
+    version_ = *made.version;
+    folded_pushes_ = made.folded_pushes;
+    if (progress_ != nullptr) {
+      progress_->Note(version_.lineage, folded_pushes_);
+    }
+  }
+  Retire(made);
 }
 
 CheckpointTarget ModelLog::Target(std::function<int64_t()> lsn) const {
@@ -215,8 +267,8 @@ void ModelLog::Capture() {
   }
   model->CaptureState(std::make_shared<CheckpointWriter>(
       Target([self = shared_from_this()] {
-        if (self->journal_ != nullptr) return self->journal_->Roll() - 1;
-        return self->newest().lsn + 1;
+        if (self->journal_ == nullptr) return self->NextNumber();
+        return self->journal_->Roll() - 1;
       }),
       [self = shared_from_this()](absl::StatusOr<CheckpointInfo> made) {
         self->OnCheckpoint(std::move(made));
@@ -227,9 +279,10 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
   if (made.ok()) {
     {
       MutexLock lock(&mutex_);
-      newest_ = *made;
+      // One that was captured before the model began anew is older.
+      if (made->lsn > newest_.lsn) newest_ = *made;
     }
-    Retire(*made);
+    Retire(newest());
     ACCRUE_LOG(info, "model \"{}\": checkpoint {} of t={}, {} bytes", name_,
                made->name, made->folded_pushes, made->size_bytes);
   } else if (!absl::IsNotFound(made.status())) {
@@ -249,7 +302,6 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
 }
 
 void ModelLog::Retire(const CheckpointInfo& newest) {
-  AtFailPoint(FailPoint::kCheckpointFinished);
   const auto kept = RetireCheckpoints(*environment_.files, directory_,
                                       environment_.options.checkpoint_keep);
   absl::Status status = kept.status();

@@ -70,7 +70,14 @@ class ModelLog : public CommitLog,
 
  private:
   void AppendBegin(BeginChange change, Done done);
-  void WriteFirst(BeginChange change, int64_t lsn, Done done);
+  void AppendRestore(RestoreChange change, Done done);
+  absl::StatusOr<CheckpointInfo> WriteRestored(const RestoreChange& change,
+                                               int64_t lsn);
+  // The number of the checkpoint that a beginning is; then `write` it.
+  void NumberBegin(Done done,
+                   absl::AnyInvocable<void(int64_t lsn, Done done)> write);
+  void OnBegun(const CheckpointInfo& made);
+  int64_t NextNumber();
   void AppendToJournal(Change change, Done done);
   // Not OK: the journal has outgrown its bounds.
   absl::Status CheckRoom() const;
@@ -100,6 +107,7 @@ class ModelLog : public CommitLog,
   mutable Mutex mutex_;
   std::unique_ptr<Progress> progress_ ACCRUE_GUARDED_BY(mutex_);
   CheckpointInfo newest_ ACCRUE_GUARDED_BY(mutex_);
+  int64_t last_number_ ACCRUE_GUARDED_BY(mutex_);  // MEMORY: a checkpoint's
   // As last noted.
   Version version_ ACCRUE_GUARDED_BY(mutex_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mutex_) = 0;

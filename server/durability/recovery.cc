@@ -7,8 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "server/base/error.h"
 #include "server/base/fail_point.h"
 #include "server/base/logging.h"
@@ -16,7 +17,9 @@
 #include "server/base/status_macros.h"
 #include "server/durability/change_record.h"
 #include "server/durability/checkpoint_directory.h"
+#include "server/durability/checkpoint_files.h"
 #include "server/durability/checkpoint_reader.h"
+#include "server/durability/journal_format.h"
 #include "server/durability/journal_reader.h"
 
 namespace accrue {
@@ -38,15 +41,20 @@ absl::Status Damaged(const std::string& name, absl::string_view why) {
                    absl::StrCat("model \"", name, "\": ", why));
 }
 
-// A model that has no checkpoint was never created; unless it has a journal.
+// A model that has no checkpoint was never created; unless there are records in
+// its journal.
 absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory,
                               const std::string& name) {
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
                           files.List(directory));
   for (const std::string& entry : entries) {
-    if (absl::StartsWith(entry, "journal-")) {
-      return Damaged(name, absl::StrCat("there is \"", directory, "/", entry,
-                                        "\", but no checkpoint"));
+    const std::optional<int64_t> lsn = journal::LsnOfName(entry);
+    if (!lsn.has_value()) continue;
+    const std::string path = absl::StrCat(directory, "/", entry);
+    ACCRUE_ASSIGN_OR_RETURN(const auto file, files.Open(path));
+    if (*lsn > 1 || file->size_bytes() > journal::kRecordsBegin) {
+      return Damaged(
+          name, absl::StrCat("there is \"", path, "\", but no checkpoint"));
     }
   }
   return files.RemoveDirectory(directory);
@@ -159,6 +167,51 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
     ACCRUE_ASSIGN_OR_RETURN(next_lsn, ReplayJournal(log));
   }
   ACCRUE_RETURN_IF_ERROR(OpenFiles(next_lsn, log));
+  return log;
+}
+
+absl::StatusOr<ModelLog::Options> ReviveModel(
+    std::shared_ptr<const DurabilityEnvironment> environment,
+    const std::string& directory,
+    std::shared_ptr<const CheckpointReader> checkpoint, ModelStore& store) {
+  FileSystem& files = *environment->files;
+  const Manifest& stored = checkpoint->manifest();
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
+                          files.List(directory));
+  // Behind all that there is: nothing of it is replaced.
+  int64_t lsn = 0;
+  for (const std::string& entry : entries) {
+    lsn = std::max({lsn, ParseCheckpointName(entry).value_or(0),
+                    journal::LsnOfName(entry).value_or(0)});
+  }
+  ModelLog::Options log;
+  log.environment = std::move(environment);
+  log.directory = directory;
+  log.instance = RandomId();
+  ACCRUE_ASSIGN_OR_RETURN(log.model, store.MakeAgain(stored.spec));
+  StoredModel from{.source = checkpoint, .version = {}};
+  if (stored.state.version.has_value()) {
+    from.version = {.lineage = RandomId(),
+                    .number = stored.state.version->number};
+  }
+  Manifest manifest = stored;
+  manifest.instance = log.instance;
+  manifest.lsn = ++lsn;
+  manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
+  manifest.state.sessions.clear();
+  manifest.state.pushes_this_version.clear();
+  if (manifest.state.version.has_value()) {
+    manifest.state.version->lineage = from.version.lineage;
+  }
+  ACCRUE_RETURN_IF_ERROR(Await<absl::Status>([&](auto done) {
+    log.model->Restore(std::move(from), std::move(done));
+  }));
+  ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
+  ACCRUE_ASSIGN_OR_RETURN(const auto made,
+                          CheckpointFiles::Create(&files, directory));
+  ACCRUE_RETURN_IF_ERROR(made->Link(checkpoint->path(), stored));
+  ACCRUE_RETURN_IF_ERROR(made->Commit(manifest));
+  log.newest = InfoOf(manifest);
   return log;
 }
 

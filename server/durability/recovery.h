@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/durability/checkpoint_reader.h"
 #include "server/durability/durability_options.h"
 #include "server/durability/model_log.h"
 #include "server/model/model.h"
@@ -27,6 +28,13 @@ namespace accrue {
 absl::StatusOr<ModelLog::Options> RecoverModel(
     std::shared_ptr<const DurabilityEnvironment> environment,
     const std::string& directory, const std::string& name, ModelStore& store);
+
+// A damaged model, from one of its checkpoints alone: in a new lineage, without
+// sessions, and with files of its own, which are durable before it is returned.
+absl::StatusOr<ModelLog::Options> ReviveModel(
+    std::shared_ptr<const DurabilityEnvironment> environment,
+    const std::string& directory,
+    std::shared_ptr<const CheckpointReader> checkpoint, ModelStore& store);
 
 // The first checkpoint of a new model, whose parameters are still to come.
 absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log);

@@ -31,6 +31,12 @@ struct BeginChange {
   std::vector<std::shared_ptr<GroupBuffer>> parameters;  // [groups]
 };
 
+// A model goes back to what is stored in `source`, but as `state` says.
+struct RestoreChange {
+  TrainingState state;
+  std::shared_ptr<const StateSource> source;
+};
+
 // Pushes, or a close: as planned, before it is folded.
 struct BatchChange {
   std::shared_ptr<Batch> batch;  // stays as it is until it is durable
@@ -50,8 +56,9 @@ struct HyperparameterChange {
   std::vector<rule::Hyperparameters> groups;  // [groups], the newest
 };
 
-using Change = std::variant<BeginChange, BatchChange, SessionOpenChange,
-                            SessionCloseChange, HyperparameterChange>;
+using Change =
+    std::variant<BeginChange, RestoreChange, BatchChange, SessionOpenChange,
+                 SessionCloseChange, HyperparameterChange>;
 
 // Order.     one model's changes are made in the order in which they were
 //            appended. Append returns at once; `done` runs on the pool, in that
@@ -66,7 +73,7 @@ class CommitLog {
 
   virtual ~CommitLog() = default;
   // Whether a model waits for its changes to be durable (JOURNAL). Else
-  // (MEMORY) only BeginChange is appended.
+  // (MEMORY) only BeginChange and RestoreChange are appended.
   virtual bool journals() const = 0;
   virtual void Append(Change change, Done done) = 0;
   // So much is folded now; nobody has heard of it yet. Short.

@@ -287,8 +287,9 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed,
 
 bool ModelImpl::Commit(Change change,
                        absl::AnyInvocable<bool(absl::Status)> make) {
-  const bool begins = std::holds_alternative<BeginChange>(change);
-  if (log_ == nullptr || (!begins && !log_->journals())) {
+  const bool anew = std::holds_alternative<BeginChange>(change) ||
+                    std::holds_alternative<RestoreChange>(change);
+  if (log_ == nullptr || (!anew && !log_->journals())) {
     return make(absl::OkStatus());
   }
   log_->Append(std::move(change), [self = Self(), make = std::move(make)](

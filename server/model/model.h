@@ -261,8 +261,15 @@ class Model : public std::enable_shared_from_this<Model> {
   // kDeviceFault, RESOURCE_EXHAUSTED: as Initialize's. It is of no use then.
   virtual void Restore(StoredModel stored,
                        std::function<void(absl::Status)> done) = 0;
+  // Takes a model that there is back to what is stored, in a new lineage from
+  // the stored version on, poisoned ones too. Its sessions stay.
+  // FAILED_PRECONDITION: there is no version in it. RESOURCE_EXHAUSTED,
+  // UNAVAILABLE: nothing has changed. Else as Restore's: it is poisoned.
+  virtual void GoBack(std::shared_ptr<const StateSource> source,
+                      std::function<void(absl::StatusOr<Version>)> done) = 0;
   // Makes a change again that was appended after what it was restored from. In
-  // their order, one at a time, before Attach. No BeginChange.
+  // their order, one at a time, before Attach. No BeginChange, no
+  // RestoreChange.
   virtual void Replay(Change change,
                       std::function<void(absl::Status)> done) = 0;
   // From now on what changes it is appended first. Before any change that is to

@@ -78,6 +78,8 @@ class ModelImpl final : public Model {
   void Delete() override;
   void Restore(StoredModel stored,
                std::function<void(absl::Status)> done) override;
+  void GoBack(std::shared_ptr<const StateSource> source,
+              std::function<void(absl::StatusOr<Version>)> done) override;
   void Replay(Change change, std::function<void(absl::Status)> done) override;
   void Attach(std::shared_ptr<CommitLog> log) override;
   void CaptureState(std::shared_ptr<Capture> capture) override;
@@ -124,6 +126,7 @@ class ModelImpl final : public Model {
     // [groups] half-way parameters; null: it does not look ahead.
     std::vector<std::shared_ptr<GroupBuffer>> next;
     std::vector<Held> held;
+    bool back = false;  // of a model that there is
     std::function<void(absl::Status)> done;
     Mutex mu;
     absl::Status status ACCRUE_GUARDED_BY(mu);  // the first that was not OK
@@ -203,8 +206,8 @@ class ModelImpl final : public Model {
                                    std::vector<Initializer>& sorted)
       ACCRUE_EXCLUDES(mu_);
   // Each ends in the next, or in FailInitialize.
-  void ResetShard(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
-  void ReplaceShard(const FirstVersionPtr& first);
+  void ResetShard(std::function<void(absl::Status)> then) ACCRUE_EXCLUDES(mu_);
+  absl::Status ReplaceShard();
   void Fill(const FirstVersionPtr& first);
   void LoadShard(const FirstVersionPtr& first);
   void AppendFirst(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
@@ -244,9 +247,14 @@ class ModelImpl final : public Model {
   bool ReadCapture(const std::shared_ptr<Capture>& capture);
   // Each ends in the next, or in EndRestore.
   bool DoRestore(const RestoringPtr& restoring);
+  bool DoGoBack(const RestoringPtr& restoring) ACCRUE_EXCLUDES(mu_);
+  absl::Status CheckGoesBack(const StateSource& source) const
+      ACCRUE_EXCLUDES(mu_);
   void FillArrays(const RestoringPtr& restoring);
   void LoadParameters(const RestoringPtr& restoring);
   void TakeState(const RestoringPtr& restoring) ACCRUE_EXCLUDES(mu_);
+  void TakeBack(const RestoringPtr& restoring) ACCRUE_EXCLUDES(mu_);
+  void FailRestore(Restoring& restoring, absl::Status why) ACCRUE_EXCLUDES(mu_);
   void EndRestore(Restoring& restoring, absl::Status status);
   absl::Status MakeRestored(Restoring& restoring);
   absl::Status RestorePiece(const Restoring& restoring, StateArray array,

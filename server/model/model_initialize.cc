@@ -76,42 +76,45 @@ bool ModelImpl::DoInitialize(const FirstVersionPtr& first) {
         {.go_on = [this, first] { return DoInitialize(first); },
          .give_up = [first](const absl::Status& why) { first->done(why); }});
   }
-  ResetShard(first);
-  return false;
-}
-
-void ModelImpl::ResetShard(const FirstVersionPtr& first) {
   bool poisoned;
   {
     MutexLock lock(&mu_);
     poisoned = !poison_reason_.empty();
   }
-  if (!poisoned) return Fill(first);
-  if (shard_ == nullptr) return ReplaceShard(first);
-  shard_->Reset([self = Self(), first](const absl::Status& reset) {
-    if (reset.ok()) return self->Fill(first);
-    ACCRUE_LOG(warn, "model \"{}\" cannot stay where it is: {}", self->name(),
-               reset);
-    // Not here, in the middle of the shard's own work.
-    self->environment_.pool->Post(self->lane_,
-                                  [self, first] { self->ReplaceShard(first); });
+  if (!poisoned) {
+    Fill(first);
+    return false;
+  }
+  ResetShard([this, first](absl::Status reset) {
+    if (!reset.ok()) return FailInitialize(first, std::move(reset));
+    Fill(first);
   });
+  return false;
+}
+
+void ModelImpl::ResetShard(std::function<void(absl::Status)> then) {
+  if (shard_ == nullptr) return then(ReplaceShard());
+  shard_->Reset(
+      [self = Self(), then = std::move(then)](const absl::Status& reset) {
+        if (reset.ok()) return then(reset);
+        ACCRUE_LOG(warn, "model \"{}\" cannot stay where it is: {}",
+                   self->name(), reset);
+        // Not here, in the middle of the shard's own work.
+        self->environment_.pool->Post(
+            self->lane_, [self, then] { then(self->ReplaceShard()); });
+      });
 }
 
 // Publications that a lost GPU has pinned, and that cannot be given back, are
 // taken from --state_memory for good, on top of what the model has reserved. It
 // trains on nevertheless: a lost GPU takes a restart, sooner or later.
-void ModelImpl::ReplaceShard(const FirstVersionPtr& first) {
-  {
-    const DriverWait wait(*environment_.device);
-    // Before there is another: parts of it may lie on GPUs that are sound.
-    shard_.reset();
-    if (absl::Status made = MakeShard(); !made.ok()) {
-      return FailInitialize(first, std::move(made));
-    }
-    store_->MoveTo(&shard_->device());
-  }
-  Fill(first);
+absl::Status ModelImpl::ReplaceShard() {
+  const DriverWait wait(*environment_.device);
+  // Before there is another: parts of it may lie on GPUs that are sound.
+  shard_.reset();
+  ACCRUE_RETURN_IF_ERROR(MakeShard());
+  store_->MoveTo(&shard_->device());
+  return absl::OkStatus();
 }
 
 void ModelImpl::Fill(const FirstVersionPtr& first) {

@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "server/base/error.h"
+#include "server/base/logging.h"
+#include "server/base/random_id.h"
 #include "server/base/status_macros.h"
 #include "server/model/model_arrays.h"
 #include "server/model/model_impl.h"
@@ -69,6 +72,73 @@ bool ModelImpl::DoRestore(const RestoringPtr& restoring) {
   } else {
     FillArrays(restoring);
   }
+  return false;
+}
+
+void ModelImpl::GoBack(std::shared_ptr<const StateSource> source,
+                       std::function<void(absl::StatusOr<Version>)> done) {
+  auto restoring = std::make_shared<Restoring>();
+  restoring->from.source = std::move(source);
+  restoring->from.version.lineage = RandomId();
+  restoring->back = true;
+  restoring->done = [done = std::move(done),
+                     &version = restoring->from.version](absl::Status status) {
+    if (status.ok()) return done(version);
+    done(std::move(status));
+  };
+  Run([this, restoring = std::move(restoring)] { return DoGoBack(restoring); });
+}
+
+absl::Status ModelImpl::CheckGoesBack(const StateSource& source) const {
+  MutexLock lock(&mu_);
+  // Poisoned ones may.
+  if (deleted_) return Usable();
+  ACCRUE_RETURN_IF_ERROR(Draining());
+  if (source.state().version.has_value()) return absl::OkStatus();
+  return GateError(absl::StatusCode::kFailedPrecondition,
+                   Reason::kNotInitialized, View(cycles_),
+                   "there are no parameters in this checkpoint");
+}
+
+// Its memory first, then the disk, then the model: what fails before the last
+// has changed nothing.
+bool ModelImpl::DoGoBack(const RestoringPtr& restoring) {
+  const StateSource& source = *restoring->from.source;
+  if (absl::Status may = CheckGoesBack(source); !may.ok()) {
+    restoring->done(std::move(may));
+    return true;
+  }
+  if (!store_->HasRoom()) {
+    return Park(
+        {.go_on = [this, restoring] { return DoGoBack(restoring); },
+         .give_up =
+             [restoring](const absl::Status& why) { restoring->done(why); }});
+  }
+  if (absl::Status made = MakeRestored(*restoring); !made.ok()) {
+    EndRestore(*restoring, std::move(made));
+    return false;
+  }
+  restoring->from.version.number = source.state().version->number;
+  RestoreChange change;
+  change.state = source.state();
+  change.state.version = restoring->from.version;
+  change.state.pushes_this_version.clear();
+  {
+    MutexLock lock(&mu_);
+    change.state.sessions = SessionStates();
+  }
+  change.source = restoring->from.source;
+  Commit(std::move(change), [this, restoring](absl::Status durable) {
+    if (!durable.ok()) {
+      EndRestore(*restoring, std::move(durable));
+      return false;
+    }
+    ResetShard([this, restoring](absl::Status reset) {
+      if (!reset.ok()) return FailRestore(*restoring, std::move(reset));
+      FillArrays(restoring);
+    });
+    return false;
+  });
   return false;
 }
 
@@ -145,7 +215,7 @@ void ModelImpl::LoadParameters(const RestoringPtr& restoring) {
     MutexLock lock(&restoring->mu);
     filled = restoring->status;
   }
-  if (!filled.ok()) return EndRestore(*restoring, std::move(filled));
+  if (!filled.ok()) return FailRestore(*restoring, std::move(filled));
   std::vector<const float*> groups;
   for (size_t g = 0; g < restoring->groups.size(); ++g) {
     const auto& half_way = restoring->next[g];
@@ -155,8 +225,9 @@ void ModelImpl::LoadParameters(const RestoringPtr& restoring) {
   shard_->Load(std::move(groups),
                [self = Self(), restoring](absl::Status loaded) {
                  if (!loaded.ok()) {
-                   return self->EndRestore(*restoring, std::move(loaded));
+                   return self->FailRestore(*restoring, std::move(loaded));
                  }
+                 if (restoring->back) return self->TakeBack(restoring);
                  self->TakeState(restoring);
                });
 }
@@ -179,6 +250,43 @@ void ModelImpl::TakeState(const RestoringPtr& restoring) {
       TakePublication(*restoring);
     }
   }
+  EndRestore(*restoring, absl::OkStatus());
+}
+
+// All that is on its way is of the old lineage.
+void ModelImpl::TakeBack(const RestoringPtr& restoring) {
+  std::shared_ptr<const Publication> news;
+  // Kept past the lock: the last reference to a publication calls Unpark.
+  const std::shared_ptr<const Publication> before = newest();
+  std::vector<Held> held;
+  bool poisoned = false;
+  absl::Status gone;
+  {
+    MutexLock lock(&mu_);
+    if (deleted_) {
+      gone = Usable();
+    } else {
+      poisoned = CountsAsPoisoned();
+      held = gathering_.Clear();
+      StartAnew();
+      TakeCounts(restoring->from.source->state());
+      version_ = restoring->from.version;
+      TakePublication(*restoring);
+      AbortArrivals([this](const Incoming&) {
+        mu_.AssertHeld();
+        return GateError(absl::StatusCode::kAborted, Reason::kLineageChanged,
+                         View(cycles_), "it was restored from a checkpoint");
+      });
+      news = newest_;
+      WatchWindow();
+    }
+  }
+  if (!gone.ok()) return EndRestore(*restoring, std::move(gone));
+  ACCRUE_LOG(info, "model \"{}\": restored to version {}, t={}, in lineage {}",
+             name(), restoring->from.version.number,
+             news->facts().folded_pushes, restoring->from.version.lineage);
+  if (poisoned) environment_.on_poison_change(false);
+  Announce(std::move(news));
   EndRestore(*restoring, absl::OkStatus());
 }
 
@@ -233,6 +341,15 @@ void ModelImpl::TakePublication(Restoring& restoring) {
   gathering_.Restore(std::move(held));
   next_ = std::move(restoring.next);
   newest_ = store_->Publish(std::move(facts), std::move(restoring.groups));
+}
+
+// Half of it may be there already.
+void ModelImpl::FailRestore(Restoring& restoring, absl::Status why) {
+  if (restoring.back) {
+    Poison(why);
+    if (!absl::IsDataLoss(why)) why = DeviceFault(why);
+  }
+  EndRestore(restoring, std::move(why));
 }
 
 void ModelImpl::EndRestore(Restoring& restoring, absl::Status status) {

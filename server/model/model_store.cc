@@ -166,6 +166,7 @@ absl::StatusOr<ModelStore::Created> ModelStore::Publish(
 
 void ModelStore::Adopt(const std::shared_ptr<Model>& model) {
   MutexLock lock(&mu_);
+  missing_.erase(model->name());
   models_[model->name()] = model;
 }
 

@@ -52,7 +52,7 @@ class ModelStore {
   void Create(ModelSpec spec, CreateDone done);
   absl::StatusOr<std::shared_ptr<Model>> Find(const std::string& name) const;
   // A model that was found on the disk: made, but not there until it is
-  // adopted. Both before anything else is asked of the store.
+  // adopted.
   absl::StatusOr<std::shared_ptr<Model>> MakeAgain(const ModelSpec& spec);
   void Adopt(const std::shared_ptr<Model>& model);
   // What is stored of a model cannot be used: whoever asks for it is told why.

@@ -236,4 +236,27 @@ grpc::ServerUnaryReactor* ModelService::ListCheckpoints(
       });
 }
 
+grpc::ServerUnaryReactor* ModelService::Restore(
+    grpc::CallbackServerContext* context, const v1::RestoreRequest* request,
+    v1::RestoreResponse* response) {
+  return UnaryCall::Begin(
+      environment_, context, request->model(), [&](const auto& call) {
+        const auto data = Data();
+        if (!data.ok()) return call->Finish(data.status());
+        environment_.pool->Post(
+            environment_.lane, [this, call, request, response, data = *data] {
+              const WorkPool::Waiting waiting;
+              data->Restore(
+                  request->model(), request->checkpoint(), *environment_.store,
+                  [this, call, response](
+                      const absl::StatusOr<std::shared_ptr<Model>>& model) {
+                    if (model.ok()) {
+                      *response->mutable_model() = Describe(**model);
+                    }
+                    call->Finish(model.status());
+                  });
+            });
+      });
+}
+
 }  // namespace accrue

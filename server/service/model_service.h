@@ -28,7 +28,10 @@ using ModelServiceBase = v1::ModelService::WithRawCallbackMethod_InitializeModel
                                 v1::ModelService::WithCallbackMethod_Checkpoint<
                                     v1::ModelService::
                                         WithCallbackMethod_ListCheckpoints<
-                                            v1::ModelService::Service>>>>>>>>>>;
+                                            v1::ModelService::
+                                                WithCallbackMethod_Restore<
+                                                    v1::ModelService::
+                                                        Service>>>>>>>>>>>;
 
 class ModelService final : public ModelServiceBase {
  public:
@@ -71,6 +74,9 @@ class ModelService final : public ModelServiceBase {
       grpc::CallbackServerContext* context,
       const v1::ListCheckpointsRequest* request,
       v1::ListCheckpointsResponse* response) override;
+  grpc::ServerUnaryReactor* Restore(grpc::CallbackServerContext* context,
+                                    const v1::RestoreRequest* request,
+                                    v1::RestoreResponse* response) override;
 
  private:
   // FAILED_PRECONDITION kNoDataDirectory.
