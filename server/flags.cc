@@ -255,7 +255,7 @@ void AddDurability(FlagSet& flags, DurabilityOptions& options) {
   flags.Size("journal_limit", options.journal_limit_bytes, 0,
              "or once a model's journal is so large (at twice as large, its "
              "pushes are refused until it is written); 0: eight times its "
-             "state");
+             "state, 64MiB at least");
 }
 
 void AddTimeouts(FlagSet& flags, DaemonOptions& options) {

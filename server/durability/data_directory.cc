@@ -26,6 +26,16 @@ absl::Status Unwritable(const absl::Status& why, const std::string& model) {
                    absl::StrCat("model \"", model, "\": ", why.message()));
 }
 
+absl::Status Damaged(const absl::Status& why, const std::string& model) {
+  ErrorInfo info;
+  info.reason = Reason::kDamaged;
+  info.subject = model;
+  return MakeError(
+      absl::StatusCode::kDataLoss, info,
+      absl::StrCat("model \"", model, "\" is damaged: ", why.message(),
+                   "; restore it from one of its checkpoints, or delete it"));
+}
+
 absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
   absl::Status made = files.CreateDirectory(path);
   if (absl::IsAlreadyExists(made)) return absl::OkStatus();
@@ -65,9 +75,9 @@ absl::Status DataDirectory::Recover(ModelStore& store) {
     absl::StatusOr<ModelLog::Options> recovered =
         RecoverModel(environment_, DirectoryOf(name), name, store);
     if (absl::IsDataLoss(recovered.status())) {
-      ACCRUE_LOG(error, "model \"{}\" is damaged: {}", name,
-                 recovered.status().message());
-      store.Miss(name, recovered.status());
+      const absl::Status damaged = Damaged(recovered.status(), name);
+      ACCRUE_LOG(error, "{}", damaged.message());
+      store.Miss(name, damaged);
       continue;
     }
     ACCRUE_RETURN_IF_ERROR(recovered.status());

@@ -25,8 +25,8 @@ struct DurabilityOptions {
   int64_t checkpoint_every_updates = 0;
   // Or so long after it, if anything has changed.
   absl::Duration checkpoint_period = absl::Minutes(10);
-  // Or once a model's journal has so many bytes; 0: eight times its state. At
-  // twice as many, pushes are refused until it has been written.
+  // Or once a model's journal has so many bytes; 0: eight times its state, 64
+  // MiB at least. At twice as many, pushes are refused until it is written.
   int64_t journal_limit_bytes = 0;
   int64_t journal_segment_bytes = int64_t{1} << 30;
 };

@@ -1,6 +1,7 @@
 #include "server/durability/model_log.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 
@@ -17,13 +18,17 @@
 namespace accrue {
 namespace {
 
-constexpr int64_t kJournalStates = 8;  // that a journal may be as large as
+// A journal may be as large as so many states; or as so many bytes, which are
+// read again in no time.
+constexpr int64_t kJournalStates = 8;
+constexpr int64_t kLeastJournalBytes = int64_t{64} << 20;
 
 int64_t JournalLimit(const DurabilityOptions& options, const ModelSpec& spec,
                      const Layout& layout) {
   if (options.journal_limit_bytes > 0) return options.journal_limit_bytes;
   const auto arrays = static_cast<int64_t>(ShardArrays(spec).size()) + 1;
-  return kJournalStates * arrays * layout.elems() * int64_t{sizeof(float)};
+  return std::max(kLeastJournalBytes, kJournalStates * arrays * layout.elems() *
+                                          int64_t{sizeof(float)});
 }
 
 absl::Status Refuse(absl::StatusCode code, Reason reason,
@@ -294,6 +299,11 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
   {
     MutexLock lock(&mutex_);
     told = std::exchange(waiting_, std::exchange(next_, {}));
+    // The one that was made serves those too, unless something came between.
+    if (made.ok() && journal_ != nullptr && !Changed()) {
+      std::move(waiting_.begin(), waiting_.end(), std::back_inserter(told));
+      waiting_.clear();
+    }
     again = checkpointing_ = !waiting_.empty();
   }
   for (const CheckpointDone& done : told) done(made);

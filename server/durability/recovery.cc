@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "server/base/error.h"
 #include "server/base/fail_point.h"
 #include "server/base/logging.h"
 #include "server/base/random_id.h"
@@ -33,18 +32,9 @@ T Await(Start start) {
   return promise.get_future().get();
 }
 
-absl::Status Damaged(const std::string& name, absl::string_view why) {
-  ErrorInfo info;
-  info.reason = Reason::kDamaged;
-  info.subject = name;
-  return MakeError(absl::StatusCode::kDataLoss, info,
-                   absl::StrCat("model \"", name, "\": ", why));
-}
-
 // A model that has no checkpoint was never created; unless there are records in
 // its journal.
-absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory,
-                              const std::string& name) {
+absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory) {
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
                           files.List(directory));
   for (const std::string& entry : entries) {
@@ -53,8 +43,8 @@ absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory,
     const std::string path = absl::StrCat(directory, "/", entry);
     ACCRUE_ASSIGN_OR_RETURN(const auto file, files.Open(path));
     if (*lsn > 1 || file->size_bytes() > journal::kRecordsBegin) {
-      return Damaged(
-          name, absl::StrCat("there is \"", path, "\", but no checkpoint"));
+      return absl::DataLossError(
+          absl::StrCat("there is \"", path, "\", but no checkpoint"));
     }
   }
   return files.RemoveDirectory(directory);
@@ -140,7 +130,7 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
                           ListCheckpoints(files, directory));
   if (checkpoints.empty()) {
-    ACCRUE_RETURN_IF_ERROR(RemoveUnfinished(files, directory, name));
+    ACCRUE_RETURN_IF_ERROR(RemoveUnfinished(files, directory));
     return log;
   }
   ACCRUE_ASSIGN_OR_RETURN(
@@ -149,8 +139,8 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
                              absl::StrCat(directory, "/", checkpoints[0])));
   const ModelSpec& spec = checkpoint->manifest().spec;
   if (spec.name != name) {
-    return Damaged(name, absl::StrCat("\"", directory, "\" is of model \"",
-                                      spec.name, "\""));
+    return absl::DataLossError(
+        absl::StrCat("\"", directory, "\" is of model \"", spec.name, "\""));
   }
   log.environment = std::move(environment);
   log.directory = directory;

@@ -1,0 +1,453 @@
+// A process ends without notice: what its next one takes up is the same model,
+// bit for bit, with its sessions; or, under MEMORY, the newest checkpoint, and
+// what was lost is counted.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/durability/data_directory.h"
+#include "tests/model/harness.h"
+
+namespace accrue {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+// A process that keeps its models: what its destructor leaves is what kill -9
+// would.
+class Process {
+ public:
+  explicit Process(const std::string& path, DurabilityOptions options = {})
+      : data_([&] {
+          options.data_dir = path;
+          return DurabilityEnvironment{
+              .options = options,
+              .files = PosixFileSystem(),
+              .pool = harness_.environment().pool,
+              .timers = harness_.environment().timers,
+              .memory = std::make_shared<CheckpointMemory>(int64_t{8} << 20,
+                                                           nullptr)};
+        }()),
+        store_(StoreOptions()) {}
+
+  absl::Status Start() {
+    ACCRUE_RETURN_IF_ERROR(data_.Open());
+    return data_.Recover(store_);
+  }
+  absl::StatusOr<std::shared_ptr<Model>> Create(const ModelSpec& spec) {
+    std::promise<absl::StatusOr<ModelStore::Created>> done;
+    store_.Create(spec, [&](auto made) { done.set_value(std::move(made)); });
+    auto made = done.get_future().get();
+    ACCRUE_RETURN_IF_ERROR(made.status());
+    return made->model;
+  }
+  absl::StatusOr<CheckpointInfo> Checkpoint(const std::string& name) {
+    std::promise<absl::StatusOr<CheckpointInfo>> done;
+    (*data_.Find(name))->Checkpoint([&](auto made) { done.set_value(made); });
+    return done.get_future().get();
+  }
+  absl::StatusOr<std::shared_ptr<Model>> Restore(
+      const std::string& name, const std::string& checkpoint) {
+    std::promise<absl::StatusOr<std::shared_ptr<Model>>> done;
+    data_.Restore(name, checkpoint, store_,
+                  [&](auto model) { done.set_value(std::move(model)); });
+    return done.get_future().get();
+  }
+  // As on SIGTERM.
+  void Drain() {
+    std::promise<void> drained;
+    store_.Drain([&] { drained.set_value(); });
+    drained.get_future().wait();
+    std::promise<void> kept;
+    data_.CheckpointAll([&] { kept.set_value(); });
+    kept.get_future().wait();
+  }
+
+  Harness& harness() { return harness_; }
+  ModelStore& store() { return store_; }
+  DataDirectory& data() { return data_; }
+
+ private:
+  ModelStore::Options StoreOptions() {
+    ModelStore::Options options;
+    options.environment = harness_.environment();
+    options.keeper = &data_;
+    return options;
+  }
+
+  Harness harness_;
+  DataDirectory data_;
+  ModelStore store_;
+};
+
+// Two groups with cycles of 2 and 4.
+ModelSpec Spec(Durability durability) {
+  ModelSpec spec = SimpleSpec(7, 2);
+  spec.name = "m";
+  spec.durability = durability;
+  GroupSpec slow = spec.groups[0];
+  slow.name = "slow";
+  slow.k = slow.update_every = 4;
+  spec.groups.push_back(slow);
+  spec.tensors.push_back({.name = "v", .shape = {3, 5}, .group = "slow"});
+  spec.tensors.push_back({.name = "u", .shape = {9}, .group = "all"});
+  for (GroupSpec& group : spec.groups) {
+    group.hyper.learning_rate = 0.05;
+    group.hyper.beta1 = 0.875;
+    group.hyper.schedule.kind = rule::Schedule::Kind::kCosine;
+    group.hyper.schedule.total_updates = 50;
+  }
+  FillDefaults(spec);
+  return spec;
+}
+constexpr int64_t kElems = 7 + 15 + 9;
+
+class RecoveryTest : public ::testing::Test {
+ protected:
+  RecoveryTest() {
+    std::string pattern = ::testing::TempDir() + "/recovery_XXXXXX";
+    path_ = mkdtemp(pattern.data());
+    StartAgain();
+  }
+  ~RecoveryTest() override {
+    model_.reset();
+    process_.reset();
+    fs::remove_all(path_);
+  }
+
+  // The process that runs ends without notice.
+  void StartAgain() {
+    model_.reset();
+    process_.reset();
+    process_ = std::make_unique<Process>(path_, options_);
+    const absl::Status started = process_->Start();
+    ASSERT_TRUE(started.ok()) << started;
+    const auto found = process_->store().Find("m");
+    if (found.ok()) model_ = *found;
+  }
+  void Create(const ModelSpec& spec) {
+    const auto made = process_->Create(spec);
+    ASSERT_TRUE(made.ok()) << made.status();
+    model_ = *made;
+    ASSERT_TRUE(harness().Initialize(*model_, 0.5).ok());
+    for (Turn& turn : turns_) {
+      turn.session = harness().Open(*model_, &turn == turns_ ? "a" : "b")->id;
+    }
+  }
+  std::vector<float> Gradient() {
+    std::normal_distribution<float> normal;
+    std::vector<float> gradient(kElems);
+    for (float& g : gradient) g = normal(random_);
+    return gradient;
+  }
+  void Push(int count) {
+    for (int i = 0; i < count; ++i) {
+      Turn& turn = turns_[pushes_++ % 2];
+      last_ = Gradient();
+      auto push =
+          harness().NewPush(*model_, turn.session, ++turn.sequence, last_);
+      push->header.loss = last_[0];
+      push->header.weight = 1.5;
+      const auto outcome = harness().PushNow(*model_, std::move(push));
+      ASSERT_TRUE(outcome.ok()) << outcome.status();
+    }
+  }
+  std::string FileOf(const std::string& prefix) const {
+    std::string found;
+    for (const auto& entry : fs::directory_iterator(path_ + "/models/m")) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with(prefix)) found = std::max(found, name);
+    }
+    return path_ + "/models/m/" + found;
+  }
+  void FlipByte(const std::string& path, int64_t offset) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(offset);
+    const char byte = static_cast<char>(file.get() ^ 0x10);
+    file.seekp(offset);
+    file.put(byte);
+  }
+
+  Harness& harness() { return process_->harness(); }
+
+  struct Turn {
+    std::string session;
+    int64_t sequence = 0;
+  };
+  std::string path_;
+  DurabilityOptions options_;
+  std::unique_ptr<Process> process_;
+  std::shared_ptr<Model> model_;
+  std::mt19937 random_{5};
+  Turn turns_[2];
+  int pushes_ = 0;
+  std::vector<float> last_;
+};
+
+struct Case {
+  std::string name;
+  std::function<void(ModelSpec&)> change;
+};
+
+class RecoveredOptimizerTest : public RecoveryTest,
+                               public ::testing::WithParamInterface<Case> {};
+
+TEST_P(RecoveredOptimizerTest, AJournalBringsBackEveryBit) {
+  ModelSpec spec = Spec(Durability::kJournal);
+  GetParam().change(spec);
+  Create(spec);
+  Push(7);
+  ASSERT_TRUE(process_->Checkpoint("m").ok());  // amid both cycles
+  Push(6);
+  ASSERT_TRUE(harness().EndCycle(*model_).ok());
+  Push(5);
+  const StateImage before = harness().Image(*model_);
+  const ModelDescription was = model_->Describe();
+
+  StartAgain();
+  ASSERT_NE(model_, nullptr);
+  EXPECT_EQ(harness().Image(*model_), before);
+  const ModelDescription is = model_->Describe();
+  EXPECT_EQ(is.last_loss, was.last_loss);
+  EXPECT_EQ(is.received_bytes, was.received_bytes);
+  EXPECT_EQ(is.lost_pushes, 0);
+  EXPECT_EQ(is.restored_folded_pushes, was.folded_pushes);
+  for (size_t g = 0; g < was.groups.size(); ++g) {
+    EXPECT_EQ(is.groups[g].k, was.groups[g].k);
+    EXPECT_EQ(is.groups[g].clip_norm_seen, was.groups[g].clip_norm_seen);
+  }
+
+  // The last push, sent again, is known; and it trains on as if nothing had
+  // happened: the journal alone, then, brings back what came since.
+  const Turn& last = turns_[(pushes_ - 1) % 2];
+  const auto again =
+      harness().PushNow(*model_, last.session, last.sequence, last_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->duplicate);
+  Push(9);
+  const StateImage later = harness().Image(*model_);
+  StartAgain();
+  EXPECT_EQ(harness().Image(*model_), later);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Optimizers, RecoveredOptimizerTest,
+    ::testing::Values(
+        Case{"sgd",
+             [](ModelSpec& spec) { spec.groups[0].hyper.weight_decay = 0.01; }},
+        Case{"nesterov",
+             [](ModelSpec& spec) { spec.optimizer.nesterov = true; }},
+        Case{"adamw",
+             [](ModelSpec& spec) {
+               spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+               spec.groups[0].hyper.clip_norm = 0.25;
+               spec.groups[1].hyper.clip_push_norm = 1;
+             }},
+        Case{"corrected",
+             [](ModelSpec& spec) {
+               spec.optimizer.optimizer = rule::Optimizer::kAdam;
+               spec.optimizer.second_moment = rule::SecondMoment::kCorrected;
+             }},
+        Case{"lamb",
+             [](ModelSpec& spec) {
+               spec.optimizer.optimizer = rule::Optimizer::kLamb;
+             }},
+        Case{"classic",
+             [](ModelSpec& spec) {
+               spec.optimizer.optimizer = rule::Optimizer::kAdam;
+               spec.optimizer.buffering = rule::Buffering::kClassic;
+             }},
+        Case{"gather",
+             [](ModelSpec& spec) {
+               spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+               spec.optimizer.buffering = rule::Buffering::kGather;
+             }},
+        Case{"adaptive_k",
+             [](ModelSpec& spec) {
+               spec.optimizer.optimizer = rule::Optimizer::kAdamW;
+               for (GroupSpec& group : spec.groups) {
+                 group.adaptive_k = {.min_k = 1, .max_k = 8, .hysteresis = 0};
+               }
+             }}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_F(RecoveryTest, SessionsAndHyperparametersAreInTheJournal) {
+  Create(Spec(Durability::kJournal));
+  Push(1);
+  ASSERT_TRUE(harness().CloseSession(*model_, turns_[1].session).ok());
+  const std::string taken = harness().Open(*model_, "a")->id;
+  ASSERT_TRUE(harness()
+                  .Update(*model_, {{.group = "slow",
+                                     .change =
+                                         [](rule::Hyperparameters& hyper) {
+                                           hyper.learning_rate = 0.25;
+                                         }}})
+                  .ok());
+  StartAgain();
+  ASSERT_EQ(model_->Sessions().size(), 1);
+  EXPECT_EQ(model_->Sessions()[0].id, taken);
+  EXPECT_EQ(model_->Describe().spec.groups[1].hyper.learning_rate, 0.25);
+  EXPECT_EQ(model_->Describe().spec.groups[0].hyper.learning_rate, 0.05);
+}
+
+TEST_F(RecoveryTest, AModelWithoutParametersIsThereAgain) {
+  for (const Durability durability :
+       {Durability::kMemory, Durability::kJournal}) {
+    ASSERT_TRUE(process_->Create(Spec(durability)).ok());
+    StartAgain();
+    ASSERT_NE(model_, nullptr);
+    EXPECT_EQ(model_->Describe().state, ModelState::kUninitialized);
+    EXPECT_TRUE(harness().Initialize(*model_, 1).ok());
+    StartAgain();
+    EXPECT_EQ(model_->Describe().state, ModelState::kReady);
+    ASSERT_TRUE(process_->store().Delete("m").ok());
+    StartAgain();
+    EXPECT_EQ(model_, nullptr);
+  }
+}
+
+TEST_F(RecoveryTest, MemoryGoesBackToTheNewestCheckpointAndCountsTheLoss) {
+  Create(Spec(Durability::kMemory));
+  Push(4);
+  const StateImage kept = harness().Image(*model_);
+  ASSERT_TRUE(process_->Checkpoint("m").ok());
+  Push(3);
+  StartAgain();
+  const ModelDescription is = model_->Describe();
+  EXPECT_EQ(is.folded_pushes, 4);
+  EXPECT_EQ(is.lost_pushes, 3);
+  EXPECT_EQ(is.restored_folded_pushes, 4);
+  EXPECT_EQ(harness().Parameters(*model_), kept.parameters);
+  EXPECT_NE(is.version->lineage, kept.version->lineage);
+  EXPECT_EQ(is.version->number, kept.version->number);
+  EXPECT_TRUE(model_->Sessions().empty());
+  // Nothing more is lost by another end.
+  StartAgain();
+  EXPECT_EQ(model_->Describe().lost_pushes, 0);
+  EXPECT_EQ(model_->Describe().folded_pushes, 4);
+}
+
+TEST_F(RecoveryTest, MemoryLosesNothingInOrder) {
+  Create(Spec(Durability::kMemory));
+  Push(5);
+  const StateImage before = harness().Image(*model_);
+  process_->Drain();
+  StartAgain();
+  EXPECT_EQ(harness().Image(*model_), before);
+  EXPECT_EQ(model_->Describe().lost_pushes, 0);
+  Push(2);
+  EXPECT_EQ(model_->Describe().folded_pushes, 7);
+}
+
+TEST_F(RecoveryTest, CheckpointsComeAfterSoManyUpdates) {
+  options_.checkpoint_every_updates = 2;
+  options_.checkpoint_keep = 3;
+  StartAgain();
+  Create(Spec(Durability::kJournal));
+  const auto log = *process_->data().Find("m");
+  const int64_t first = log->newest().lsn;
+  for (int i = 0; i < 40 && log->newest().lsn == first; ++i) Push(4);
+  // It is made beside the pushes; asking for one waits for it.
+  ASSERT_TRUE(process_->Checkpoint("m").ok());
+  EXPECT_GT(log->newest().folded_pushes, 0);
+  EXPECT_LE(process_->data().Checkpoints("m")->size(), 3);
+}
+
+TEST_F(RecoveryTest, AJournalThatIsTooLargeStartsACheckpoint) {
+  options_.journal_limit_bytes = 64 << 10;
+  options_.journal_segment_bytes = 16 << 10;
+  StartAgain();
+  Create(Spec(Durability::kJournal));
+  auto log = *process_->data().Find("m");
+  const int64_t first = log->newest().lsn;
+  for (int i = 0; i < 400 && log->newest().lsn == first; ++i) Push(1);
+  EXPECT_GT(log->newest().lsn, first);
+  log.reset();
+  const StateImage before = harness().Image(*model_);
+  StartAgain();
+  EXPECT_EQ(harness().Image(*model_), before);
+}
+
+TEST_F(RecoveryTest, ADamagedJournalIsSaidToBeAndRevived) {
+  Create(Spec(Durability::kJournal));
+  Push(4);
+  const auto checkpoint = process_->Checkpoint("m");
+  ASSERT_TRUE(checkpoint.ok());
+  const StateImage kept = harness().Image(*model_);
+  Push(3);
+  const std::string journal = FileOf("journal-");
+  FlipByte(journal, 5000);
+  StartAgain();
+  ASSERT_EQ(model_, nullptr);
+  const absl::Status why = process_->store().Find("m").status();
+  EXPECT_EQ(why.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(GetErrorInfo(why).reason, Reason::kDamaged);
+  EXPECT_THAT(std::string(why.message()), HasSubstr(journal));
+  EXPECT_EQ(process_->Create(Spec(Durability::kJournal)).status().code(),
+            absl::StatusCode::kDataLoss);
+
+  ASSERT_TRUE(process_->Restore("m", checkpoint->name).ok());
+  model_ = *process_->store().Find("m");
+  EXPECT_EQ(harness().Parameters(*model_), kept.parameters);
+  EXPECT_NE(model_->Describe().version->lineage, kept.version->lineage);
+  for (Turn& turn : turns_) {
+    turn = {harness().Open(*model_, &turn == turns_ ? "a" : "b")->id, 0};
+  }
+  Push(5);
+  const StateImage before = harness().Image(*model_);
+  StartAgain();
+  ASSERT_NE(model_, nullptr) << process_->store().Find("m").status();
+  EXPECT_EQ(harness().Image(*model_), before);
+}
+
+TEST_F(RecoveryTest, AModelGoesBackAndItsSessionsGoOn) {
+  for (const Durability durability :
+       {Durability::kMemory, Durability::kJournal}) {
+    SCOPED_TRACE(static_cast<int>(durability));
+    for (Turn& turn : turns_) turn.sequence = 0;
+    Create(Spec(durability));
+    Push(5);
+    const auto checkpoint = process_->Checkpoint("m");
+    ASSERT_TRUE(checkpoint.ok());
+    const StateImage kept = harness().Image(*model_);
+    Push(8);
+    auto stale = harness().NewPush(*model_, turns_[0].session,
+                                   turns_[0].sequence + 1, Gradient());
+    ASSERT_TRUE(process_->Restore("m", checkpoint->name).ok());
+    StateImage now = harness().Image(*model_);
+    EXPECT_EQ(now.momentum, kept.momentum);
+    EXPECT_EQ(now.parameters, kept.parameters);
+    EXPECT_EQ(now.cycles, kept.cycles);
+    EXPECT_EQ(now.folded_pushes, 5);
+    const auto refused = harness().PushNow(*model_, std::move(stale));
+    EXPECT_EQ(GetErrorInfo(refused.status()).reason, Reason::kLineageChanged);
+    Push(3);  // the next sequences
+    now = harness().Image(*model_);
+    if (durability == Durability::kMemory) process_->Drain();
+    StartAgain();
+    EXPECT_EQ(harness().Image(*model_), now);
+    EXPECT_EQ(process_->Restore("m", "checkpoint-7").status().code(),
+              absl::StatusCode::kNotFound);
+    ASSERT_TRUE(process_->store().Delete("m").ok());
+  }
+}
+
+TEST_F(RecoveryTest, ADirectoryIsOneProcesses) {
+  Process other(path_);
+  const absl::Status locked = other.Start();
+  EXPECT_EQ(locked.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(locked.message()), HasSubstr(path_));
+}
+
+}  // namespace
+}  // namespace accrue
