@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -42,6 +43,15 @@ absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
   return made;
 }
 
+std::string ParentOf(const std::string& path) {
+  const std::filesystem::path whole(path);
+  // Without a name behind its last slash.
+  const std::filesystem::path named =
+      whole.has_filename() ? whole : whole.parent_path();
+  const std::string parent = named.parent_path();
+  return parent.empty() ? "." : parent;
+}
+
 }  // namespace
 
 DataDirectory::DataDirectory(DurabilityEnvironment environment)
@@ -53,6 +63,8 @@ absl::Status DataDirectory::Open() {
   FileSystem& files = *environment_->files;
   const std::string& path = environment_->options.data_dir;
   ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, path));
+  // Its own name, too: without it nothing in it is found again.
+  ACCRUE_RETURN_IF_ERROR(files.SyncDirectory(ParentOf(path)));
   ACCRUE_ASSIGN_OR_RETURN(lock_, files.Lock(path));
   ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, models_));
   ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, absl::StrCat(path, "/import")));
