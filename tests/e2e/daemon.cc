@@ -38,7 +38,8 @@ int Milliseconds(absl::Duration duration) {
 }
 
 // What becomes of the child after fork(): async-signal-safe calls only.
-[[noreturn]] void BecomeDaemon(char* const* argv, int log, pid_t parent) {
+[[noreturn]] void BecomeDaemon(char* const* argv, char* const* environment,
+                               int log, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(126);  // it ended before we could ask
   dup2(log, STDOUT_FILENO);
@@ -46,16 +47,25 @@ int Milliseconds(absl::Duration duration) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  execv(argv[0], argv);
+  execve(argv[0], argv, environment);
   const char* const why = strerror(errno);
   const ssize_t ignored = write(log, why, strlen(why));
   _exit(ignored > 0 ? 127 : 126);
 }
 
+// As exec() wants them: of `words`, and a null behind them.
+std::vector<char*> Pointers(std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 }  // namespace
 
-std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& flags,
-                                      const std::string& program) {
+std::unique_ptr<Daemon> Daemon::Start(
+    const std::vector<std::string>& flags, const std::string& program,
+    const std::vector<std::string>& environment) {
   const char* const base = std::getenv("TMPDIR");
   // Short, since the path of a Unix socket is.
   std::string name =
@@ -64,13 +74,27 @@ std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& flags,
     ADD_FAILURE() << "mkdtemp: " << std::strerror(errno);
     return nullptr;
   }
-  std::unique_ptr<Daemon> daemon(new Daemon(name));
-  if (daemon->Launch(program, flags) && daemon->AwaitAddresses()) return daemon;
+  std::unique_ptr<Daemon> daemon(new Daemon(name, program, flags));
+  if (daemon->Launch(environment) && daemon->AwaitAddresses()) return daemon;
   ADD_FAILURE() << program << " does not start: " << daemon->Log();
   return nullptr;
 }
 
-Daemon::Daemon(std::string directory) : directory_(std::move(directory)) {}
+Daemon::Daemon(std::string directory, std::string program,
+               std::vector<std::string> flags)
+    : directory_(std::move(directory)),
+      program_(std::move(program)),
+      flags_(std::move(flags)) {}
+
+bool Daemon::Restart(const std::vector<std::string>& environment) {
+  if (!exit_) return false;
+  exit_.reset();
+  close(pidfd_);
+  tcp_.clear();
+  uds_.clear();
+  std::filesystem::remove(directory_ + "/" + kPortFile);
+  return Launch(environment) && AwaitAddresses();
+}
 
 Daemon::~Daemon() {
   if (pid_ > 0 && !exit_) {
@@ -85,27 +109,29 @@ Daemon::~Daemon() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-bool Daemon::Launch(const std::string& program,
-                    const std::vector<std::string>& flags) {
+bool Daemon::Launch(const std::vector<std::string>& environment) {
   const char* const bin = std::getenv("ACCRUE_BIN_DIR");
   if (bin == nullptr) {
     ADD_FAILURE() << "ACCRUE_BIN_DIR is not set: run this test by ctest";
     return false;
   }
   std::vector<std::string> arguments = {
-      std::string(bin) + "/" + program, "--listen=127.0.0.1:0",
+      std::string(bin) + "/" + program_, "--listen=127.0.0.1:0",
       "--listen_uds=" + directory_ + "/socket",
       "--port_file=" + directory_ + "/" + kPortFile};
-  arguments.insert(arguments.end(), flags.begin(), flags.end());
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
+  arguments.insert(arguments.end(), flags_.begin(), flags_.end());
+  const std::vector<char*> argv = Pointers(arguments);
+  std::vector<std::string> variables = environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    variables.push_back(*variable);
+  }
+  const std::vector<char*> envp = Pointers(variables);
 
   const int log = open((directory_ + "/log").c_str(),
                        O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
   const pid_t parent = getpid();
   pid_ = fork();
-  if (pid_ == 0) BecomeDaemon(argv.data(), log, parent);
+  if (pid_ == 0) BecomeDaemon(argv.data(), envp.data(), log, parent);
   close(log);
   if (pid_ < 0) return false;
   pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));

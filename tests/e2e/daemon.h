@@ -29,14 +29,20 @@ class Daemon {
 
   // Starts `program` (from $ACCRUE_BIN_DIR) on TCP and a Unix socket, with
   // `flags` added, and returns once it listens; null if it does not.
+  // `environment`: "NAME=value", beside what this process has.
   static std::unique_ptr<Daemon> Start(
       const std::vector<std::string>& flags = {},
-      const std::string& program = "accrued");
+      const std::string& program = "accrued",
+      const std::vector<std::string>& environment = {});
   // Ends it by SIGTERM, unless the test ended it before: it must then exit with
   // 0. In any case no sanitizer may have complained in its log.
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
+
+  // Once it has ended: the same again, at the same Unix socket, on another TCP
+  // port. False: it ended before it listened; that is no failure of the test.
+  bool Restart(const std::vector<std::string>& environment = {});
 
   // "127.0.0.1:40123" and "unix:/tmp/.../socket".
   const std::string& tcp() const { return tcp_; }
@@ -63,16 +69,17 @@ class Daemon {
   std::string Log() const;
 
  private:
-  explicit Daemon(std::string directory);
+  Daemon(std::string directory, std::string program,
+         std::vector<std::string> flags);
 
   void ExpectCleanLog() const;
 
-  bool Launch(const std::string& program,
-              const std::vector<std::string>& flags);
+  bool Launch(const std::vector<std::string>& environment);
   bool AwaitAddresses();
   int64_t StatusNumber(const std::string& key) const;
 
-  const std::string directory_;
+  const std::string directory_, program_;
+  const std::vector<std::string> flags_;
   pid_t pid_ = -1;
   int pidfd_ = -1;
   std::optional<int> exit_;

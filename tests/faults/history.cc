@@ -6,6 +6,39 @@
 #include "absl/strings/str_cat.h"
 
 namespace accrue::faults {
+namespace {
+
+absl::string_view Name(PushRecord::Outcome outcome) {
+  switch (outcome) {
+    case PushRecord::Outcome::kAcknowledged:
+      return "acknowledged";
+    case PushRecord::Outcome::kRefused:
+      return "refused";
+    case PushRecord::Outcome::kUnknown:
+      return "unknown";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string Describe(const PushRecord& push) {
+  std::string line =
+      absl::StrCat("push ", push.sequence, " of ", push.worker, ", session ",
+                   push.session.substr(0, 8), ", seed ", push.seed,
+                   ", from version ", push.from.number, " of ",
+                   push.from.lineage.substr(0, 8), ": ", Name(push.outcome));
+  if (push.outcome == PushRecord::Outcome::kRefused) {
+    absl::StrAppend(&line, ", ", client::ReasonName(push.reason));
+  }
+  if (push.outcome == PushRecord::Outcome::kAcknowledged) {
+    absl::StrAppend(
+        &line, " at t = ", push.t, ", version ", push.version.number, " of ",
+        push.version.lineage.substr(0, 8), push.published ? ", published" : "",
+        push.duplicate ? ", duplicate" : "");
+  }
+  return line;
+}
 
 void History::Add(PushRecord push) {
   MutexLock lock(&mutex_);

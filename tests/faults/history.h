@@ -54,6 +54,9 @@ inline VersionKey KeyOf(const client::Version& version) {
   return {version.lineage, version.number};
 }
 
+// One line, for whoever looks for the reason of a failure.
+std::string Describe(const PushRecord& push);
+
 class History {
  public:
   void Add(PushRecord push);

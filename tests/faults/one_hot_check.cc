@@ -27,7 +27,7 @@ std::vector<Range> ExpectedFolds(size_t elems, const History& history,
     ++ranges.at(push.seed).most;
   }
   for (const PushRecord& push : history.pushes()) {
-    if (push.outcome == Outcome::kUnknown) ++ranges.at(push.seed).most;
+    if (survivors.MayHold(push)) ++ranges.at(push.seed).most;
   }
   return ranges;
 }

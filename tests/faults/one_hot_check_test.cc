@@ -21,7 +21,8 @@ class OneHotCheckTest : public testing::Test {
   OneHotCheckTest() {
     for (const uint64_t element : {0, 1, 2}) {
       history_.Add(
-          {.seed = element,
+          {.from = {.lineage = "l"},
+           .seed = element,
            .outcome = element < 2 ? Outcome::kAcknowledged : Outcome::kUnknown,
            .t = static_cast<int64_t>(element + 1),
            .version = {.lineage = "l"}});

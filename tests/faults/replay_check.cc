@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,7 @@ namespace accrue::faults {
 namespace {
 
 using Outcome = PushRecord::Outcome;
+using Segment = Survivors::Segment;
 
 // Of what is tried for pushes of unknown fate.
 constexpr int kMaxPaths = 20'000;
@@ -37,11 +39,6 @@ int64_t DifferentBytes(const std::vector<float>& a,
   return different;
 }
 
-std::string Describe(const PushRecord& push) {
-  return absl::StrCat("push ", push.sequence, " of worker ", push.worker,
-                      ", t ", push.t, ", version ", push.version.number);
-}
-
 // A push whose fate nobody knows, and between which pushes of its worker it
 // was.
 struct Doubtful {
@@ -52,16 +49,19 @@ struct Doubtful {
 
 std::vector<Doubtful> FindDoubtful(const std::vector<PushRecord>& pushes,
                                    const Survivors& survivors) {
-  std::set<int64_t> surviving;
-  for (const PushRecord& push : survivors.pushes) surviving.insert(push.t);
+  // Elsewhere the same t has come again.
+  std::set<std::pair<std::string, int64_t>> surviving;
+  for (const PushRecord& push : survivors.pushes) {
+    surviving.insert({push.version.lineage, push.t});
+  }
   std::vector<Doubtful> doubtful;
   std::map<std::string, int64_t> last_t;  // by worker
   for (const PushRecord& push : pushes) {
-    if (push.outcome == Outcome::kUnknown &&
-        survivors.IsOnChain(push.from.lineage)) {
+    if (survivors.MayHold(push)) {
       doubtful.push_back({.push = push, .after_t = last_t[push.worker]});
     }
-    if (push.outcome != Outcome::kAcknowledged || !surviving.contains(push.t)) {
+    if (push.outcome != Outcome::kAcknowledged ||
+        !surviving.contains({push.version.lineage, push.t})) {
       continue;
     }
     last_t[push.worker] = push.t;
@@ -76,17 +76,19 @@ std::vector<Doubtful> FindDoubtful(const std::vector<PushRecord>& pushes,
 class Search {
  public:
   Search(const Subject& subject, const History& history, Survivors survivors,
-         const FinalState& final_state)
+         const FinalState& final_state, const std::vector<FinalState>& stored)
       : subject_(subject),
         survivors_(std::move(survivors)),
         final_(final_state),
         doubtful_(FindDoubtful(history.pushes(), survivors_)),
         pulls_(history.pulls()),
-        closes_(history.closes()) {}
+        closes_(history.closes()) {
+    for (const FinalState& state : stored) stored_[KeyOf(state)] = &state;
+  }
 
   Verdict Run() {
     Path path{.replay = Replay(subject_.spec, subject_.initial)};
-    Look(path);
+    Look(path, /*published=*/true);
     Walk(std::move(path));
     return best_.value_or(Verdict{.complaints = {"nothing was tried"}});
   }
@@ -101,6 +103,12 @@ class Search {
     std::set<size_t> folded = {};  // of doubtful_
     Verdict verdict = {};
   };
+
+  // (lineage, number, t) of a state.
+  using StateKey = std::tuple<std::string, int64_t, int64_t>;
+  static StateKey KeyOf(const FinalState& state) {
+    return {state.version.lineage, state.version.number, state.t};
+  }
 
   bool Hopeless(const Path& path) const {
     return best_.has_value() &&
@@ -119,7 +127,9 @@ class Search {
   void Fold(const PushRecord& push, Path& path) const;
   bool Close(Path& path) const;
   void CloseUpTo(int64_t version, Path& path) const;
-  void Look(Path& path) const;
+  void Look(Path& path, bool published) const;
+  static void Compare(const std::string& where, const FinalState& state,
+                      Path& path);
   void End(Path path);
 
   const Subject& subject_;
@@ -128,6 +138,7 @@ class Search {
   const std::vector<Doubtful> doubtful_;
   const std::map<VersionKey, std::vector<float>> pulls_;
   const std::set<VersionKey> closes_;
+  std::map<StateKey, const FinalState*> stored_;
   std::optional<Verdict> best_;
   int paths_ = 0;
 };
@@ -198,7 +209,7 @@ void Search::Fold(const PushRecord& push, Path& path) const {
        .weight = push.weight,
        .scale = push.scale});
   path.t += push.micro_steps;
-  if (published) Look(path);
+  Look(path, published);
 }
 
 // Closes the open cycles, if somebody asked for it.
@@ -206,7 +217,7 @@ bool Search::Close(Path& path) const {
   const std::string& lineage = survivors_.chain[path.segment].lineage;
   if (!closes_.contains({lineage, path.replay.version()})) return false;
   if (!path.replay.Close()) return false;
-  Look(path);
+  Look(path, /*published=*/true);
   return true;
 }
 
@@ -215,25 +226,42 @@ void Search::CloseUpTo(int64_t version, Path& path) const {
   }
 }
 
-// Compares what has been pulled of this version.
-void Search::Look(Path& path) const {
-  const int64_t number = path.replay.version();
+// Compares what was stored here, and what has been pulled of a new version.
+void Search::Look(Path& path, bool published) const {
   const auto& chain = survivors_.chain;
-  const auto compare = [&] {
-    const auto pull = pulls_.find({chain[path.segment].lineage, number});
-    if (pull == pulls_.end()) return;
-    const int64_t different = DifferentBytes(path.replay.theta(), pull->second);
+  const int64_t version = path.replay.version();
+  while (true) {
+    const Segment& segment = chain[path.segment];
+    const auto stored = stored_.find({segment.lineage, version, path.t});
+    if (stored != stored_.end()) {
+      Compare(absl::StrCat("stored at t = ", path.t), *stored->second, path);
+    }
+    const auto pull = pulls_.find({segment.lineage, version});
+    if (published && pull != pulls_.end()) {
+      Compare(absl::StrCat("pulled as version ", version),
+              {.theta = pull->second}, path);
+    }
+    if (path.t != segment.last_t || version != segment.last_version) return;
+    ++path.segment;
+    published = true;  // in another lineage
+  }
+}
+
+void Search::Compare(const std::string& where, const FinalState& state,
+                     Path& path) {
+  const auto compare = [&](const char* what, const std::vector<float>& want,
+                           const std::vector<float>& got) {
+    if (got.empty()) return;
+    const int64_t different = DifferentBytes(want, got);
     if (different == 0) return;
     path.verdict.mismatched_bytes += different;
-    path.verdict.complaints.push_back(absl::StrCat(
-        different, " bytes of version ", number, " are not the replay's"));
+    path.verdict.complaints.push_back(absl::StrCat(different, " bytes of the ",
+                                                   what, ", ", where,
+                                                   ", are not the replay's"));
   };
-  compare();
-  while (path.t == chain[path.segment].last_t &&
-         number == chain[path.segment].last_version) {
-    ++path.segment;
-    compare();
-  }
+  compare("parameters", path.replay.theta(), state.theta);
+  compare("momentum", path.replay.momentum(), state.momentum);
+  compare("variance", path.replay.variance(), state.variance);
 }
 
 void Search::End(Path path) {
@@ -244,18 +272,7 @@ void Search::End(Path path) {
         absl::StrCat("the model is at version ", final_.version.number,
                      ", the replay at ", path.replay.version()));
   }
-  const auto compare = [&](const char* what, const std::vector<float>& want,
-                           const std::vector<float>& got) {
-    if (got.empty()) return;
-    const int64_t different = DifferentBytes(want, got);
-    if (different == 0) return;
-    verdict.mismatched_bytes += different;
-    verdict.complaints.push_back(absl::StrCat(different, " bytes of the final ",
-                                              what, " are not the replay's"));
-  };
-  compare("parameters", path.replay.theta(), final_.theta);
-  compare("momentum", path.replay.momentum(), final_.momentum);
-  compare("variance", path.replay.variance(), final_.variance);
+  Compare("in the end", final_, path);
   if (!Hopeless(path)) best_ = std::move(verdict);
 }
 
@@ -284,7 +301,8 @@ int64_t TakeOutLost(int64_t final_t, std::vector<PushRecord>& pushes,
 
 Verdict CheckReplay(const Subject& subject, const History& history,
                     const std::vector<Rollback>& rollbacks,
-                    const FinalState& final_state) {
+                    const FinalState& final_state,
+                    const std::vector<FinalState>& stored) {
   Survivors survivors =
       FindSurvivors(history.pushes(), subject.lineage, rollbacks);
   Verdict verdict = {.acked = history.acknowledged(),
@@ -304,7 +322,8 @@ Verdict CheckReplay(const Subject& subject, const History& history,
       TakeOutLost(final_state.t, survivors.pushes, verdict.complaints);
   verdict.lost += missing;
   verdict.unreported += missing;
-  verdict += Search(subject, history, std::move(survivors), final_state).Run();
+  verdict +=
+      Search(subject, history, std::move(survivors), final_state, stored).Run();
   return verdict;
 }
 

@@ -1,6 +1,6 @@
 // CheckReplay: whether a model is what its acknowledged pushes make of it, in
-// the order of t, bit for bit: in the end, and in every version that anybody
-// pulled.
+// the order of t, bit for bit: in the end, in every version that anybody
+// pulled, and in every state that was stored on the way.
 //
 // Pushes whose answers nobody got may have been folded or not: where t leaves
 // room between acknowledged pushes, and only there, one of them has to explain
@@ -21,7 +21,8 @@ namespace accrue::faults {
 
 Verdict CheckReplay(const Subject& subject, const History& history,
                     const std::vector<Rollback>& rollbacks,
-                    const FinalState& final_state);
+                    const FinalState& final_state,
+                    const std::vector<FinalState>& stored = {});
 
 }  // namespace accrue::faults
 

@@ -19,22 +19,30 @@ bool IsOn(const std::vector<Segment>& chain, const PushRecord& push) {
   });
 }
 
+// Micro-steps counted, as t does.
+template <class Which>
+int64_t Count(const std::vector<PushRecord>& pushes, Which which) {
+  int64_t count = 0;
+  for (const PushRecord& push : pushes) {
+    if (which(push)) count += push.micro_steps;
+  }
+  return count;
+}
+
 int64_t CountOn(const std::vector<Segment>& chain,
                 const std::vector<PushRecord>& pushes) {
-  return std::count_if(
-      pushes.begin(), pushes.end(), [&](const PushRecord& push) {
-        return push.outcome == Outcome::kAcknowledged && IsOn(chain, push);
-      });
+  return Count(pushes, [&](const PushRecord& push) {
+    return push.outcome == Outcome::kAcknowledged && IsOn(chain, push);
+  });
 }
 
 // Of pushes whose answers nobody got: these may have been sent.
 int64_t CountUnknown(const std::vector<PushRecord>& pushes,
                      const std::string& lineage) {
-  return std::count_if(pushes.begin(), pushes.end(),
-                       [&](const PushRecord& push) {
-                         return push.outcome != Outcome::kAcknowledged &&
-                                push.from.lineage == lineage;
-                       });
+  return Count(pushes, [&](const PushRecord& push) {
+    return push.outcome != Outcome::kAcknowledged &&
+           push.from.lineage == lineage;
+  });
 }
 
 // False: the chain has no such lineage.
@@ -50,10 +58,14 @@ bool GoBack(const Rollback& rollback, std::vector<Segment>& chain) {
 
 }  // namespace
 
-bool Survivors::IsOnChain(const std::string& lineage) const {
-  return std::any_of(chain.begin(), chain.end(), [&](const Segment& segment) {
-    return segment.lineage == lineage;
-  });
+bool Survivors::MayHold(const PushRecord& push) const {
+  if (push.outcome == Outcome::kAcknowledged) return false;
+  const bool on_chain =
+      std::any_of(chain.begin(), chain.end(), [&](const Segment& segment) {
+        return segment.lineage == push.from.lineage;
+      });
+  return on_chain && (push.outcome == Outcome::kUnknown ||
+                      push.from.lineage != chain.back().lineage);
 }
 
 Survivors FindSurvivors(const std::vector<PushRecord>& pushes,

@@ -16,7 +16,7 @@
 
 namespace accrue::faults {
 
-// What a daemon said of a restart that lost pushes.
+// What a daemon said of a restart that lost pushes; micro-steps counted.
 struct Rollback {
   std::string lineage;  // of the state that it went back to
   int64_t t = 0;        // pushes folded in it
@@ -36,12 +36,16 @@ struct Survivors {
     int64_t last_version = 0;
   };
   std::vector<Segment> chain;
-  // Pushes that were acknowledged and rolled back, beyond what was said.
+  // What was acknowledged and rolled back beyond what was said; micro-steps
+  // counted.
   int64_t unreported = 0;
   // Rollbacks that said more than can have been lost.
   std::vector<std::string> complaints;
 
-  bool IsOnChain(const std::string& lineage) const;
+  // Whether the model may hold a push that was not acknowledged: since nobody
+  // knows, or since it was refused once its lineage had ended, which says
+  // nothing of what an earlier attempt had done.
+  bool MayHold(const PushRecord& push) const;
 };
 
 // `first`: the lineage of the initialization.

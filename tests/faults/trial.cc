@@ -7,6 +7,7 @@
 #include "tests/faults/gradient.h"
 #include "tests/faults/one_hot_check.h"
 #include "tests/faults/replay_check.h"
+#include "tests/faults/stored_states.h"
 
 namespace accrue::faults {
 namespace {
@@ -52,6 +53,8 @@ Trial::Trial(const TrialOptions& options)
   one_hot_.subject = {
       .spec = OneHotSpec(kOneHot, kOneHotK, elems),
       .initial = std::vector<float>(static_cast<size_t>(elems))};
+  replayed_.subject.spec.durability = options_.durability;
+  one_hot_.subject.spec.durability = options_.durability;
 }
 
 absl::StatusOr<std::unique_ptr<Trial>> Trial::Create(
@@ -125,14 +128,22 @@ bool Trial::AwaitAcknowledged(int64_t count, absl::Duration patience) {
   return acknowledged_ >= count;
 }
 
+bool Trial::broken() const {
+  MutexLock lock(&mutex_);
+  return ended_ > 0;
+}
+
 absl::StatusOr<Verdict> Trial::Judge(const std::string& target,
-                                     const Rollbacks& rollbacks) {
+                                     const Rollbacks& rollbacks,
+                                     const std::string& data_dir) {
   ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
                           client::Client::Connect(target, options_.client));
   ACCRUE_ASSIGN_OR_RETURN(const FinalState replayed, Finish(client, replayed_));
   ACCRUE_ASSIGN_OR_RETURN(const FinalState one_hot, Finish(client, one_hot_));
+  std::vector<FinalState> stored;
+  if (!data_dir.empty()) stored = ReadStoredStates(data_dir, kReplayed);
   Verdict verdict = CheckReplay(replayed_.subject, replayed_.history,
-                                rollbacks.replayed, replayed);
+                                rollbacks.replayed, replayed, stored);
   verdict += CheckOneHot(one_hot_.subject, one_hot_.history, rollbacks.one_hot,
                          one_hot);
   return verdict;

@@ -35,7 +35,8 @@ struct TrialOptions {
   // Of the model that counts: a worker's pushes come to an element of their own
   // each, until it has no more.
   int64_t elements_per_worker = 1000;
-  int64_t size = 1;              // of the replayed model, in 180 bytes
+  int64_t size = 1;  // of the replayed model, in 180 bytes
+  client::Durability durability = client::Durability::kMemory;
   bool network_repeats = false;  // as TrialWorkerOptions
   // Where workers push to, and how.
   std::string target;
@@ -68,13 +69,17 @@ class Trial {
   int64_t acknowledged() const;
   // False: it took too long, or a worker has ended.
   bool AwaitAcknowledged(int64_t count, absl::Duration patience);
+  // A worker has ended before Stop: its history says why.
+  bool broken() const;
 
   // After Stop, of the daemon at `target`, which has every push by now.
   struct Rollbacks {
     std::vector<Rollback> replayed, one_hot;
   };
+  // `data_dir`: of the daemon, whose checkpoints are compared too.
   absl::StatusOr<Verdict> Judge(const std::string& target,
-                                const Rollbacks& rollbacks);
+                                const Rollbacks& rollbacks,
+                                const std::string& data_dir = "");
 
  private:
   explicit Trial(const TrialOptions& options);

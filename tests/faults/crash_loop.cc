@@ -1,0 +1,251 @@
+#include "tests/faults/crash_loop.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <regex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/status_macros.h"
+#include "tests/durability/forgetful_files.h"
+#include "tests/faults/fail_points.h"
+#include "tests/faults/gradient.h"
+
+namespace accrue::faults {
+namespace {
+
+using client::Durability;
+
+constexpr char kProgram[] = "accrued_faulty";
+constexpr absl::Duration kPatience = absl::Seconds(60);
+constexpr int64_t kMostAcksBetween = 60;
+constexpr int64_t kLastAcks = 200;
+// A fail point that has not been reached after so many is not there.
+constexpr int64_t kAcksToFailPoint = 400;
+constexpr int64_t kMaxReached = 3;
+// Often, so that restarts begin at many checkpoints.
+constexpr int64_t kUpdatesToCheckpoint = 25;
+constexpr int64_t kMaxElementsPerWorker = 4000;
+
+std::vector<FailPoint> FailPointsOf(Durability durability) {
+  if (durability == Durability::kMemory) {
+    return {FailPoint::kBatchPlanned,          FailPoint::kBatchFolded,
+            FailPoint::kCheckpointHalfWritten, FailPoint::kCheckpointWritten,
+            FailPoint::kCheckpointRenamed,     FailPoint::kCheckpointFinished};
+  }
+  std::vector<FailPoint> points;
+  for (int i = 0; i < static_cast<int>(FailPoint::kForgetPush); ++i) {
+    points.push_back(static_cast<FailPoint>(i));
+  }
+  return points;
+}
+
+// What the daemon has said of restarts of a model that lost pushes. Where each
+// of them went on is not in its log.
+std::vector<Rollback> ReadRollbacks(const std::string& log,
+                                    const std::string& model) {
+  const std::regex line(absl::StrCat(
+      "model \"", model,
+      "\": restarted from t=(\\d+) \\(version (\\d+)\\) of lineage (\\w+); "
+      "acknowledged pushes after it are lost: (\\d+)"));
+  std::vector<Rollback> rollbacks;
+  for (std::sregex_iterator match(log.begin(), log.end(), line), none;
+       match != none; ++match) {
+    rollbacks.push_back({.lineage = (*match)[3],
+                         .t = std::stoll((*match)[1]),
+                         .version = std::stoll((*match)[2]),
+                         .lost = std::stoll((*match)[4]),
+                         .next = ""});
+  }
+  return rollbacks;
+}
+
+}  // namespace
+
+bool CrashLoopResult::held(Durability durability) const {
+  const int64_t broken =
+      durability == Durability::kJournal ? verdict.lost : verdict.unreported;
+  return broken == 0 && verdict.twice == 0 && verdict.mismatched_bytes == 0 &&
+         verdict.complaints.empty();
+}
+
+CrashLoop::CrashLoop(const CrashLoopOptions& options)
+    : options_(options),
+      fail_points_(FailPointsOf(options.durability)),
+      data_dir_(options.data_dir.empty() ? directory_ / "data"
+                                         : options.data_dir),
+      shadow_(directory_ / "shadow"),
+      random_(options.seed) {
+  for (const FailPoint point : fail_points_) result_.fail_points[point] = 0;
+}
+
+absl::StatusOr<CrashLoopResult> CrashLoop::Run() {
+  ACCRUE_RETURN_IF_ERROR(Start());
+  for (int64_t i = 0; i < options_.kills; ++i) {
+    ACCRUE_RETURN_IF_ERROR(KillOnce(i));
+    if (trial_->broken()) break;
+  }
+  const int64_t last = trial_->acknowledged() + kLastAcks;
+  trial_->AwaitAcknowledged(last, kPatience);
+  trial_->Stop();
+  ACCRUE_ASSIGN_OR_RETURN(result_.verdict,
+                          trial_->Judge(daemon_->uds(), rollbacks_, data_dir_));
+  return result_;
+}
+
+absl::Status CrashLoop::Start() {
+  std::vector<std::string> flags = {
+      absl::StrCat("--checkpoint_every_updates=", kUpdatesToCheckpoint)};
+  flags.push_back("--data_dir=" + data_dir_);
+  flags.push_back("--checkpoint_keep=1000000");
+  // Eight times the state of models as small as these would be reached before
+  // any checkpoint can be written.
+  flags.push_back("--journal_limit=256KiB");
+  due_ = NextFailPoint(0);
+  daemon_ = Daemon::Start(flags, kProgram, Environment(due_));
+  if (daemon_ == nullptr) return absl::InternalError("no daemon");
+  ACCRUE_ASSIGN_OR_RETURN(
+      trial_,
+      Trial::Create({.seed = options_.seed,
+                     .workers = options_.workers,
+                     .elements_per_worker = std::min(200 + 20 * options_.kills,
+                                                     kMaxElementsPerWorker),
+                     .durability = options_.durability,
+                     .target = daemon_->uds(),
+                     .client = ImpatientClient()}));
+  trial_->Start();
+  return absl::OkStatus();
+}
+
+absl::Status CrashLoop::KillOnce(int64_t number) {
+  const int64_t acks =
+      kAcksBetween +
+      static_cast<int64_t>(random_() % (kMostAcksBetween - kAcksBetween));
+  if (!trial_->AwaitAcknowledged(trial_->acknowledged() + acks, kPatience)) {
+    if (trial_->broken()) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat("nothing moves: ", Log()));
+  }
+  if (due_.has_value()) {
+    daemon_->Signal(SIGUSR1);
+    if (AwaitFailPoint()) ++result_.fail_points[*due_];
+  }
+  daemon_->Kill();
+  ++result_.kills;
+  MayCutPower();
+  return Restart(NextFailPoint(number + 1));
+}
+
+bool CrashLoop::AwaitFailPoint() {
+  const int64_t last = trial_->acknowledged() + kAcksToFailPoint;
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (trial_->acknowledged() < last && !trial_->broken() &&
+         absl::Now() < deadline) {
+    const auto exit = daemon_->AwaitExit(absl::Milliseconds(10));
+    if (exit.has_value()) return exit == kFailPointExit;
+  }
+  return false;
+}
+
+absl::Status CrashLoop::Restart(std::optional<FailPoint> next) {
+  due_ = next;
+  bool listens = daemon_->Restart(Environment(due_));
+  if (!listens && due_ == FailPoint::kRecoveryHalfReplayed &&
+      daemon_->AwaitExit() == kFailPointExit) {
+    ++result_.fail_points[*due_];
+    ++result_.kills;
+    MayCutPower();
+    listens = daemon_->Restart(Environment(std::nullopt));
+  }
+  // It is there only while the daemon restarts.
+  if (due_ == FailPoint::kRecoveryHalfReplayed) due_.reset();
+  if (!listens) {
+    return absl::InternalError(
+        absl::StrCat("the daemon does not come back: ", Log()));
+  }
+  return NoteRollbacks();
+}
+
+// A model under MEMORY does not know what a machine has lost.
+void CrashLoop::MayCutPower() {
+  if (options_.durability != Durability::kJournal || random_() % 3 != 0) return;
+  ForgetfulFiles::CutPower(shadow_, random_());
+  ++result_.power_cuts;
+}
+
+absl::Status CrashLoop::NoteRollbacks() {
+  ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->replayed(), rollbacks_.replayed));
+  return NoteRollback(trial_->one_hot(), rollbacks_.one_hot);
+}
+
+absl::Status CrashLoop::NoteRollback(const TrialModel& model,
+                                     std::vector<Rollback>& rollbacks) {
+  const std::string& name = model.subject.spec.name;
+  const std::vector<Rollback> all = ReadRollbacks(Log(), name);
+  if (all.size() == rollbacks.size()) return absl::OkStatus();
+  rollbacks.insert(rollbacks.end(),
+                   all.begin() + static_cast<ptrdiff_t>(rollbacks.size()),
+                   all.end());
+  ACCRUE_ASSIGN_OR_RETURN(
+      const client::Client client,
+      client::Client::Connect(daemon_->uds(), ImpatientClient()));
+  ACCRUE_ASSIGN_OR_RETURN(const client::ModelDescription description,
+                          client.Describe(name));
+  Rollback& last = rollbacks.back();
+  last.next = description.version->lineage;
+  if (description.lost_pushes == last.lost &&
+      description.restored_folded_pushes == last.t) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(absl::StrCat(
+      "the log speaks of t=", last.t, " and ", last.lost,
+      " lost pushes, the model of t=", description.restored_folded_pushes,
+      " and ", description.lost_pushes));
+}
+
+std::vector<std::string> CrashLoop::Environment(
+    std::optional<FailPoint> point) {
+  std::vector<std::string> environment;
+  if (options_.durability == Durability::kJournal) {
+    environment.push_back(ShadowVariable(shadow_));
+  }
+  if (point.has_value()) {
+    // Those of checkpoints are rare.
+    const bool rare = *point >= FailPoint::kJournalSegmentCreated;
+    environment.push_back(FailPointVariable(
+        *point, rare ? 1 : 1 + static_cast<int64_t>(random_() % kMaxReached)));
+  }
+  if (options_.mistake.has_value()) {
+    environment.push_back(
+        FailPointVariable(*options_.mistake, options_.mistake_every));
+  }
+  return environment;
+}
+
+std::optional<FailPoint> CrashLoop::NextFailPoint(int64_t number) const {
+  if (number % 2 == 0) return std::nullopt;
+  return fail_points_[static_cast<size_t>(number / 2) % fail_points_.size()];
+}
+
+std::string CrashLoop::description() const {
+  return trial_ == nullptr ? "" : trial_->description();
+}
+
+std::string CrashLoop::History() const {
+  std::string lines;
+  if (trial_ == nullptr) return lines;
+  for (const TrialModel* model : {&trial_->replayed(), &trial_->one_hot()}) {
+    absl::StrAppend(&lines, model->subject.spec.name, "\n");
+    for (const PushRecord& push : model->history.pushes()) {
+      absl::StrAppend(&lines, Describe(push), "\n");
+    }
+  }
+  return lines;
+}
+
+std::string CrashLoop::Log() const {
+  return daemon_ == nullptr ? "" : daemon_->Log();
+}
+
+}  // namespace accrue::faults

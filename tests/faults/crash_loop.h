@@ -1,0 +1,99 @@
+// CrashLoop: kills a daemon again and again, while workers push to it, starts
+// it again each time, and asks in the end whether it has kept its promise
+// [trial.h].
+//
+// Every second kill is a SIGKILL at a moment of chance; the others come at the
+// fail points, in turn. Under JOURNAL the power is cut with every third, and
+// the disk forgets what was not synced. Each comes after kAcksBetween pushes at
+// least were acknowledged since the start, but for those in the middle of a
+// restart.
+//
+// Errors.    INTERNAL: the daemon does not come back. The rest is in the
+// verdict Threading. compatible
+#ifndef ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
+#define ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "accrue/spec.h"
+#include "server/base/fail_point.h"
+#include "tests/durability/temporary_directory.h"
+#include "tests/e2e/daemon.h"
+#include "tests/faults/trial.h"
+#include "tests/faults/verdict.h"
+
+namespace accrue::faults {
+
+inline constexpr int64_t kAcksBetween = 20;
+
+struct CrashLoopOptions {
+  int64_t kills = 10;
+  client::Durability durability = client::Durability::kJournal;
+  uint64_t seed = 1;
+  int workers = 4;
+  // Where the daemon keeps its models; empty: for the while.
+  std::string data_dir = {};
+  // What the daemon does wrong, and how seldom.
+  std::optional<FailPoint> mistake = {};
+  int64_t mistake_every = 50;
+};
+
+struct CrashLoopResult {
+  int64_t kills = 0;
+  Verdict verdict;
+  int64_t power_cuts = 0;  // among them
+  // Kills at each fail point that there is in this mode.
+  std::map<FailPoint, int64_t> fail_points = {};
+
+  // Whether the durability's promise was kept.
+  bool held(client::Durability durability) const;
+};
+
+class CrashLoop {
+ public:
+  explicit CrashLoop(const CrashLoopOptions& options);
+
+  absl::StatusOr<CrashLoopResult> Run();
+  // "adamw, k 2 5, ...", once it runs.
+  std::string description() const;
+  // All that the workers sent and were answered, a line each.
+  std::string History() const;
+  // What the daemon has logged.
+  std::string Log() const;
+
+ private:
+  absl::Status Start();
+  absl::Status KillOnce(int64_t number);
+  // False: the daemon has not come there, and lives.
+  bool AwaitFailPoint();
+  absl::Status Restart(std::optional<FailPoint> next);
+  void MayCutPower();
+  absl::Status NoteRollbacks();
+  absl::Status NoteRollback(const TrialModel& model,
+                            std::vector<Rollback>& rollbacks);
+  std::vector<std::string> Environment(std::optional<FailPoint> point);
+  std::optional<FailPoint> NextFailPoint(int64_t number) const;
+
+  const CrashLoopOptions options_;
+  const std::vector<FailPoint> fail_points_;  // of this mode
+  const TemporaryDirectory directory_;
+  const std::string data_dir_, shadow_;
+  std::mt19937_64 random_;
+  std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<Trial> trial_;
+  Trial::Rollbacks rollbacks_;
+  std::optional<FailPoint> due_;
+  CrashLoopResult result_;
+};
+
+}  // namespace accrue::faults
+
+#endif  // ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_

@@ -1,0 +1,77 @@
+// The crash loop, in short; and with daemons that make mistakes, each of which
+// it has to notice.
+#include "tests/faults/crash_loop.h"
+
+#include <cstdint>
+#include <iostream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace accrue::faults {
+namespace {
+
+using client::Durability;
+using testing::IsEmpty;
+
+constexpr uint64_t kSeed = 2;
+
+CrashLoopResult Loop(const CrashLoopOptions& options) {
+  CrashLoop loop(options);
+  const auto result = loop.Run();
+  std::cout << "seed " << options.seed << ": " << loop.description() << "\n";
+  EXPECT_TRUE(result.ok()) << result.status() << "\n" << loop.Log();
+  return result.value_or(CrashLoopResult());
+}
+
+class CrashLoopTest : public testing::TestWithParam<Durability> {};
+
+TEST_P(CrashLoopTest, ThePromiseIsKept) {
+  const CrashLoopResult result =
+      Loop({.kills = 12, .durability = GetParam(), .seed = kSeed});
+  EXPECT_GE(result.kills, 12);
+  EXPECT_GE(result.verdict.acked, 12 * kAcksBetween);
+  EXPECT_TRUE(result.held(GetParam()));
+  EXPECT_THAT(result.verdict.complaints, IsEmpty());
+  if (GetParam() == Durability::kJournal) {
+    EXPECT_EQ(result.verdict.lost, 0);
+    EXPECT_GT(result.power_cuts, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Durabilities, CrashLoopTest,
+                         testing::Values(Durability::kJournal,
+                                         Durability::kMemory));
+
+TEST(MistakeTest, APushThatIsFoldedTwiceIsNoticed) {
+  const CrashLoopResult result = Loop({.kills = 0,
+                                       .durability = Durability::kMemory,
+                                       .mistake = FailPoint::kFoldTwice,
+                                       .mistake_every = 7});
+  EXPECT_GT(result.verdict.twice, 0);
+  EXPECT_GT(result.verdict.mismatched_bytes, 0);
+  EXPECT_FALSE(result.held(Durability::kMemory));
+}
+
+TEST(MistakeTest, APushThatItsSessionForgetsIsNoticed) {
+  const CrashLoopResult result = Loop({.kills = 0,
+                                       .durability = Durability::kMemory,
+                                       .mistake = FailPoint::kForgetPush,
+                                       .mistake_every = 7});
+  EXPECT_FALSE(result.held(Durability::kMemory));
+}
+
+// By the daemon itself, where it finds its journal shorter than it was, or by
+// the workers, or in the end.
+TEST(MistakeTest, APushThatIsAnsweredBeforeItIsDurableIsNoticed) {
+  CrashLoop loop({.kills = 12,
+                  .durability = Durability::kJournal,
+                  .seed = kSeed,
+                  .mistake = FailPoint::kAckUnsynced,
+                  .mistake_every = 1});
+  const auto result = loop.Run();
+  EXPECT_FALSE(result.ok() && result->held(Durability::kJournal));
+}
+
+}  // namespace
+}  // namespace accrue::faults
