@@ -46,6 +46,9 @@ constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kHandshakeMilliseconds = 10'000;
 constexpr int kLargestFrame = 16'777'215;
 constexpr int kTcpReadBytes = 1 << 20;
+// gRPC 1.51 leaks the list of what it read a handshake into if that has more
+// than eight entries, of 64 KiB each.
+constexpr int kTlsReadBytes = 512 << 10;
 constexpr int kTcpMaxReadBytes = 4 << 20;
 
 void SetChannelArguments(const ServerOptions& options,
@@ -58,8 +61,10 @@ void SetChannelArguments(const ServerOptions& options,
   set(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
       static_cast<int>(options.stream_window_bytes));
   set(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kLargestFrame);
-  set(GRPC_ARG_TCP_READ_CHUNK_SIZE, kTcpReadBytes);
-  set(GRPC_ARG_TCP_MIN_READ_CHUNK_SIZE, kTcpReadBytes);
+  const int read_bytes =
+      options.credentials.tls.enabled() ? kTlsReadBytes : kTcpReadBytes;
+  set(GRPC_ARG_TCP_READ_CHUNK_SIZE, read_bytes);
+  set(GRPC_ARG_TCP_MIN_READ_CHUNK_SIZE, read_bytes);
   set(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kTcpMaxReadBytes);
   set(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
   set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);

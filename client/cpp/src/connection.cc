@@ -26,12 +26,16 @@ namespace {
 // The largest HTTP/2 frame there is: fewer frame headers per megabyte.
 constexpr int kMaxFrameBytes = 16777215;
 constexpr int kTcpReadChunkBytes = 1 << 20;
+// gRPC 1.51 leaks the list of what it read a handshake into if that has more
+// than eight entries, of 64 KiB each.
+constexpr int kTlsReadChunkBytes = 512 << 10;
 
 int Milliseconds(absl::Duration duration) {
   return static_cast<int>(absl::ToInt64Milliseconds(duration));
 }
 
-grpc::ChannelArguments Arguments(const ClientOptions& options) {
+grpc::ChannelArguments Arguments(const ClientOptions& options,
+                                 int read_chunk_bytes) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
                    Milliseconds(options.keepalive_time));
@@ -44,7 +48,7 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
                    static_cast<int>(options.receive_window_bytes));
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
-  arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, kTcpReadChunkBytes);
+  arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, read_chunk_bytes);
   arguments.SetInt(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, 4 * kTcpReadChunkBytes);
   // A page of models with many tensors has no bound of its own, and the daemon
   // that the model is entrusted to is trusted with that, too.
@@ -87,7 +91,7 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::OpenPlain(
     return absl::UnavailableError(absl::StrCat("connection to ", target.text(),
                                                ": ", std::strerror(error)));
   }
-  grpc::ChannelArguments arguments = Arguments(options);
+  grpc::ChannelArguments arguments = Arguments(options, kTcpReadChunkBytes);
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, target.authority());
   return std::shared_ptr<Connection>(new Connection(
       duplicate,
@@ -99,7 +103,7 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::OpenTls(
     const Target& target, const ClientOptions& options,
     std::string authorization, absl::Time deadline) {
   ACCRUE_ASSIGN_OR_RETURN(const TlsPems pems, ReadPems(*options.tls));
-  grpc::ChannelArguments arguments = Arguments(options);
+  grpc::ChannelArguments arguments = Arguments(options, kTlsReadChunkBytes);
   // A connection of its own: gRPC shares those that look alike.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (!options.tls->server_name.empty()) {
