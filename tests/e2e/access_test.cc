@@ -79,7 +79,7 @@ const std::map<std::string, Row>& Rows() {
       {"/accrue.v1.ModelService/ListCheckpoints",
        {Role::kAdmin, true, StatusCode::FAILED_PRECONDITION}},
       {"/accrue.v1.ModelService/Restore",
-       {Role::kAdmin, true, StatusCode::UNIMPLEMENTED}},
+       {Role::kAdmin, true, StatusCode::FAILED_PRECONDITION}},
       {"/accrue.v1.WorkerService/Pull",
        {Role::kPull, true, StatusCode::INVALID_ARGUMENT}},
       {"/accrue.v1.WorkerService/Watch", {Role::kPull, true, StatusCode::OK}},
@@ -229,10 +229,7 @@ TEST_F(AccessTest, EveryCallerGetsOfEveryRpcWhatItsRoleAllows) {
       if (least != Role::kNobody) {
         if (!caller.role.has_value()) {
           expected = StatusCode::UNAUTHENTICATED;
-        } else if (*caller.role < least ||
-                   // Only a handler knows which model a call is about.
-                   (caller.elsewhere && about_model &&
-                    answer != StatusCode::UNIMPLEMENTED)) {
+        } else if (*caller.role < least || (caller.elsewhere && about_model)) {
           expected = StatusCode::PERMISSION_DENIED;
         }
       }
