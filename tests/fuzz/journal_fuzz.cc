@@ -20,6 +20,7 @@
 #include "server/durability/journal_segment.h"
 #include "server/kernels/payload_hash.h"
 #include "tests/fuzz/allocation_meter.h"
+#include "tests/fuzz/chain_bytes.h"
 #include "tests/fuzz/memory_files.h"
 #include "tests/fuzz/require.h"
 
@@ -41,15 +42,6 @@ uint64_t HashOf(const std::string& bytes) {
   hash.Update(reinterpret_cast<const std::byte*>(bytes.data()),
               static_cast<int64_t>(bytes.size()));
   return hash.Digest();
-}
-
-std::string TextOf(const ByteChain& chain) {
-  std::string bytes;
-  for (const ByteChain::Span& span : chain.spans()) {
-    bytes.append(reinterpret_cast<const char*>(span.data),
-                 static_cast<size_t>(span.size));
-  }
-  return bytes;
 }
 
 Record AnyRecord(FuzzedDataProvider& in) {
@@ -169,7 +161,7 @@ class Script {
       lsn = record.lsn;
       Record& read = records.emplace_back(Record{record.type, record.head, {}});
       for (const ByteChain& payload : record.payloads) {
-        read.payloads.push_back(TextOf(payload));
+        read.payloads.push_back(BytesOf(payload));
       }
       const auto at = static_cast<size_t>(lsn - 1);
       Require(at < written_.size() && read == written_[at],

@@ -10,6 +10,7 @@
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
 #include "server/service/raw_message.h"
+#include "tests/fuzz/chain_bytes.h"
 #include "tests/fuzz/require.h"
 
 namespace accrue::fuzz {
@@ -96,10 +97,7 @@ absl::Status PushCall::TakeMessage(const Arriving& arriving) {
     }
     ACCRUE_ASSIGN_OR_RETURN(header_, FromApi(api));
   }
-  for (const ByteChain::Span& span : message.chunk.spans()) {
-    payload_.append(reinterpret_cast<const char*>(span.data),
-                    static_cast<size_t>(span.size));
-  }
+  payload_ += BytesOf(message.chunk);
   if (message.header.has_value()) {
     stream_->OnHeader(*header_, std::move(message.chunk));
   } else {

@@ -14,19 +14,11 @@
 
 #include "accrue/v1/worker_service.pb.h"
 #include "server/service/raw_message.h"
+#include "tests/fuzz/chain_bytes.h"
 #include "tests/fuzz/require.h"
 
 namespace accrue::fuzz {
 namespace {
-
-std::string BytesOf(const ByteChain& chain) {
-  std::string bytes;
-  for (const ByteChain::Span& span : chain.spans()) {
-    bytes.append(reinterpret_cast<const char*>(span.data),
-                 static_cast<size_t>(span.size));
-  }
-  return bytes;
-}
 
 void Compare(grpc::ByteBuffer buffer, const v1::PushRequest& request,
              bool must_be_taken) {

@@ -2,11 +2,12 @@
 # Fuzzes: builds libFuzzer's targets (preset `fuzz`: clang, AddressSanitizer and
 # UndefinedBehaviorSanitizer) and runs them.
 #
-#   run.sh --seconds=S [--jobs=2] [--built] [TARGET...]
+#   run.sh --seconds=S [--jobs=2] [--built] [--forgetful] [TARGET...]
 #
 # All targets, or those named, take S seconds together, the build apart; so many
 # of them run at a time. --built: build nothing. What they find worth keeping goes
-# on from run to run, in build/fuzz/corpus; inputs that break something are in
+# on from run to run, in build/fuzz/corpus; --forgetful: it does not, and they
+# begin with the seeds alone. Inputs that break something are in
 # build/fuzz/artifacts, with the log that says what:
 # `build/fuzz/bin/TARGET FILE` repeats it.
 #
@@ -15,14 +16,15 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$root/build/fuzz
-usage="usage: $0 --seconds=S [--jobs=N] [--built] [TARGET...]"
+usage="usage: $0 --seconds=S [--jobs=N] [--built] [--forgetful] [TARGET...]"
 
-seconds='' jobs=2 built='' targets=()
+seconds='' jobs=2 built='' forgetful='' targets=()
 for argument; do
   case $argument in
     --seconds=*) seconds=${argument#--seconds=} ;;
     --jobs=*) jobs=${argument#--jobs=} ;;
     --built) built=1 ;;
+    --forgetful) forgetful=1 ;;
     -*) echo "$usage" >&2; exit 2 ;;
     *) targets+=("$argument") ;;
   esac
@@ -38,6 +40,11 @@ if [ ${#targets[@]} -eq 0 ]; then
   for program in "$build"/bin/*_fuzz; do targets+=("${program##*/}"); done
 fi
 mkdir -p "$build/artifacts"
+corpus=$build/corpus
+if [ -n "$forgetful" ]; then
+  corpus=$(mktemp -d) || exit 2
+  trap 'rm -rf "$corpus"' EXIT
+fi
 
 # Rounds of so many targets at a time, all of one length.
 rounds=$(((${#targets[@]} + jobs - 1) / jobs))
@@ -46,7 +53,7 @@ each=$((seconds > rounds ? seconds / rounds : 1))
 # Ends after $each seconds, or with what it finds.
 fuzz() {
   local target=$1 dictionary=() most_bytes=512
-  mkdir -p "$build/corpus/$target" "$build/seeds/$target"
+  mkdir -p "$corpus/$target" "$build/seeds/$target"
   [ "$target" != manifest_fuzz ] || most_bytes=8192
   [ -f "$here/$target.dict" ] && dictionary=(-dict="$here/$target.dict")
   # Without allocations' stacks, and with little memory that waits to be used
@@ -57,7 +64,7 @@ fuzz() {
     "$build/bin/$target" -max_total_time="$each" -timeout=10 \
       -rss_limit_mb=2048 -malloc_limit_mb=64 -max_len="$most_bytes" -entropic=0 \
       -print_final_stats=1 -artifact_prefix="$build/artifacts/$target-" \
-      "${dictionary[@]}" "$build/corpus/$target" "$build/seeds/$target" \
+      "${dictionary[@]}" "$corpus/$target" "$build/seeds/$target" \
       >"$build/artifacts/$target.log" 2>&1
   echo $? >"$build/artifacts/$target.status"
 }

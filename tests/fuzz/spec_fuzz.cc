@@ -6,7 +6,8 @@
 //   no parameter or moment leaves the range of a float by the rule's own doing
 //   (IsTame);
 //   a model that is made once more of the state that a checkpoint has of it
-//   goes on bit for bit; what describes the model is what can be.
+//   goes on bit for bit, and what a journal has since an earlier one leads to
+//   it; what describes the model is what can be.
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -20,9 +21,11 @@
 
 #include "accrue/v1/model_service.pb.h"
 #include "server/base/logging.h"
+#include "server/durability/change_record.h"
 #include "server/service/convert.h"
 #include "tests/fuzz/any_spec.h"
 #include "tests/fuzz/any_value.h"
+#include "tests/fuzz/memory_log.h"
 #include "tests/fuzz/push_call.h"
 #include "tests/fuzz/push_message.h"
 #include "tests/fuzz/stored_state.h"
@@ -31,7 +34,7 @@
 namespace accrue::fuzz {
 namespace {
 
-constexpr int kMostSteps = 20;
+constexpr int kMostSteps = 12;
 
 void RequireRefused(const absl::Status& status) {
   Require(status.ok() || absl::IsInvalidArgument(status) ||
@@ -52,8 +55,13 @@ void CheckRoundTrip(const ModelSpec& spec) {
 class Training {
  public:
   Training(FuzzedDataProvider& in, std::shared_ptr<Model> model, World& world)
-      : in_(in), world_(world), model_(std::move(model)) {
+      : in_(in),
+        world_(world),
+        model_(std::move(model)),
+        log_(std::make_shared<MemoryLog>(world.pool())) {
     Initialize();
+    first_ = Store(world_, *model_);
+    model_->Attach(log_);
     const auto opened = world_.Open(*model_, "worker");
     Require(opened.status(), "it takes a session");
     session_ = opened->id;
@@ -63,6 +71,17 @@ class Training {
     for (int i = 0; i < kMostSteps && in_.remaining_bytes() > 0; ++i) {
       Step();
       Check();
+    }
+    log_->set_fails(fails_ = false);
+    switch (in_.ConsumeIntegral<uint8_t>() % 4) {
+      case 0:
+        CheckGoesOn();
+        break;
+      case 1:
+        ReplayDamaged();
+        break;
+      default:
+        CheckReplay();
     }
     for (const auto encoding :
          {kernels::Encoding::kF32, kernels::Encoding::kBf16,
@@ -77,11 +96,14 @@ class Training {
   void Step() {
     switch (in_.ConsumeIntegral<uint8_t>() % 8) {
       case 5:
-        Require(world_.EndCycle(*model_).status(), "a cycle can be ended");
+        Require(world_.EndCycle(*model_).ok() || fails_,
+                "a cycle can be ended");
         return;
       case 6:
         return Update();
       case 7:
+        // Until it can be written again nothing can happen.
+        if (Changes(in_)) log_->set_fails(fails_ = !fails_);
         return FireTimers();
       default:
         return Push();
@@ -131,11 +153,63 @@ class Training {
     if (Send(world_, NextPush())) ++sequence_;
   }
 
+  // What the log has, behind the state that it begins with.
+  void CheckReplay() {
+    World other;
+    const auto again = Restore(other, model_->spec(), first_);
+    for (size_t i = 0; i < log_->records().size(); ++i) {
+      auto change =
+          DecodeChange(log_->Read(i), again->spec(), *again->layout());
+      Require(change.status(), "a record that was written is read");
+      Require(Replay(*again, **std::move(change)), "it happens again");
+    }
+    again->Attach(nullptr);
+    RunQueued();
+    Require(other.Look(*again) == world_.Look(*model_),
+            "what is made again is what was");
+    const auto sessions = model_->Sessions(), same = again->Sessions();
+    Require(sessions.size() == same.size() &&
+                (sessions.empty() ||
+                 (sessions[0].id == same[0].id &&
+                  sessions[0].last_sequence == same[0].last_sequence)),
+            "and its sessions");
+  }
+
+  static absl::Status Replay(Model& model, Change change) {
+    return Await<absl::Status>(
+        [&](auto done) { model.Replay(std::move(change), std::move(done)); });
+  }
+
+  // With a byte of a record replaced: an error, or something else that may
+  // happen to a model.
+  void ReplayDamaged() {
+    if (log_->records().empty()) return;
+    const auto index =
+        in_.ConsumeIntegralInRange<size_t>(0, log_->records().size() - 1);
+    std::string& head = log_->records()[index].head;
+    if (head.empty()) return;
+    head[in_.ConsumeIntegralInRange<size_t>(0, head.size() - 1)] =
+        in_.ConsumeIntegral<char>();
+    World other;
+    const auto again = Restore(other, model_->spec(), first_);
+    for (size_t i = 0; i < log_->records().size(); ++i) {
+      auto change =
+          DecodeChange(log_->Read(i), again->spec(), *again->layout());
+      if (!change.ok()) return;
+      Replay(*again, **std::move(change)).IgnoreError();
+    }
+  }
+
   // Two pushes and a cycle's end behind what is stored of it.
   void CheckGoesOn() {
     World other;
-    const auto again = GoOn(other, model_->spec(), Store(world_, *model_));
+    const auto stored = Store(world_, *model_);
+    stored->PassThroughJson(model_->spec());
+    const auto again = Restore(other, model_->spec(), stored);
+    again->Attach(nullptr);
     Require(other.Look(*again) == world_.Look(*model_), "it is where it was");
+    // How long a cycle has been open is not stored.
+    if (model_->spec().cycle_timeout != absl::InfiniteDuration()) return;
     for (int i = 0; i < 2; ++i) {
       const std::vector<Arriving> push = NextPush();
       const bool folded = Send(world_, push);
@@ -163,7 +237,7 @@ class Training {
     const absl::Status updated = Await<absl::Status>([&](auto done) {
       model_->UpdateHyperparameters(*std::move(updates), std::move(done));
     });
-    RequireRefused(updated);
+    if (!fails_) RequireRefused(updated);
     Require(updated.ok() || model_->Describe().spec == before,
             "an update that is refused changes nothing");
   }
@@ -211,6 +285,9 @@ class Training {
   FuzzedDataProvider& in_;
   World& world_;
   const std::shared_ptr<Model> model_;
+  const std::shared_ptr<MemoryLog> log_;
+  std::shared_ptr<StoredState> first_;  // before what is in the log
+  bool fails_ = false;                  // the log does
   std::string session_;
   int64_t sequence_ = 0;
   bool tame_ = true;  // so far

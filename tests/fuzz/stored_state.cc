@@ -8,6 +8,7 @@
 #include "server/durability/json_text.h"
 #include "server/durability/spec_fields.h"
 #include "server/durability/state_check.h"
+#include "tests/fuzz/chain_bytes.h"
 
 namespace accrue::fuzz {
 namespace {
@@ -28,7 +29,9 @@ T ThroughJson(const T& value) {
 
 void StoredState::Begin(CapturedState captured) {
   state_ = std::move(captured.state);
-  held_ = std::move(captured.held);
+  for (const Held& push : captured.held) {
+    held_.push_back(BytesOf(push->payload));
+  }
   for (const StateArray array : captured.arrays) {
     arrays_[array].resize(static_cast<size_t>(elems_));
   }
@@ -54,13 +57,14 @@ absl::Status StoredState::Read(StateArray array, int64_t,
 }
 
 absl::StatusOr<ByteChain> StoredState::ReadHeld(int64_t index) const {
-  std::string bytes;
-  for (const ByteChain::Span& span :
-       held_[static_cast<size_t>(index)]->payload.spans()) {
-    bytes.append(reinterpret_cast<const char*>(span.data),
-                 static_cast<size_t>(span.size));
-  }
-  return ByteChain::CopyOf(bytes);
+  return ByteChain::CopyOf(held_[static_cast<size_t>(index)]);
+}
+
+void StoredState::PassThroughJson(const ModelSpec& spec) {
+  state_ = ThroughJson(state_);
+  Require(ThroughJson(spec) == spec, "a spec stays as it is");
+  Require(CheckState(state_, spec),
+          "a state that a model was in is one that can be");
 }
 
 std::shared_ptr<StoredState> Store(World& world, Model& model) {
@@ -69,15 +73,11 @@ std::shared_ptr<StoredState> Store(World& world, Model& model) {
   RunQueued();
   stored->arrays_[StateArray::kParameters] =
       world.Parameters(model, kernels::Encoding::kF32);
-  stored->state_ = ThroughJson(stored->state_);
-  Require(ThroughJson(model.spec()) == model.spec(), "a spec stays as it is");
-  Require(CheckState(stored->state_, model.spec()),
-          "a state that a model was in is one that can be");
   return stored;
 }
 
-std::shared_ptr<Model> GoOn(World& world, const ModelSpec& spec,
-                            const std::shared_ptr<StoredState>& stored) {
+std::shared_ptr<Model> Restore(World& world, const ModelSpec& spec,
+                               const std::shared_ptr<StoredState>& stored) {
   auto model = world.Create(spec);
   Require(model.status(), "a model is made once more");
   const StoredModel from = {.source = stored,
@@ -85,8 +85,6 @@ std::shared_ptr<Model> GoOn(World& world, const ModelSpec& spec,
   Require(Await<absl::Status>(
               [&](auto done) { (*model)->Restore(from, std::move(done)); }),
           "it takes what was stored");
-  (*model)->Attach(nullptr);
-  RunQueued();
   return *std::move(model);
 }
 

@@ -1,5 +1,5 @@
-// StoredState: a model's state as a capture takes it and a manifest tells it,
-// for another model to go on from.
+// StoredState: a model's state as a capture takes it, for another model to go
+// on from.
 //
 // Threading. for one thread.
 #ifndef ACCRUE_TESTS_FUZZ_STORED_STATE_H_
@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,22 +36,24 @@ class StoredState final : public Capture, public StateSource {
                     absl::Span<float> out) const override;
   absl::StatusOr<ByteChain> ReadHeld(int64_t index) const override;
 
+  // Makes it what is read of it from a manifest.
+  void PassThroughJson(const ModelSpec& spec);
+
  private:
   friend std::shared_ptr<StoredState> Store(World& world, Model& model);
 
   const int64_t elems_;
   TrainingState state_;
-  std::vector<Held> held_;
+  std::vector<std::string> held_;  // payloads
   std::map<StateArray, std::vector<float>> arrays_;
 };
 
-// Of a model that has parameters. The state has been through JSON, and passed
-// the check of what is read from a disk.
+// Of a model that has parameters.
 std::shared_ptr<StoredState> Store(World& world, Model& model);
 
-// The same model once more.
-std::shared_ptr<Model> GoOn(World& world, const ModelSpec& spec,
-                            const std::shared_ptr<StoredState>& stored);
+// The same model once more. It is to be attached, perhaps to nothing.
+std::shared_ptr<Model> Restore(World& world, const ModelSpec& spec,
+                               const std::shared_ptr<StoredState>& stored);
 
 }  // namespace accrue::fuzz
 

@@ -64,6 +64,7 @@ class World {
 
   Ingest& ingest() { return *ingest_; }
   ModelStore& store() { return *store_; }
+  WorkPool* pool() { return pool_.get(); }
 
   absl::StatusOr<std::shared_ptr<Model>> Create(const ModelSpec& spec);
   // Every parameter 0.5.
