@@ -143,7 +143,9 @@ class StreamsTest : public testing::Test {
         wire_(daemon_->tcp()),
         other_connection_(daemon_->tcp()),
         other_peer_(daemon_->uds()) {
-    wire_.Make(Wire::Spec("m", 2, 1));
+    // By the other peer: an initialization is a stream, and counts until the
+    // daemon is done with it, a moment after its answer.
+    other_peer_.Make(Wire::Spec("m", 2, 1));
   }
 
   std::unique_ptr<Daemon> daemon_;
