@@ -12,6 +12,8 @@ import unittest
 PROGRAM = sys.argv.pop(1)
 
 NAMES = {
+    "checkpoint/memory", "checkpoint/underload", "journal/push",
+    "recovery/read",
     "cycle/adam/k4", "cycle/adam/k8", "fold/adam/j1", "fold/adam/j4",
     "fold/adam/j8", "fold/sgd/j1", "fold/sgd/j4", "fold/sgd/j8", "pull/tcp",
     "pull/uds", "push/tcp", "push/tcp/nofold", "push/tcp/one", "push/uds",

@@ -23,6 +23,10 @@ namespace {
 constexpr char kGetMethod[] = "/accrue.v1.ModelService/GetModel";
 constexpr char kUpdateMethod[] =
     "/accrue.v1.ModelService/UpdateHyperparameters";
+constexpr char kCheckpointMethod[] = "/accrue.v1.ModelService/Checkpoint";
+constexpr char kListCheckpointsMethod[] =
+    "/accrue.v1.ModelService/ListCheckpoints";
+constexpr char kRestoreMethod[] = "/accrue.v1.ModelService/Restore";
 constexpr char kEndCycleMethod[] = "/accrue.v1.ModelService/EndCycle";
 constexpr char kListSessionsMethod[] = "/accrue.v1.ModelService/ListSessions";
 
@@ -139,6 +143,41 @@ absl::StatusOr<std::vector<SessionDescription>> Model::ListSessions() const {
     }
   } while (!response.next_page_token().empty());
   return sessions;
+}
+
+absl::StatusOr<CheckpointDescription> Model::Checkpoint(
+    absl::Duration timeout) const {
+  v1::CheckpointRequest request;
+  request.set_model(name());
+  v1::CheckpointResponse response;
+  ACCRUE_RETURN_IF_ERROR(channel_->Call(kCheckpointMethod, request, &response,
+                                        absl::Now() + timeout));
+  return internal::FromProto(response.checkpoint());
+}
+
+absl::StatusOr<std::vector<CheckpointDescription>> Model::ListCheckpoints()
+    const {
+  v1::ListCheckpointsRequest request;
+  request.set_model(name());
+  v1::ListCheckpointsResponse response;
+  ACCRUE_RETURN_IF_ERROR(
+      channel_->Call(kListCheckpointsMethod, request, &response));
+  std::vector<CheckpointDescription> checkpoints;
+  for (const v1::Checkpoint& checkpoint : response.checkpoints()) {
+    checkpoints.push_back(internal::FromProto(checkpoint));
+  }
+  return checkpoints;
+}
+
+absl::StatusOr<ModelDescription> Model::Restore(const std::string& checkpoint,
+                                                absl::Duration timeout) const {
+  v1::RestoreRequest request;
+  request.set_model(name());
+  request.set_checkpoint(checkpoint);
+  v1::RestoreResponse response;
+  ACCRUE_RETURN_IF_ERROR(channel_->Call(kRestoreMethod, request, &response,
+                                        absl::Now() + timeout));
+  return internal::FromProto(response.model());
 }
 
 absl::StatusOr<Worker> Model::OpenWorker(const WorkerOptions& options) const {

@@ -138,6 +138,25 @@ class Model {
   // All sessions, by worker.
   absl::StatusOr<std::vector<SessionDescription>> ListSessions() const;
 
+  // Checkpoints are on the daemon's disk. FAILED_PRECONDITION
+  // (kNoDataDirectory): it keeps nothing.
+  static constexpr absl::Duration kCheckpointTimeout = absl::Minutes(10);
+
+  // Writes one, while the model trains on, and returns when it is durable.
+  // UNAVAILABLE (kCheckpointFailed): it is not there, older ones are.
+  absl::StatusOr<CheckpointDescription> Checkpoint(
+      absl::Duration timeout = kCheckpointTimeout) const;
+
+  // Newest first.
+  absl::StatusOr<std::vector<CheckpointDescription>> ListCheckpoints() const;
+
+  // Takes the model back to one of them, poisoned and damaged ones too; empty:
+  // the newest. A new lineage, from its version on; sessions stay. NOT_FOUND
+  // (kCheckpointUnknown); DATA_LOSS (kDamaged): nothing has changed.
+  absl::StatusOr<ModelDescription> Restore(
+      const std::string& checkpoint,
+      absl::Duration timeout = kCheckpointTimeout) const;
+
   // Registers this process as a worker, see accrue/worker.h. NOT_FOUND
   // (kModelUnknown; kSessionUnknown if options.session_id is), and
   // RESOURCE_EXHAUSTED (kLimit) where it stays so.
