@@ -116,7 +116,7 @@ absl::Status Journal::Write(int64_t first_lsn,
            segment_->size_bytes() + bytes > options_.segment_bytes;
   }
   if (roll) ACCRUE_RETURN_IF_ERROR(BeginSegment(first_lsn));
-  const absl::Status status = WriteRecords(first_lsn, group);
+  absl::Status status = WriteRecords(first_lsn, group);
   if (!status.ok()) {
     failed_ = true;
     segment_->Abandon();

@@ -41,7 +41,7 @@ void FileFaults::Clear() {
 }
 
 absl::Status FileFaults::Check(absl::string_view operation,
-                               const std::string& path) {
+                               const std::string& path, bool* loses) {
   MutexLock lock(&mutex_);
   for (FileFault& fault : faults_) {
     if (!Matches(fault, operation, path)) continue;
@@ -51,6 +51,7 @@ absl::Status FileFaults::Check(absl::string_view operation,
     }
     if (fault.times == 0) continue;
     if (fault.times != kAlways) --fault.times;
+    if (loses != nullptr) *loses = fault.loses;
     return absl::Status(fault.code, absl::StrCat("cannot ", operation, " \"",
                                                  path, "\": as a test wants"));
   }

@@ -27,6 +27,9 @@ struct FileFault {
   int64_t after = 0;           // so many have gone well
   int64_t times = 1;
   absl::StatusCode code = absl::StatusCode::kUnavailable;
+  // Of a sync: whether what it should have kept is lost now. Else nothing has
+  // been done, and a power cut decides.
+  bool loses = true;
 };
 
 class FileFaults {
@@ -38,8 +41,9 @@ class FileFaults {
   // No faults, and room for everything.
   void Clear();
 
-  // What this call is to say, before it does anything.
-  absl::Status Check(absl::string_view operation, const std::string& path);
+  // What this call is to say, before it does anything. `loses`: the fault's.
+  absl::Status Check(absl::string_view operation, const std::string& path,
+                     bool* loses = nullptr);
   // How many of `bytes` are still written.
   int64_t TakeRoom(int64_t bytes);
 

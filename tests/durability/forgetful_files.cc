@@ -47,12 +47,10 @@ class ForgetfulFiles::File final : public WritableFile {
   }
 
   absl::Status Sync() override {
-    absl::Status status = owner_->faults_.Check("sync", path_);
-    if (status.ok()) {
-      unsynced_.Sync();
-    } else {
-      unsynced_.Lose();
-    }
+    bool loses = false;
+    absl::Status status = owner_->faults_.Check("sync", path_, &loses);
+    if (status.ok()) unsynced_.Sync();
+    if (loses) unsynced_.Lose();
     MutexLock lock(&owner_->mutex_);
     ++owner_->sync_count_;
     return status;

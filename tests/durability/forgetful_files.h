@@ -12,8 +12,8 @@
 // sectors has been written, or is zero. Names: of what was made, renamed,
 // linked and removed in a directory since it was synced, in order, the first
 // few, or all, or nothing.
-// A Sync that fails loses at once what it should have kept: the old sectors are
-// back, or zeros, and another Sync has nothing more to do.
+// A Sync that fails loses at once (FileFault::loses) what it should have kept:
+// the old sectors are back, or zeros, and another Sync has nothing more to do.
 //
 // Errors.    as FileSystem's, and those of `faults`. An append that fails has
 //            written the first half.

@@ -25,7 +25,8 @@ class PowerCutTest : public testing::TestWithParam<uint64_t> {
     files.faults().Add({.operation = "change",
                         .path_part = "",
                         .after = changes,
-                        .times = kAlways});
+                        .times = kAlways,
+                        .loses = false});
   }
   int64_t Draw(int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(random_);
