@@ -31,9 +31,9 @@ constexpr int64_t kMaxElementsPerWorker = 4000;
 
 std::vector<FailPoint> FailPointsOf(Durability durability) {
   if (durability == Durability::kMemory) {
-    return {FailPoint::kBatchPlanned,          FailPoint::kBatchFolded,
-            FailPoint::kCheckpointHalfWritten, FailPoint::kCheckpointWritten,
-            FailPoint::kCheckpointRenamed,     FailPoint::kCheckpointFinished};
+    return {FailPoint::kBatchFolded, FailPoint::kCheckpointHalfWritten,
+            FailPoint::kCheckpointWritten, FailPoint::kCheckpointRenamed,
+            FailPoint::kCheckpointFinished};
   }
   std::vector<FailPoint> points;
   for (int i = 0; i < static_cast<int>(FailPoint::kForgetPush); ++i) {
@@ -100,9 +100,6 @@ absl::Status CrashLoop::Start() {
       absl::StrCat("--checkpoint_every_updates=", kUpdatesToCheckpoint)};
   flags.push_back("--data_dir=" + data_dir_);
   flags.push_back("--checkpoint_keep=1000000");
-  // Eight times the state of models as small as these would be reached before
-  // any checkpoint can be written.
-  flags.push_back("--journal_limit=256KiB");
   due_ = NextFailPoint(0);
   daemon_ = Daemon::Start(flags, kProgram, Environment(due_));
   if (daemon_ == nullptr) return absl::InternalError("no daemon");

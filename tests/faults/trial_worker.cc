@@ -149,12 +149,9 @@ bool TrialWorker::Failed(Seat& seat, PushRecord push, const absl::Status& error,
       Acknowledged(seat, std::move(push), **settled);
       return true;
     }
-    if (settled.ok() && !options_.network_repeats) {
-      push.outcome = Outcome::kRefused;
-      seat.model->history.Add(std::move(push));
-      return true;
-    }
   }
+  // That it was not folded when the daemon was asked does not keep it from
+  // being folded then: it may still be on its way, until its session is over.
   push.outcome = Outcome::kUnknown;
   seat.model->history.Add(std::move(push));
   return Open(seat);

@@ -44,8 +44,7 @@ struct TrialWorkerOptions {
   // Of every push to `replayed`.
   int64_t micro_steps = 1;
   // The network may send again what a client has sent: it then opens sessions
-  // under this worker's name, which the worker takes over again; and that a
-  // push was not folded is certain only once its session is over.
+  // under this worker's name, which the worker takes over again.
   bool network_repeats = false;
   // Called once an acknowledged push.
   std::function<void()> on_acknowledged = [] {};
