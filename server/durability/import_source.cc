@@ -92,6 +92,7 @@ absl::Status ImportSource::Match(const SafetensorsIndex& index,
   }
   if (!missing.empty()) return WrongNames("are missing", missing);
   std::vector<std::string> surplus;
+  surplus.reserve(extra.size());
   for (const auto& [name, stored] : extra) surplus.push_back(name);
   if (!surplus.empty()) return WrongNames("are not the model's", surplus);
   return absl::OkStatus();
