@@ -1,7 +1,6 @@
 #include "server/durability/progress.h"
 
 #include <cstring>
-#include <fstream>
 #include <utility>
 #include <xxhash.h>
 
@@ -13,18 +12,17 @@ namespace accrue {
 namespace {
 
 constexpr char kMagic[8] = {'A', 'C', 'C', 'R', 'U', 'E', 'P', '1'};
-constexpr size_t kIdBytes = 40;  // a lineage, or a boot's id; zeros behind it
+constexpr size_t kIdBytes = 40;  // a lineage; zeros behind it
 
 // One sector: it is written as a whole or not at all. Little-endian.
 struct Record {
   char magic[8];
   char lineage[kIdBytes];
-  char boot_id[kIdBytes];
   int64_t folded_pushes;
   int64_t clean;
   uint64_t hash;  // XXH3-64 of all before it
 };
-static_assert(sizeof(Record) == 112);
+static_assert(sizeof(Record) == 72);
 
 uint64_t HashOf(const Record& record) {
   return XXH3_64bits(&record, offsetof(Record, hash));
@@ -39,12 +37,6 @@ WritableFile::Bytes BytesOf(const Record& record) {
 }
 
 }  // namespace
-
-std::string Progress::BootId() {
-  std::string id;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
-  return id;
-}
 
 absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
     FileSystem& files, const std::string& directory) {
@@ -84,8 +76,6 @@ absl::StatusOr<std::optional<Progress::Facts>> Progress::Read(
   Facts facts;
   facts.lineage.assign(record.lineage,
                        strnlen(record.lineage, sizeof(record.lineage)));
-  facts.boot_id.assign(record.boot_id,
-                       strnlen(record.boot_id, sizeof(record.boot_id)));
   facts.folded_pushes = record.folded_pushes;
   facts.clean = record.clean != 0;
   return std::optional<Facts>(std::move(facts));
@@ -109,7 +99,6 @@ absl::Status Progress::Write(const Facts& facts) {
   Record record = {};
   std::memcpy(record.magic, kMagic, sizeof(kMagic));
   CopyId(facts.lineage, record.lineage);
-  CopyId(boot_id_, record.boot_id);
   record.folded_pushes = facts.folded_pushes;
   record.clean = facts.clean ? 1 : 0;
   record.hash = HashOf(record);

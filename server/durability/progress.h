@@ -31,9 +31,6 @@ class Progress {
   struct Facts {
     std::string lineage = {};   // 32 hexadecimal digits
     int64_t folded_pushes = 0;  // t that was answered
-    // What it was written under: the machine has not ended since, if it still
-    // has this id.
-    std::string boot_id = {};
     // A checkpoint has all of it: the process ended in order.
     bool clean = false;
   };
@@ -55,12 +52,7 @@ class Progress {
   absl::Status Write(const Facts& facts);
 
   const std::unique_ptr<WritableFile> file_;
-  const std::string boot_id_ = BootId();
   bool failed_ = false;
-
- public:
-  // Of this machine since it was started; empty: nobody knows.
-  static std::string BootId();
 };
 
 }  // namespace accrue

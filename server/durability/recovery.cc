@@ -50,24 +50,21 @@ absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory) {
   return files.RemoveDirectory(directory);
 }
 
-// What a MEMORY model's progress says of the checkpoint that it goes on from.
-struct Loss {
-  bool possible = true;
-  int64_t pushes = 0;  // as far as is known
-};
-
-absl::StatusOr<Loss> JudgeLoss(FileSystem& files, const std::string& directory,
-                               const TrainingState& state) {
+// The answered pushes that a MEMORY model has lost, as far as is known.
+// Nothing: its process ended in order, and all is there. Otherwise there may be
+// more than pushes that somebody still knows of: a version, or a session and
+// with it the fate of a push on its way.
+absl::StatusOr<std::optional<int64_t>> FindLoss(FileSystem& files,
+                                                const std::string& directory,
+                                                const TrainingState& state) {
   ACCRUE_ASSIGN_OR_RETURN(const std::optional<Progress::Facts> seen,
                           Progress::Read(files, directory));
-  Loss loss;
-  if (!seen.has_value()) return loss;
-  loss.pushes = std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0);
-  const bool exact = seen->clean || (!seen->boot_id.empty() &&
-                                     seen->boot_id == Progress::BootId());
-  loss.possible =
-      !exact || loss.pushes > 0 || seen->lineage != state.version->lineage;
-  return loss;
+  if (!seen.has_value()) return 0;
+  if (seen->clean && seen->lineage == state.version->lineage &&
+      seen->folded_pushes == state.folded_pushes) {
+    return std::optional<int64_t>();
+  }
+  return std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0);
 }
 
 // The lineage goes on, unless something may be missing.
@@ -77,15 +74,16 @@ absl::Status TakeVersion(FileSystem& files, const std::string& directory,
   if (!state.version.has_value()) return absl::OkStatus();
   stored.version = *state.version;
   if (spec.durability == Durability::kJournal) return absl::OkStatus();
-  ACCRUE_ASSIGN_OR_RETURN(const Loss loss, JudgeLoss(files, directory, state));
-  if (!loss.possible) return absl::OkStatus();
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<int64_t> lost,
+                          FindLoss(files, directory, state));
+  if (!lost.has_value()) return absl::OkStatus();
   stored.version.lineage = RandomId();
-  stored.lost_pushes = loss.pushes;
+  stored.lost_pushes = *lost;
   ACCRUE_LOG(warn,
              "model \"{}\": restarted from t={} (version {}) of lineage {}; "
              "acknowledged pushes after it are lost: {}",
              spec.name, state.folded_pushes, state.version->number,
-             state.version->lineage, loss.pushes);
+             state.version->lineage, *lost);
   return absl::OkStatus();
 }
 

@@ -2,7 +2,7 @@
 //
 // Equation.  newest checkpoint + what the journal has behind it = the model,
 //            bit for bit. Under MEMORY: the newest checkpoint; in a lineage of
-//            its own, where answered pushes may be missing.
+//            its own, unless the process ended in order.
 // Order.     functions wait for the disk, and for the model's executor.
 // Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
 //            written, in which file and where. Nothing is guessed or skipped.
