@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -75,7 +76,9 @@ std::unique_ptr<Daemon> Daemon::Start(
     return nullptr;
   }
   std::unique_ptr<Daemon> daemon(new Daemon(name, program, flags));
-  if (daemon->Launch(environment) && daemon->AwaitAddresses()) return daemon;
+  if (daemon->Launch("127.0.0.1:0", environment) && daemon->AwaitAddresses()) {
+    return daemon;
+  }
   ADD_FAILURE() << program << " does not start: " << daemon->Log();
   return nullptr;
 }
@@ -90,10 +93,10 @@ bool Daemon::Restart(const std::vector<std::string>& environment) {
   if (!exit_) return false;
   exit_.reset();
   close(pidfd_);
-  tcp_.clear();
+  const std::string tcp = std::exchange(tcp_, "");
   uds_.clear();
   std::filesystem::remove(directory_ + "/" + kPortFile);
-  return Launch(environment) && AwaitAddresses();
+  return Launch(tcp, environment) && AwaitAddresses();
 }
 
 Daemon::~Daemon() {
@@ -109,14 +112,15 @@ Daemon::~Daemon() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-bool Daemon::Launch(const std::vector<std::string>& environment) {
+bool Daemon::Launch(const std::string& listen,
+                    const std::vector<std::string>& environment) {
   const char* const bin = std::getenv("ACCRUE_BIN_DIR");
   if (bin == nullptr) {
     ADD_FAILURE() << "ACCRUE_BIN_DIR is not set: run this test by ctest";
     return false;
   }
   std::vector<std::string> arguments = {
-      std::string(bin) + "/" + program_, "--listen=127.0.0.1:0",
+      std::string(bin) + "/" + program_, "--listen=" + listen,
       "--listen_uds=" + directory_ + "/socket",
       "--port_file=" + directory_ + "/" + kPortFile};
   arguments.insert(arguments.end(), flags_.begin(), flags_.end());

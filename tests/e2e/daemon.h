@@ -40,8 +40,8 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Once it has ended: the same again, at the same Unix socket, on another TCP
-  // port. False: it ended before it listened; that is no failure of the test.
+  // Once it has ended: the same again, at the same addresses. False: it ended
+  // before it listened; that is no failure of the test.
   bool Restart(const std::vector<std::string>& environment = {});
 
   // "127.0.0.1:40123" and "unix:/tmp/.../socket".
@@ -74,7 +74,8 @@ class Daemon {
 
   void ExpectCleanLog() const;
 
-  bool Launch(const std::vector<std::string>& environment);
+  bool Launch(const std::string& listen,
+              const std::vector<std::string>& environment);
   bool AwaitAddresses();
   int64_t StatusNumber(const std::string& key) const;
 
