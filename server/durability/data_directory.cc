@@ -12,6 +12,7 @@
 #include "server/base/random_id.h"
 #include "server/base/status_macros.h"
 #include "server/durability/checkpoint_directory.h"
+#include "server/durability/import_source.h"
 #include "server/durability/recovery.h"
 
 namespace accrue {
@@ -238,6 +239,13 @@ absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
   model->Attach(AddLog(std::move(log)));
   store.Adopt(model);
   return model;
+}
+
+absl::StatusOr<std::shared_ptr<const StateSource>> DataDirectory::OpenImport(
+    const std::string& file, const ModelSpec& spec) const {
+  return ImportSource::Open(
+      *environment_->files,
+      absl::StrCat(environment_->options.data_dir, "/import"), file, spec);
 }
 
 void DataDirectory::CheckpointAll(std::function<void()> done) {

@@ -56,6 +56,9 @@ class DataDirectory : public ModelKeeper {
       std::function<void(absl::StatusOr<std::shared_ptr<Model>>)>;
   void Restore(const std::string& name, const std::string& checkpoint,
                ModelStore& store, RestoreDone done);
+  // A file beneath import/, as a client names it: ImportSource::Open.
+  absl::StatusOr<std::shared_ptr<const StateSource>> OpenImport(
+      const std::string& file, const ModelSpec& spec) const;
   // The last checkpoint of every model; `done` runs when all are durable, or
   // cannot be.
   void CheckpointAll(std::function<void()> done);

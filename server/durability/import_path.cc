@@ -39,7 +39,8 @@ absl::StatusOr<std::string> ResolveBeneath(const std::string& directory,
   const fs::path file = fs::canonical(root / relative, error);
   // Whether it is there or leads elsewhere is not for everybody to know.
   if (error || !IsBeneath(file, root) || !fs::is_regular_file(file, error)) {
-    return Refused(path, "no such file among the server's imports");
+    return absl::NotFoundError(absl::StrCat(
+        "file \"", path, "\": no such file among the server's imports"));
   }
   return file.string();
 }

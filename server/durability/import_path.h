@@ -1,7 +1,8 @@
 // ResolveBeneath: a file that a client names, where it may name one.
 //
-// Errors.    INVALID_ARGUMENT: the path is absolute, or has "..", or leads out
-//            of the directory by a symbolic link; or there is no such file.
+// Errors.    INVALID_ARGUMENT: the path is absolute, or has "..". NOT_FOUND:
+//            there is no such file; or it leads out of the directory by a
+//            symbolic link.
 // Threading. safe. Blocks for as long as the disk does.
 #ifndef ACCRUE_SERVER_DURABILITY_IMPORT_PATH_H_
 #define ACCRUE_SERVER_DURABILITY_IMPORT_PATH_H_

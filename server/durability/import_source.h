@@ -1,10 +1,10 @@
 // ImportSource: a model's first parameters, from a safetensors file that
 // somebody else has written.
 //
-// Errors.    INVALID_ARGUMENT: no such file, or not a sound one; kWrongShape: a
-//            tensor of the spec that it does not have, or of another shape or
-//            type than F32, BF16 or F16, or one that the spec does not have;
-//            kNonFinite: a value. Else the disk's.
+// Errors.    NOT_FOUND: no such file. INVALID_ARGUMENT: not a sound one;
+//            kWrongShape: a tensor of the spec that it does not have, or of
+//            another shape or type than F32, BF16 or F16, or one that the spec
+//            does not have; kNonFinite: a value. Else the disk's.
 // Threading. safe. Functions block for as long as the disk does.
 #ifndef ACCRUE_SERVER_DURABILITY_IMPORT_SOURCE_H_
 #define ACCRUE_SERVER_DURABILITY_IMPORT_SOURCE_H_

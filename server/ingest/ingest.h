@@ -90,6 +90,8 @@ struct InitializeHeader {
   std::vector<Initializer> initializers;
   int64_t seed = 0;
   bool restore = false;
+  // A file's, instead of values or initializers.
+  std::shared_ptr<const StateSource> source;
 };
 
 class InitializeStream : public PayloadStream {

@@ -58,6 +58,7 @@ void InitializeArrival::Deliver(PayloadAssembly payload,
   initialization.initializers = std::move(header_.initializers);
   initialization.seed = header_.seed;
   initialization.restore = header_.restore;
+  initialization.source = std::move(header_.source);
   initialization.encoding = header_.encoding.value_or(kernels::Encoding::kF32);
   initialization.first_non_finite = payload.scan().first_non_finite();
   initialization.values = payload.TakeChain();

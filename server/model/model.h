@@ -81,7 +81,7 @@ struct OpenedSession {
 };
 
 // First parameters, or those that a poisoned model begins anew with:
-// `initializers` for every tensor, or `values`.
+// `initializers` for every tensor, or `values`, or those of `source`.
 struct Initialization {
   std::vector<Initializer> initializers;
   int64_t seed = 0;
@@ -90,6 +90,7 @@ struct Initialization {
   kernels::Encoding encoding = kernels::Encoding::kF32;
   int64_t first_non_finite = -1;
   std::shared_ptr<void> reservation;
+  std::shared_ptr<const StateSource> source;
 };
 
 // New hyperparameters: `change` edits a copy of what each group has now.

@@ -117,6 +117,8 @@ class ModelImpl final : public Model {
     std::vector<Initializer> initializers;  // [tensors]; none: of values
     std::vector<std::shared_ptr<GroupBuffer>> groups;
     std::function<void(absl::StatusOr<Version>)> done;
+    Mutex mu;
+    absl::Status status ACCRUE_GUARDED_BY(mu);  // of reading its source
   };
   using FirstVersionPtr = std::shared_ptr<FirstVersion>;
   // A stored state on its way in.
@@ -209,6 +211,7 @@ class ModelImpl final : public Model {
   void ResetShard(std::function<void(absl::Status)> then) ACCRUE_EXCLUDES(mu_);
   absl::Status ReplaceShard();
   void Fill(const FirstVersionPtr& first);
+  void FillFromSource(const FirstVersionPtr& first);
   void LoadShard(const FirstVersionPtr& first);
   void AppendFirst(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);
   void PublishFirst(const FirstVersionPtr& first, const Version& version)
@@ -259,6 +262,10 @@ class ModelImpl final : public Model {
   absl::Status MakeRestored(Restoring& restoring);
   absl::Status RestorePiece(const Restoring& restoring, StateArray array,
                             int64_t piece);
+  // Parameters, or those half-way. Groups without a buffer are left out.
+  absl::Status ReadPiece(
+      const StateSource& source, StateArray array, int64_t piece,
+      const std::vector<std::shared_ptr<GroupBuffer>>& groups);
   void TakeCounts(const TrainingState& state) ACCRUE_REQUIRES(mu_);
   void TakeSession(const SessionState& state) ACCRUE_REQUIRES(mu_);
   void TakePublication(Restoring& restoring) ACCRUE_REQUIRES(mu_);

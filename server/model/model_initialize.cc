@@ -1,5 +1,5 @@
-// ModelImpl's first parameters, from a payload or from initializers; and those
-// that it begins anew with after a device fault.
+// ModelImpl's first parameters, from a payload, initializers or a file; and
+// those that it begins anew with after a device fault.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -121,6 +121,7 @@ void ModelImpl::Fill(const FirstVersionPtr& first) {
   if (absl::Status status = NewBuffers(first->groups); !status.ok()) {
     return FailInitialize(first, std::move(status));
   }
+  if (first->from.source != nullptr) return FillFromSource(first);
   auto pieces = std::make_shared<std::vector<Piece>>(CutTensors(*layout_));
   const auto piece_count = static_cast<int64_t>(pieces->size());
   auto write = [this, pieces, first](int64_t chunk) {
@@ -139,6 +140,30 @@ void ModelImpl::Fill(const FirstVersionPtr& first) {
   };
   environment_.pool->Run(lane_, piece_count, std::move(write),
                          [self = Self(), first] { self->LoadShard(first); });
+}
+
+// What cannot be read is no fault of the device's: a poisoned model stays so.
+void ModelImpl::FillFromSource(const FirstVersionPtr& first) {
+  const int64_t pieces =
+      (layout_->elems() + kStatePieceElems - 1) / kStatePieceElems;
+  auto read = [this, first](int64_t piece) {
+    const WorkPool::Waiting waiting;
+    const absl::Status status = ReadPiece(
+        *first->from.source, StateArray::kParameters, piece, first->groups);
+    if (status.ok()) return;
+    MutexLock lock(&first->mu);
+    first->status.Update(status);
+  };
+  environment_.pool->Run(
+      lane_, pieces, std::move(read), [self = Self(), first] {
+        absl::Status status;
+        {
+          MutexLock lock(&first->mu);
+          status = first->status;
+        }
+        if (!status.ok()) return self->EndInitialize(*first, std::move(status));
+        self->LoadShard(first);
+      });
 }
 
 void ModelImpl::LoadShard(const FirstVersionPtr& first) {
@@ -191,6 +216,7 @@ absl::Status ModelImpl::CheckInitialization(
                                     " is not finite"));
     }
   }
+  if (initialization.source != nullptr) return absl::OkStatus();
   const int64_t value_bytes = initialization.values.size_bytes();
   if (value_bytes == 0) {
     ACCRUE_ASSIGN_OR_RETURN(

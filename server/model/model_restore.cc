@@ -190,18 +190,31 @@ void ModelImpl::FillArrays(const RestoringPtr& restoring) {
 
 absl::Status ModelImpl::RestorePiece(const Restoring& restoring,
                                      StateArray array, int64_t piece) {
+  const StateSource& source = *restoring.from.source;
+  if (array == StateArray::kParameters) {
+    return ReadPiece(source, array, piece, restoring.groups);
+  }
+  if (array == StateArray::kLookAhead) {
+    return ReadPiece(source, array, piece, restoring.next);
+  }
   const int64_t offset = piece * kStatePieceElems;
   const int64_t elems = std::min(kStatePieceElems, layout_->elems() - offset);
   const std::unique_ptr<float[]> floats(new float[static_cast<size_t>(elems)]);
   const absl::Span<float> values(floats.get(), static_cast<size_t>(elems));
-  ACCRUE_RETURN_IF_ERROR(restoring.from.source->Read(array, piece, values));
-  const bool parameters = array == StateArray::kParameters;
-  if (!parameters && array != StateArray::kLookAhead) {
-    return shard_->Write(ShardArray(array), offset, values);
-  }
+  ACCRUE_RETURN_IF_ERROR(source.Read(array, piece, values));
+  return shard_->Write(ShardArray(array), offset, values);
+}
+
+absl::Status ModelImpl::ReadPiece(
+    const StateSource& source, StateArray array, int64_t piece,
+    const std::vector<std::shared_ptr<GroupBuffer>>& groups) {
+  const int64_t offset = piece * kStatePieceElems;
+  const int64_t elems = std::min(kStatePieceElems, layout_->elems() - offset);
+  const std::unique_ptr<float[]> floats(new float[static_cast<size_t>(elems)]);
+  const absl::Span<float> values(floats.get(), static_cast<size_t>(elems));
+  ACCRUE_RETURN_IF_ERROR(source.Read(array, piece, values));
   for (const LayoutRun& run : layout_->Runs(offset, elems)) {
-    const auto& buffers = parameters ? restoring.groups : restoring.next;
-    const auto& buffer = buffers[static_cast<size_t>(run.group)];
+    const auto& buffer = groups[static_cast<size_t>(run.group)];
     if (buffer == nullptr) continue;
     std::copy_n(values.data() + (run.offset - offset), run.elems,
                 buffer->floats() + run.group_offset);

@@ -1,5 +1,7 @@
 #include "server/service/call_environment.h"
 
+#include "server/base/error.h"
+
 namespace accrue {
 namespace {
 
@@ -14,6 +16,16 @@ int64_t MemoryCeiling(const CallEnvironment& environment) {
          ingest.ingest_memory_bytes +
          ingest.max_push_streams * environment.stream_bytes +
          environment.pinned_bytes + kProcessBytes;
+}
+
+absl::StatusOr<DataDirectory*> FindData(const CallEnvironment& environment) {
+  if (environment.data != nullptr) return environment.data;
+  ErrorInfo info;
+  info.reason = Reason::kNoDataDirectory;
+  info.subject = "--data_dir";
+  return MakeError(absl::StatusCode::kFailedPrecondition, info,
+                   "the server keeps no checkpoints: it was started without "
+                   "--data_dir");
 }
 
 }  // namespace accrue

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/base/timer_queue.h"
 #include "server/base/work_pool.h"
@@ -45,6 +46,9 @@ struct CallEnvironment {
 // GPUs, and a constant for the rest. What a GPU's driver takes for itself is
 // not known.
 int64_t MemoryCeiling(const CallEnvironment& environment);
+
+// FAILED_PRECONDITION kNoDataDirectory: nothing is kept.
+absl::StatusOr<DataDirectory*> FindData(const CallEnvironment& environment);
 
 }  // namespace accrue
 

@@ -219,6 +219,10 @@ absl::StatusOr<InitializeHeader> FromApi(const v1::InitializeModelHeader& api) {
                             InitializerFromApi(initializer));
     header.initializers.push_back(std::move(converted));
   }
+  if (!api.safetensors_file().empty() &&
+      (header.encoding.has_value() || !header.initializers.empty())) {
+    return Invalid("both a safetensors_file and values or initializers");
+  }
   header.seed = api.seed();
   header.restore = api.restore();
   return header;

@@ -36,16 +36,6 @@ v1::Model ModelService::Describe(const Model& model) const {
   return api;
 }
 
-absl::StatusOr<DataDirectory*> ModelService::Data() const {
-  if (environment_.data != nullptr) return environment_.data;
-  ErrorInfo info;
-  info.reason = Reason::kNoDataDirectory;
-  info.subject = "--data_dir";
-  return MakeError(absl::StatusCode::kFailedPrecondition, info,
-                   "the server keeps no checkpoints: it was started without "
-                   "--data_dir");
-}
-
 grpc::ServerUnaryReactor* ModelService::CreateModel(
     grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
     v1::CreateModelResponse* response) {
@@ -201,7 +191,7 @@ grpc::ServerUnaryReactor* ModelService::Checkpoint(
       environment_, context, request->model(), [&](const auto& call) {
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
-        const auto data = Data();
+        const auto data = FindData(environment_);
         if (!data.ok()) return call->Finish(data.status());
         const auto log = (*data)->Find(request->model());
         if (!log.ok()) return call->Finish(log.status());
@@ -225,7 +215,7 @@ grpc::ServerUnaryReactor* ModelService::ListCheckpoints(
         if (!model.ok() && !absl::IsDataLoss(model.status())) {
           return model.status();
         }
-        ACCRUE_ASSIGN_OR_RETURN(DataDirectory * data, Data());
+        ACCRUE_ASSIGN_OR_RETURN(DataDirectory * data, FindData(environment_));
         const WorkPool::Waiting waiting;
         ACCRUE_ASSIGN_OR_RETURN(const std::vector<CheckpointInfo> checkpoints,
                                 data->Checkpoints(request->model()));
@@ -241,7 +231,7 @@ grpc::ServerUnaryReactor* ModelService::Restore(
     v1::RestoreResponse* response) {
   return UnaryCall::Begin(
       environment_, context, request->model(), [&](const auto& call) {
-        const auto data = Data();
+        const auto data = FindData(environment_);
         if (!data.ok()) return call->Finish(data.status());
         environment_.pool->Post(
             environment_.lane, [this, call, request, response, data = *data] {

@@ -80,7 +80,6 @@ class ModelService final : public ModelServiceBase {
 
  private:
   // FAILED_PRECONDITION kNoDataDirectory.
-  absl::StatusOr<DataDirectory*> Data() const;
   v1::Model Describe(const Model& model) const;
   std::vector<std::shared_ptr<Model>> Visible(const Principal& caller,
                                               std::string after,

@@ -37,6 +37,15 @@ struct DataPayload {
   int64_t number = 0;
 };
 
+absl::StatusOr<std::shared_ptr<const StateSource>> OpenImport(
+    const CallEnvironment& environment, const std::string& name,
+    const std::string& file) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::shared_ptr<Model> model,
+                          environment.store->Find(name));
+  ACCRUE_ASSIGN_OR_RETURN(DataDirectory * data, FindData(environment));
+  return data->OpenImport(file, model->spec());
+}
+
 // What tells the two calls apart.
 struct PushTraits {
   using Stream = PushStream;
@@ -49,6 +58,11 @@ struct PushTraits {
   }
   static DataPayload PayloadOf(const ApiHeader& header) {
     return {header.data_connection(), header.data_payload()};
+  }
+  static void Begin(const CallEnvironment&, const ApiHeader&,
+                    const std::shared_ptr<Stream>& stream, PushHeader header,
+                    ByteChain chunk) {
+    stream->OnHeader(std::move(header), std::move(chunk));
   }
   static v1::PushResponse Response(const Result& outcome) {
     return ToApi(outcome);
@@ -70,6 +84,24 @@ struct InitializeTraits {
                                  std::move(done));
   }
   static DataPayload PayloadOf(const ApiHeader&) { return {}; }
+  // A file is opened where the disk may be waited for.
+  static void Begin(const CallEnvironment& environment, const ApiHeader& api,
+                    const std::shared_ptr<Stream>& stream,
+                    InitializeHeader header, ByteChain chunk) {
+    if (api.safetensors_file().empty()) {
+      return stream->OnHeader(std::move(header), std::move(chunk));
+    }
+    environment.pool->Post(
+        environment.lane,
+        [&environment, stream, file = api.safetensors_file(),
+         header = std::move(header), chunk = std::move(chunk)]() mutable {
+          const WorkPool::Waiting waiting;
+          auto source = OpenImport(environment, header.model, file);
+          if (!source.ok()) return stream->OnFault(source.status());
+          header.source = *std::move(source);
+          stream->OnHeader(std::move(header), std::move(chunk));
+        });
+  }
   static v1::InitializeModelResponse Response(const Result& version) {
     v1::InitializeModelResponse response;
     *response.mutable_version() = ToApi(version);
@@ -152,7 +184,8 @@ class UploadCall final : public UploadReactor {
       return absl::InvalidArgumentError(
           "a chunk, though the payload is to come over a data connection");
     }
-    stream_->OnHeader(std::move(header), std::move(message.chunk));
+    Traits::Begin(environment_, api, stream_, std::move(header),
+                  std::move(message.chunk));
     return absl::OkStatus();
   }
 
