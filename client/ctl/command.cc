@@ -139,6 +139,7 @@ int RunCommandLine(int argc, const char* const* argv, const Console& console) {
   AddInspectCommands(app, &chosen);
   AddWatchCommand(app, &chosen);
   AddSteerCommands(app, &chosen);
+  AddCheckpointCommands(app, &chosen);
   AddExportCommand(app, &chosen);
   AddAdviseCommand(app, &chosen);
   try {

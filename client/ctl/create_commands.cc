@@ -41,6 +41,7 @@ struct InitializeFlags {
   std::string model;
   std::string initialize;
   std::string values_path;
+  std::string import_path;
   std::string transfer_timeout;
   std::optional<int64_t> seed;
   bool restore = false;
@@ -183,20 +184,32 @@ absl::StatusOr<client::InitializeResult> InitializeFromRule(
                               {.restore = flags.restore});
 }
 
-absl::Status Initialize(const Context& context, const InitializeFlags& flags) {
-  if (flags.initialize.empty() == flags.values_path.empty()) {
-    return UsageError("initialize: say --initialize or --values, one of them");
-  }
-  ACCRUE_ASSIGN_OR_RETURN(const std::optional<absl::Duration> timeout,
+absl::StatusOr<client::InitializeResult> InitializeFrom(
+    const Context& context, const client::Model& model,
+    const InitializeFlags& flags) {
+  client::InitializeOptions options = {.restore = flags.restore};
+  ACCRUE_ASSIGN_OR_RETURN(options.timeout,
                           ParseTransferTimeout(flags.transfer_timeout));
+  if (!flags.values_path.empty()) {
+    return InitializeFromFile(context, model, flags.values_path, options);
+  }
+  if (!flags.import_path.empty()) {
+    return model.InitializeFromImport(flags.import_path, options);
+  }
+  return InitializeFromRule(model, flags);
+}
+
+absl::Status Initialize(const Context& context, const InitializeFlags& flags) {
+  if (!flags.initialize.empty() + !flags.values_path.empty() +
+          !flags.import_path.empty() !=
+      1) {
+    return UsageError(
+        "initialize: say --initialize, --values or --import, one of them");
+  }
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
                           context.OpenModel(flags.model));
-  ACCRUE_ASSIGN_OR_RETURN(
-      const auto result,
-      flags.values_path.empty()
-          ? InitializeFromRule(model, flags)
-          : InitializeFromFile(context, model, flags.values_path,
-                               {.timeout = timeout, .restore = flags.restore}));
+  ACCRUE_ASSIGN_OR_RETURN(const auto result,
+                          InitializeFrom(context, model, flags));
   if (context.json()) {
     context.PrintJson({{"initialized", result.initialized},
                        {"version", ToJson(result.version)}});
@@ -258,6 +271,9 @@ void AddInitialize(CLI::App& app, Command* chosen) {
   initialize->add_option("--seed", flags->seed, "of --initialize; default: 0");
   initialize->add_option("--values", flags->values_path,
                          "a safetensors file, as export writes it");
+  initialize->add_option("--import", flags->import_path,
+                         "a safetensors file beneath `import` in the daemon's "
+                         "data directory");
   initialize->add_flag("--restore", flags->restore,
                        "if the model is poisoned, it begins anew with these");
   AddTransferTimeout(*initialize, &flags->transfer_timeout);

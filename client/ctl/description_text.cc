@@ -346,6 +346,26 @@ std::string SessionsText(
   return table.ToString();
 }
 
+std::string CheckpointsText(
+    const std::vector<client::CheckpointDescription>& checkpoints,
+    absl::Time now) {
+  Table table({{"CHECKPOINT"},
+               {"VERSION", Table::kRight},
+               {"PUSHES", Table::kRight},
+               {"LINEAGE"},
+               {"SIZE", Table::kRight},
+               {"AGE", Table::kRight}});
+  for (const client::CheckpointDescription& checkpoint : checkpoints) {
+    const std::optional<client::Version>& version = checkpoint.version;
+    table.AddRow({checkpoint.name, version ? HumanCount(version->number) : "-",
+                  HumanCount(checkpoint.folded_pushes),
+                  version ? version->lineage.substr(0, 8) : "-",
+                  HumanBytes(checkpoint.size_bytes),
+                  HumanAge(now - checkpoint.create_time)});
+  }
+  return table.ToString();
+}
+
 std::string ServerInfoText(const client::ServerInfo& info) {
   const auto name = [](std::string* out, client::Encoding encoding) {
     absl::StrAppend(out, Name(encoding));

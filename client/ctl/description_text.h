@@ -24,6 +24,11 @@ std::string SpecText(const client::ModelSpec& spec);
 std::string SessionsText(
     const std::vector<client::SessionDescription>& sessions, absl::Time now);
 
+// One line a checkpoint. `now` as above.
+std::string CheckpointsText(
+    const std::vector<client::CheckpointDescription>& checkpoints,
+    absl::Time now);
+
 // One line a group: where it is in its cycle, and its hyperparameters.
 std::string GroupsText(const client::ModelDescription& model);
 

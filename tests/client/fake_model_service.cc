@@ -132,6 +132,31 @@ grpc::Status FakeDaemon::Model::EndCycle(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeDaemon::Model::Checkpoint(grpc::ServerContext* context,
+                                           const v1::CheckpointRequest*,
+                                           v1::CheckpointResponse* response) {
+  const Fate fate = daemon_.Next("Checkpoint");
+  grpc::Status status;
+  if (daemon_.Before(fate, context, &status)) return status;
+  response->mutable_checkpoint()->set_name("checkpoint-1");
+  daemon_.After(fate);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeDaemon::Model::Restore(grpc::ServerContext* context,
+                                        const v1::RestoreRequest* request,
+                                        v1::RestoreResponse* response) {
+  const Fate fate = daemon_.Next("Restore");
+  grpc::Status status;
+  if (daemon_.Before(fate, context, &status)) return status;
+  {
+    const std::lock_guard lock(daemon_.mutex_);
+    Describe(daemon_.models_.at(request->model()), response->mutable_model());
+  }
+  daemon_.After(fate);
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeDaemon::Model::ListSessions(
     grpc::ServerContext*, const v1::ListSessionsRequest* request,
     v1::ListSessionsResponse* response) {

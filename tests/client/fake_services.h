@@ -68,6 +68,12 @@ class FakeDaemon::Model : public v1::ModelService::Service {
   grpc::Status ListSessions(grpc::ServerContext*,
                             const v1::ListSessionsRequest* request,
                             v1::ListSessionsResponse* response) override;
+  grpc::Status Checkpoint(grpc::ServerContext* context,
+                          const v1::CheckpointRequest*,
+                          v1::CheckpointResponse* response) override;
+  grpc::Status Restore(grpc::ServerContext* context,
+                       const v1::RestoreRequest* request,
+                       v1::RestoreResponse* response) override;
 
  private:
   grpc::Status Unknown(grpc::ServerContext* context) const;

@@ -7,6 +7,7 @@
 #include "accrue/v1/model_service.pb.h"
 #include "accrue/v1/server_service.pb.h"
 #include "client/cpp/src/channel.h"
+#include "client/cpp/src/checkpoints.h"
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/credentials.h"
 #include "server/base/status_macros.h"
@@ -132,6 +133,18 @@ absl::Status Client::DeleteModel(absl::string_view name) const {
   request.set_model(std::string(name));
   v1::DeleteModelResponse response;
   return channel_->Call(kDeleteMethod, request, &response);
+}
+
+absl::StatusOr<std::vector<CheckpointDescription>> Client::ListCheckpoints(
+    absl::string_view name) const {
+  return internal::ListCheckpoints(*channel_, std::string(name));
+}
+
+absl::StatusOr<ModelDescription> Client::Restore(absl::string_view name,
+                                                 absl::string_view checkpoint,
+                                                 absl::Duration timeout) const {
+  return internal::Restore(*channel_, std::string(name),
+                           std::string(checkpoint), timeout);
 }
 
 absl::StatusOr<ServerInfo> Client::GetServerInfo() const {

@@ -10,6 +10,7 @@
 #include "accrue/error.h"
 #include "accrue/v1/model_service.pb.h"
 #include "client/cpp/src/channel.h"
+#include "client/cpp/src/checkpoints.h"
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/initialize.h"
 #include "client/cpp/src/pull.h"
@@ -23,10 +24,6 @@ namespace {
 constexpr char kGetMethod[] = "/accrue.v1.ModelService/GetModel";
 constexpr char kUpdateMethod[] =
     "/accrue.v1.ModelService/UpdateHyperparameters";
-constexpr char kCheckpointMethod[] = "/accrue.v1.ModelService/Checkpoint";
-constexpr char kListCheckpointsMethod[] =
-    "/accrue.v1.ModelService/ListCheckpoints";
-constexpr char kRestoreMethod[] = "/accrue.v1.ModelService/Restore";
 constexpr char kEndCycleMethod[] = "/accrue.v1.ModelService/EndCycle";
 constexpr char kListSessionsMethod[] = "/accrue.v1.ModelService/ListSessions";
 
@@ -75,6 +72,16 @@ absl::StatusOr<InitializeResult> Model::InitializeWith(
                               Payload(absl::Span<const float>()), options);
 }
 
+absl::StatusOr<InitializeResult> Model::InitializeFromImport(
+    absl::string_view file, const InitializeOptions& options) const {
+  v1::InitializeModelHeader header;
+  header.set_model(name());
+  header.set_restore(options.restore);
+  header.set_safetensors_file(std::string(file));
+  return internal::Initialize(*channel_, header,
+                              Payload(absl::Span<const float>()), options);
+}
+
 absl::StatusOr<ModelDescription> Model::Describe() const {
   v1::GetModelRequest request;
   request.set_model(name());
@@ -118,6 +125,21 @@ absl::StatusOr<EndCycleResult> Model::EndCycle(
   };
 }
 
+absl::StatusOr<CheckpointDescription> Model::Checkpoint(
+    absl::Duration timeout) const {
+  return internal::Checkpoint(*channel_, name(), timeout);
+}
+
+absl::StatusOr<std::vector<CheckpointDescription>> Model::ListCheckpoints()
+    const {
+  return internal::ListCheckpoints(*channel_, name());
+}
+
+absl::StatusOr<ModelDescription> Model::Restore(absl::string_view checkpoint,
+                                                absl::Duration timeout) const {
+  return internal::Restore(*channel_, name(), std::string(checkpoint), timeout);
+}
+
 absl::StatusOr<PullResult> Model::Pull(const PayloadBuffer& into,
                                        const PullOptions& options) const {
   Traffic ignored;
@@ -143,41 +165,6 @@ absl::StatusOr<std::vector<SessionDescription>> Model::ListSessions() const {
     }
   } while (!response.next_page_token().empty());
   return sessions;
-}
-
-absl::StatusOr<CheckpointDescription> Model::Checkpoint(
-    absl::Duration timeout) const {
-  v1::CheckpointRequest request;
-  request.set_model(name());
-  v1::CheckpointResponse response;
-  ACCRUE_RETURN_IF_ERROR(channel_->Call(kCheckpointMethod, request, &response,
-                                        absl::Now() + timeout));
-  return internal::FromProto(response.checkpoint());
-}
-
-absl::StatusOr<std::vector<CheckpointDescription>> Model::ListCheckpoints()
-    const {
-  v1::ListCheckpointsRequest request;
-  request.set_model(name());
-  v1::ListCheckpointsResponse response;
-  ACCRUE_RETURN_IF_ERROR(
-      channel_->Call(kListCheckpointsMethod, request, &response));
-  std::vector<CheckpointDescription> checkpoints;
-  for (const v1::Checkpoint& checkpoint : response.checkpoints()) {
-    checkpoints.push_back(internal::FromProto(checkpoint));
-  }
-  return checkpoints;
-}
-
-absl::StatusOr<ModelDescription> Model::Restore(const std::string& checkpoint,
-                                                absl::Duration timeout) const {
-  v1::RestoreRequest request;
-  request.set_model(name());
-  request.set_checkpoint(checkpoint);
-  v1::RestoreResponse response;
-  ACCRUE_RETURN_IF_ERROR(channel_->Call(kRestoreMethod, request, &response,
-                                        absl::Now() + timeout));
-  return internal::FromProto(response.model());
 }
 
 absl::StatusOr<Worker> Model::OpenWorker(const WorkerOptions& options) const {

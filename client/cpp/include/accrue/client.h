@@ -68,12 +68,12 @@ struct ClientOptions {
   // look; the first call does.
   absl::Duration connect_timeout = absl::Seconds(10);
 
-  // Timeout of calls that carry no parameters: create, describe, open, ...
-  absl::Duration call_timeout = absl::Seconds(30);
+  // Timeout of calls that carry no parameters: create, describe, open, ... As
+  // the next one, long enough to sit out a restart of the daemon.
+  absl::Duration call_timeout = absl::Minutes(1);
 
   // Timeout of a push, a pull (on top of its own `wait`) or an initialization,
-  // where its options give none. Long enough to sit out a restart of the
-  // daemon.
+  // where its options give none.
   absl::Duration transfer_timeout = absl::Minutes(5);
 
   // The wait before the first retry; it doubles up to the largest, and a random
@@ -151,6 +151,14 @@ class Client {
   // Deletes a model with its state and sessions. NOT_FOUND (kModelUnknown);
   // after a lost answer and a retry that may be this call's own doing.
   absl::Status DeleteModel(absl::string_view name) const;
+
+  // As Model::ListCheckpoints() and Model::Restore(), of a damaged model, too
+  // (DATA_LOSS, kDamaged), which cannot be opened. NOT_FOUND (kModelUnknown).
+  absl::StatusOr<std::vector<CheckpointDescription>> ListCheckpoints(
+      absl::string_view name) const;
+  absl::StatusOr<ModelDescription> Restore(
+      absl::string_view name, absl::string_view checkpoint = {},
+      absl::Duration timeout = Model::kCheckpointTimeout) const;
 
   absl::StatusOr<ServerInfo> GetServerInfo() const;
 

@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "accrue/description.h"
 #include "accrue/payload.h"
@@ -113,6 +114,14 @@ class Model {
       const std::vector<Initializer>& initializers, int64_t seed,
       const InitializeOptions& options = {}) const;
 
+  // The same from a safetensors file that lies beneath `import` in the daemon's
+  // data directory, "llama/model.safetensors": every tensor by its name and
+  // shape, in F32, BF16 or F16, and no others.
+  // INVALID_ARGUMENT (kWrongShape, kNonFinite) says which tensor; NOT_FOUND;
+  // FAILED_PRECONDITION (kNoDataDirectory).
+  absl::StatusOr<InitializeResult> InitializeFromImport(
+      absl::string_view file, const InitializeOptions& options = {}) const;
+
   absl::StatusOr<ModelDescription> Describe() const;
 
   // At each group's next cycle; applied in order, all or none.
@@ -127,6 +136,31 @@ class Model {
   absl::StatusOr<EndCycleResult> EndCycle(
       const std::optional<Version>& version = std::nullopt) const;
 
+  // Bound on a checkpoint, and on a restore.
+  static constexpr absl::Duration kCheckpointTimeout = absl::Minutes(10);
+
+  // Writes the model's whole state to the daemon's disk while it trains on;
+  // returns when it is durable there. Where nothing has changed since the
+  // newest one: that one.
+  // FAILED_PRECONDITION (kNoDataDirectory, kPoisoned); UNAVAILABLE
+  // (kCheckpointFailed): it could not be written, and is not tried again.
+  absl::StatusOr<CheckpointDescription> Checkpoint(
+      absl::Duration timeout = kCheckpointTimeout) const;
+
+  // Newest first. FAILED_PRECONDITION (kNoDataDirectory).
+  absl::StatusOr<std::vector<CheckpointDescription>> ListCheckpoints() const;
+
+  // Takes the model back to one of its checkpoints, the newest if none is
+  // named; a poisoned one too. What was pushed since is gone: a new lineage, of
+  // which each worker hears with its next push (kLineageChanged). Sessions
+  // stay. After a lost answer UNAVAILABLE may mean that it was done.
+  // NOT_FOUND (kCheckpointUnknown); FAILED_PRECONDITION (kNoDataDirectory);
+  // DATA_LOSS (kDamaged): the checkpoint is, and nothing has changed;
+  // UNAVAILABLE (kCheckpointFailed).
+  absl::StatusOr<ModelDescription> Restore(
+      absl::string_view checkpoint = {},
+      absl::Duration timeout = kCheckpointTimeout) const;
+
   // Fetches parameters into the caller's memory, see accrue/pull.h.
   absl::StatusOr<PullResult> Pull(const PayloadBuffer& into,
                                   const PullOptions& options = {}) const;
@@ -137,25 +171,6 @@ class Model {
 
   // All sessions, by worker.
   absl::StatusOr<std::vector<SessionDescription>> ListSessions() const;
-
-  // Checkpoints are on the daemon's disk. FAILED_PRECONDITION
-  // (kNoDataDirectory): it keeps nothing.
-  static constexpr absl::Duration kCheckpointTimeout = absl::Minutes(10);
-
-  // Writes one, while the model trains on, and returns when it is durable.
-  // UNAVAILABLE (kCheckpointFailed): it is not there, older ones are.
-  absl::StatusOr<CheckpointDescription> Checkpoint(
-      absl::Duration timeout = kCheckpointTimeout) const;
-
-  // Newest first.
-  absl::StatusOr<std::vector<CheckpointDescription>> ListCheckpoints() const;
-
-  // Takes the model back to one of them, poisoned and damaged ones too; empty:
-  // the newest. A new lineage, from its version on; sessions stay. NOT_FOUND
-  // (kCheckpointUnknown); DATA_LOSS (kDamaged): nothing has changed.
-  absl::StatusOr<ModelDescription> Restore(
-      const std::string& checkpoint,
-      absl::Duration timeout = kCheckpointTimeout) const;
 
   // Registers this process as a worker, see accrue/worker.h. NOT_FOUND
   // (kModelUnknown; kSessionUnknown if options.session_id is), and

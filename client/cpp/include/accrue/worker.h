@@ -21,6 +21,15 @@
 //            the session has ended meanwhile (it was idle for as long as the
 //            daemon's --session_ttl) nobody can tell any more: that is an
 //            error, and the push is not sent again.
+// Restarts.  Pushes and pulls sit out a restart of a daemon that keeps its
+//            models (--data_dir): they return when it is back, within their
+//            timeout (ClientOptions.transfer_timeout, 5 minutes; call_timeout,
+//            1 minute, of calls without parameters). Under
+//            Durability::kJournal, and after a restart in order, that is all.
+//            Under kMemory a crash loses what came after the newest checkpoint,
+//            and the next gradient of what is lost is refused, once: accepted =
+//            false, kLineageChanged. A model that is gone is an error, at once:
+//            NOT_FOUND (kModelUnknown).
 // Sessions.  A session that the daemon has forgotten is opened anew. One that
 //            another process has taken over, by opening a worker of the same
 //            name, is lost: every later push fails with ABORTED
