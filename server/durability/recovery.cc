@@ -212,7 +212,7 @@ absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log) {
     group.hyper = rule.hyper;
     group.k = rule.k;
     group.update_every = rule.update_every;
-    empty.state.groups.push_back(std::move(group));
+    empty.state.groups.push_back(group);
   }
   CheckpointTarget target{.files = environment.files,
                           .pool = environment.pool,

@@ -19,7 +19,8 @@ import sys
 
 import source_rules
 
-TIDY_FOLDERS = ("base", "rule", "device", "kernels", "model", "ingest")
+TIDY_FOLDERS = ("base", "rule", "device", "kernels", "model", "durability",
+                "ingest")
 
 
 def run_all(commands):
