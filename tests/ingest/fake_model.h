@@ -188,6 +188,12 @@ class FakeModel final : public Model {
   void CountTraffic(const Traffic&) override {}
   void Drain(std::function<void()>) override {}
   void Delete() override {}
+  void Restore(StoredModel, std::function<void(absl::Status)>) override {}
+  void GoBack(std::shared_ptr<const StateSource>,
+              std::function<void(absl::StatusOr<Version>)>) override {}
+  void Replay(Change, std::function<void(absl::Status)>) override {}
+  void Attach(std::shared_ptr<CommitLog>) override {}
+  void CaptureState(std::shared_ptr<Capture>) override {}
   void Inspect(
       std::function<void(kernels::Shard*,
                          const std::vector<rule::CycleState>&)>) override {}
