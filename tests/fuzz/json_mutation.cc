@@ -58,6 +58,15 @@ void Mutate(Json& value, std::minstd_rand& random) {
   }
 }
 
+// One member more or less.
+void Resize(Json& whole, std::minstd_rand& random) {
+  if (whole.is_array() && random() % 2 == 0) {
+    whole.push_back(whole.front());
+  } else {
+    whole.erase(std::next(whole.begin(), random() % whole.size()));
+  }
+}
+
 }  // namespace
 
 std::string MutateJson(const std::string& text, uint32_t seed) {
@@ -68,7 +77,12 @@ std::string MutateJson(const std::string& text, uint32_t seed) {
   if (leaves.empty()) return "";
   auto leaf = leaves.begin();
   std::advance(leaf, random() % leaves.size());
-  Mutate(json[Json::json_pointer(leaf.key())], random);
+  const Json::json_pointer place(leaf.key());
+  if (random() % 4 == 0) {
+    Resize(json[place.parent_pointer()], random);
+  } else {
+    Mutate(json[place], random);
+  }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -1,4 +1,5 @@
-// JsonMutation: JSON that is still JSON, but for one value in it.
+// JsonMutation: JSON that is still JSON, but with another value in it, or with
+// a member more or less.
 #ifndef ACCRUE_TESTS_FUZZ_JSON_MUTATION_H_
 #define ACCRUE_TESTS_FUZZ_JSON_MUTATION_H_
 
@@ -7,8 +8,8 @@
 
 namespace accrue::fuzz {
 
-// Of an object's text with one of its values, of those that hold no others,
-// replaced, by something like it or by something else. Empty: it is no object.
+// Of an object's text. A value is replaced by something like it or by something
+// else. Empty: it is no object.
 std::string MutateJson(const std::string& text, uint32_t seed);
 
 }  // namespace accrue::fuzz
