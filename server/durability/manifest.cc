@@ -67,6 +67,7 @@ absl::Status CheckFile(const ArrayFile& file, int64_t elems,
   const int64_t array_bytes = static_cast<int64_t>(file.arrays.size()) * elems *
                               static_cast<int64_t>(sizeof(float));
   if (file.arrays.empty() || file.header_bytes < 1 ||
+      file.size_bytes < array_bytes ||
       file.size_bytes - array_bytes != file.header_bytes) {
     return Damaged(absl::StrCat("sizes of ", file.name, " that do not fit"));
   }

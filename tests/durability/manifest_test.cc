@@ -78,6 +78,7 @@ TEST(ManifestTest, WhatDoesNotFitTogetherIsRefused) {
        "2 pieces of an array, want 1"},
       {[](M& m) { m.files[1].arrays[0].piece_hashes.clear(); }, "0 pieces"},
       {[](M& m) { m.files[1].size_bytes += 1; }, "sizes of state"},
+      {[](M& m) { m.files[1].size_bytes = INT64_MIN; }, "sizes of state"},
       {[](M& m) { m.files[1].header_bytes = 0; }, "sizes of state"},
       {[](M& m) { m.files[1].arrays.clear(); }, "sizes of state"},
       {[](M& m) { m.files.erase(m.files.begin()); }, "without parameters"},
