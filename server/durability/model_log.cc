@@ -22,10 +22,14 @@ namespace {
 // read again in no time.
 constexpr int64_t kJournalStates = 8;
 constexpr int64_t kLeastJournalBytes = int64_t{64} << 20;
+// Below it an empty segment would count.
+constexpr int64_t kLeastJournalLimit = int64_t{1} << 20;
 
 int64_t JournalLimit(const DurabilityOptions& options, const ModelSpec& spec,
                      const Layout& layout) {
-  if (options.journal_limit_bytes > 0) return options.journal_limit_bytes;
+  if (options.journal_limit_bytes > 0) {
+    return std::max(options.journal_limit_bytes, kLeastJournalLimit);
+  }
   const auto arrays = static_cast<int64_t>(ShardArrays(spec).size()) + 1;
   return std::max(kLeastJournalBytes, kJournalStates * arrays * layout.elems() *
                                           int64_t{sizeof(float)});

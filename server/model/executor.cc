@@ -35,14 +35,21 @@ class Rendezvous {
 }  // namespace
 
 void ModelImpl::Enqueue(Step step) {
-  const bool here = small_ && step.push != nullptr;
+  const bool is_push = step.push != nullptr;
   {
     MutexLock lock(&mu_);
-    queue_.push_back(std::move(step));
-    if (driving_) return;
-    driving_ = true;
+    if (!Queue(std::move(step))) return;
   }
-  if (here) {
+  HaveDriven(is_push);
+}
+
+bool ModelImpl::Queue(Step step) {
+  queue_.push_back(std::move(step));
+  return !std::exchange(driving_, true);
+}
+
+void ModelImpl::HaveDriven(bool is_push) {
+  if (small_ && is_push) {
     Drive(/*may_wait=*/false);
   } else {
     environment_.pool->Post(lane_, [self = Self()] { self->Drive(); });

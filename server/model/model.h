@@ -213,7 +213,8 @@ class Model : public std::enable_shared_from_this<Model> {
   // An arrival that will not be submitted.
   virtual void Leave(const Arrival* arrival) = 0;
   // All of it is here. From now on it is folded or refused, whatever happens
-  // to its caller. `arrival` is what Begin was given.
+  // to its caller; refused, if its arrival was aborted before. `arrival` is
+  // what Begin was given.
   virtual void Submit(std::unique_ptr<Push> push, const Arrival* arrival) = 0;
 
   // In order, all or none; every group at once at most once.

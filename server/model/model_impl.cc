@@ -225,24 +225,49 @@ absl::StatusOr<BegunPush> ModelImpl::Begin(const PushHeader& header,
 void ModelImpl::Leave(const Arrival* arrival) {
   std::shared_ptr<Arrival> last;  // destroyed without the lock
   MutexLock lock(&mu_);
-  for (auto it = arrivals_.begin(); it != arrivals_.end(); ++it) {
-    if (it->arrival.get() != arrival) continue;
-    last = std::move(it->arrival);
-    arrivals_.erase(it);
-    return;
-  }
+  const auto it = FindArrival(arrival);
+  if (it == arrivals_.end()) return;
+  last = std::move(it->arrival);
+  arrivals_.erase(it);
 }
 
+// It is queued, or was aborted before: nothing can come between.
 void ModelImpl::Submit(std::unique_ptr<Push> push, const Arrival* arrival) {
-  Leave(arrival);
-  Enqueue({std::move(push), nullptr});
+  std::shared_ptr<Arrival> last;  // destroyed without the lock
+  absl::Status aborted;
+  {
+    MutexLock lock(&mu_);
+    const auto it = FindArrival(arrival);
+    if (it != arrivals_.end()) {
+      last = std::move(it->arrival);
+      aborted = std::move(it->aborted);
+      arrivals_.erase(it);
+    }
+    if (aborted.ok() && !Queue({std::move(push), nullptr})) return;
+  }
+  if (aborted.ok()) return HaveDriven(/*is_push=*/true);
+  environment_.pool->Post(
+      lane_, [push = std::move(push), aborted = std::move(aborted)]() mutable {
+        std::vector<Answer> answers;
+        answers.push_back({std::move(push), std::move(aborted)});
+        Reply(std::move(answers));
+      });
+}
+
+std::vector<ModelImpl::Incoming>::iterator ModelImpl::FindArrival(
+    const Arrival* arrival) {
+  return std::find_if(arrivals_.begin(), arrivals_.end(),
+                      [arrival](const Incoming& incoming) {
+                        return incoming.arrival.get() == arrival;
+                      });
 }
 
 void ModelImpl::AbortArrivals(
     const std::function<absl::Status(const Incoming&)>& why) {
-  for (const Incoming& incoming : arrivals_) {
-    absl::Status status = why(incoming);
-    if (!status.ok()) incoming.arrival->Abort(std::move(status));
+  for (Incoming& incoming : arrivals_) {
+    if (!incoming.aborted.ok()) continue;
+    incoming.aborted = why(incoming);
+    if (!incoming.aborted.ok()) incoming.arrival->Abort(incoming.aborted);
   }
 }
 

@@ -103,6 +103,7 @@ class ModelImpl final : public Model {
     std::string session_id;
     int64_t sequence = 0;
     int64_t version = 0;
+    absl::Status aborted = {};  // why; OK: it may still be submitted
   };
   // A step that waits for a publication's memory: as Step::run, or the end of
   // the waiting.
@@ -138,6 +139,9 @@ class ModelImpl final : public Model {
 
   absl::Status MakeShard() ACCRUE_EXCLUDES(mu_);
   void Enqueue(Step step) ACCRUE_EXCLUDES(mu_);
+  // Whether the caller shall have it driven.
+  bool Queue(Step step) ACCRUE_REQUIRES(mu_);
+  void HaveDriven(bool is_push) ACCRUE_EXCLUDES(mu_);
   void Run(absl::AnyInvocable<bool()> step) {
     Enqueue({nullptr, std::move(step)});
   }
@@ -288,6 +292,8 @@ class ModelImpl final : public Model {
   GateView View(const std::vector<rule::CycleState>& cycles) const
       ACCRUE_REQUIRES(mu_);
   void AbortArrivalsOf(const std::string& session_id) ACCRUE_REQUIRES(mu_);
+  std::vector<Incoming>::iterator FindArrival(const Arrival* arrival)
+      ACCRUE_REQUIRES(mu_);
   void AbortArrivals(const std::function<absl::Status(const Incoming&)>& why)
       ACCRUE_REQUIRES(mu_);
   std::shared_ptr<ModelImpl> Self() {

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/logging.h"
 #include "server/base/random_id.h"
@@ -35,6 +36,15 @@ absl::StatusOr<OpenedSession> ModelImpl::DoResume(
   ACCRUE_RETURN_IF_ERROR(Usable());
   const auto session = sessions_.Resume(worker, session_id, absl::Now());
   if (!session.ok()) return WithVersion(session.status(), View(cycles_));
+  // What is answered stays true: nothing of it is on its way any more.
+  AbortArrivals([&](const Incoming& incoming) -> absl::Status {
+    if (incoming.session_id != session_id) return absl::OkStatus();
+    mu_.AssertHeld();
+    return GateError(absl::StatusCode::kAborted, Reason::kSuperseded,
+                     View(cycles_),
+                     absl::StrCat("its session was resumed; sequence ",
+                                  incoming.sequence, " may be sent again"));
+  });
   return Opened(**session);
 }
 

@@ -56,6 +56,30 @@ TEST(SessionTest, QueuedPushesOfAFencedSessionFoldFirst) {
   EXPECT_EQ(model->Describe().folded_pushes, 1);
 }
 
+TEST(SessionTest, WhatResumingToldOfAPushStaysTrue) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(1, 4));
+  const std::string id = harness.Open(*model, "a")->id;
+  auto late = std::make_shared<NotedArrival>();
+  auto push = harness.NewPush(*model, id, 1, {8});
+  std::promise<absl::StatusOr<PushOutcome>> ended;
+  push->done = [&](auto outcome) { ended.set_value(std::move(outcome)); };
+  ASSERT_TRUE(model->Begin(push->header, late).ok());
+
+  ASSERT_EQ(harness.Open(*model, "a", id)->last_sequence, 0);
+  EXPECT_EQ(ReasonOf(late->Why()), Reason::kSuperseded);
+  // The rest of it comes all the same.
+  model->Submit(std::move(push), late.get());
+  const auto refused = ended.get_future().get();
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(ReasonOf(refused.status()), Reason::kSuperseded);
+  EXPECT_EQ(model->Describe().folded_pushes, 0);
+  // So its sequence is free.
+  const auto other = harness.PushNow(*model, id, 1, {1});
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_FALSE(other->duplicate);
+}
+
 TEST(SessionTest, ResumingTellsAPushsFate) {
   Harness harness;
   auto model = harness.Make(SimpleSpec(1, 2));
