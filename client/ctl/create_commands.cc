@@ -186,10 +186,7 @@ absl::StatusOr<client::InitializeResult> InitializeFromRule(
 
 absl::StatusOr<client::InitializeResult> InitializeFrom(
     const Context& context, const client::Model& model,
-    const InitializeFlags& flags) {
-  client::InitializeOptions options = {.restore = flags.restore};
-  ACCRUE_ASSIGN_OR_RETURN(options.timeout,
-                          ParseTransferTimeout(flags.transfer_timeout));
+    const InitializeFlags& flags, const client::InitializeOptions& options) {
   if (!flags.values_path.empty()) {
     return InitializeFromFile(context, model, flags.values_path, options);
   }
@@ -206,10 +203,13 @@ absl::Status Initialize(const Context& context, const InitializeFlags& flags) {
     return UsageError(
         "initialize: say --initialize, --values or --import, one of them");
   }
+  client::InitializeOptions options = {.restore = flags.restore};
+  ACCRUE_ASSIGN_OR_RETURN(options.timeout,
+                          ParseTransferTimeout(flags.transfer_timeout));
   ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
                           context.OpenModel(flags.model));
   ACCRUE_ASSIGN_OR_RETURN(const auto result,
-                          InitializeFrom(context, model, flags));
+                          InitializeFrom(context, model, flags, options));
   if (context.json()) {
     context.PrintJson({{"initialized", result.initialized},
                        {"version", ToJson(result.version)}});

@@ -37,7 +37,7 @@ struct ServerOptions {
   // Without a data_dir nothing is kept.
   DurabilityOptions durability;
   FileSystem* files = PosixFileSystem();  // outlives the server
-  int64_t max_data_connections = 1024;  // 0: payloads come in messages only
+  int64_t max_data_connections = 1024;    // 0: payloads come in messages only
   int64_t max_streams_per_peer = 1024;
   int64_t max_models = 1000;
   int64_t max_sessions = 10'000;  // a model

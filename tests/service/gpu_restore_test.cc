@@ -92,6 +92,7 @@ class GpuRestoreTest : public testing::Test {
     auto backend = MakeBackend(options);
     ASSERT_TRUE(backend.ok()) << backend.status();
     backend_ = *std::move(backend);
+    units_ = std::move(backend_.units);
     harness_.environment().make_shard = backend_.make_shard;
     harness_.environment().device = backend_.device;
   }
@@ -119,8 +120,9 @@ class GpuRestoreTest : public testing::Test {
   FakeGpu& gpu(int index) { return *gpus_[static_cast<size_t>(index)]; }
 
   std::vector<FakeGpu*> gpus_;
-  Harness harness_, cpu_;
-  Backend backend_;  // its threads end first
+  Backend backend_;
+  Harness harness_, cpu_;  // whose pools free the models, on its GPUs
+  std::vector<std::unique_ptr<kernels::DeviceUnit>> units_;  // end first
 };
 
 class GpuRestoreOnAnyScheduleTest
