@@ -78,6 +78,18 @@ void CheckpointMemory::GiveBack(std::unique_ptr<float[]> data) {
   if (waiter.when_free != nullptr) waiter.when_free();
 }
 
+void CheckpointMemory::PassOn() {
+  Waiter waiter;
+  {
+    MutexLock lock(&mutex_);
+    if (waiting_.empty() || in_use_ == block_count_) return;
+    waiter = std::move(waiting_.front());
+    waiting_.pop_front();
+    waits_.duration += absl::Now() - waiter.since;
+  }
+  waiter.when_free();
+}
+
 CheckpointMemory::Waits CheckpointMemory::waits() const {
   MutexLock lock(&mutex_);
   return waits_;

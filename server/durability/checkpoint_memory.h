@@ -49,6 +49,9 @@ class CheckpointMemory : public std::enable_shared_from_this<CheckpointMemory> {
   // gives it back; another may be quicker to take it.
   Block Take(std::function<void()> when_free) ACCRUE_EXCLUDES(mutex_);
 
+  // Tells the first who waits, if there is a block after all.
+  void PassOn() ACCRUE_EXCLUDES(mutex_);
+
   // Times that a model found no block and its folds waited, and for how long.
   struct Waits {
     int64_t count = 0;

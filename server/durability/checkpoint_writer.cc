@@ -61,6 +61,8 @@ bool CheckpointWriter::Read(const ArrayReader& arrays,
     piece_ = 0;
   }
   ended_ = true;
+  // Who was woken for a block that it has no use for wakes the next.
+  if (array_ < arrays_.size()) writing_->memory().PassOn();
   return true;
 }
 

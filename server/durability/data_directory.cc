@@ -18,7 +18,8 @@
 namespace accrue {
 namespace {
 
-constexpr char kTemporaryPrefix[] = "tmp-";
+// No model's name begins so.
+constexpr char kTemporaryPrefix[] = ".tmp-";
 
 absl::Status Unwritable(const absl::Status& why, const std::string& model) {
   ErrorInfo info;
@@ -119,8 +120,10 @@ absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
   options.model = model;
   options.directory = DirectoryOf(model->name());
   options.instance = RandomId();
+  // Not what another has put there.
+  absl::Status made = files.CreateDirectory(options.directory);
+  if (!made.ok()) return Unwritable(made, model->name());
   const auto keep = [&]() -> absl::Status {
-    ACCRUE_RETURN_IF_ERROR(files.CreateDirectory(options.directory));
     ACCRUE_RETURN_IF_ERROR(OpenFiles(1, options));
     // From now on it is there.
     ACCRUE_ASSIGN_OR_RETURN(options.newest, WriteEmpty(options));
@@ -134,6 +137,13 @@ absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
 }
 
 absl::Status DataDirectory::Forget(const std::string& name) {
+  FileSystem& files = *environment_->files;
+  const std::string gone =
+      absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
+  absl::Status renamed = files.Rename(DirectoryOf(name), gone);
+  if (absl::IsNotFound(renamed)) return absl::OkStatus();
+  if (renamed.ok()) renamed = files.SyncDirectory(models_);
+  if (!renamed.ok()) return Unwritable(renamed, name);
   {
     MutexLock lock(&mutex_);
     const auto found = logs_.find(name);
@@ -142,13 +152,6 @@ absl::Status DataDirectory::Forget(const std::string& name) {
       logs_.erase(found);
     }
   }
-  FileSystem& files = *environment_->files;
-  const std::string gone =
-      absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
-  absl::Status renamed = files.Rename(DirectoryOf(name), gone);
-  if (absl::IsNotFound(renamed)) return absl::OkStatus();
-  if (renamed.ok()) renamed = files.SyncDirectory(models_);
-  if (!renamed.ok()) return Unwritable(renamed, name);
   // What cannot be removed now is removed when the next process begins.
   if (absl::Status removed = files.RemoveDirectory(gone); !removed.ok()) {
     ACCRUE_LOG(warn, "model \"{}\" is deleted, its files are not yet: {}", name,
@@ -221,6 +224,14 @@ void DataDirectory::Restore(const std::string& name,
   if (!reader.ok()) return done(reader.status());
   if (!found.ok()) return done(Revive(name, *std::move(reader), store));
   const std::shared_ptr<Model>& model = *found;
+  const std::string other =
+      SpecDifference((*reader)->manifest().spec, model->spec());
+  if (!other.empty()) {
+    return done(Damaged(
+        absl::DataLossError(absl::StrCat("\"", (*reader)->path(),
+                                         "\" is of another spec, at ", other)),
+        name));
+  }
   model->GoBack(
       *std::move(reader),
       [model, done = std::move(done)](const absl::StatusOr<Version>& version) {
@@ -232,6 +243,15 @@ void DataDirectory::Restore(const std::string& name,
 absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
     const std::string& name, std::shared_ptr<const CheckpointReader> checkpoint,
     ModelStore& store) {
+  // One at a time; who comes second finds it there.
+  MutexLock lock(&reviving_);
+  if (auto found = store.Find(name); found.ok()) return found;
+  if (checkpoint->manifest().spec.name != name) {
+    return Damaged(absl::DataLossError(absl::StrCat(
+                       "\"", checkpoint->path(), "\" is of model \"",
+                       checkpoint->manifest().spec.name, "\"")),
+                   name);
+  }
   ACCRUE_ASSIGN_OR_RETURN(ModelLog::Options log,
                           ReviveModel(environment_, DirectoryOf(name),
                                       std::move(checkpoint), store));

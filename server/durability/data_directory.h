@@ -4,7 +4,7 @@
 //   LOCK                     of the process that has it
 //   models/NAME/             a model's: checkpoint-LSN/, journal-LSN.log,
 //                            progress (FORMAT.md)
-//   models/tmp-...           of one that is being deleted
+//   models/.tmp-...          of one that is being deleted
 //   import/                  safetensors files that models may begin with
 //
 // Order.     Open, Recover, then everything else. All but Find wait for the
@@ -75,6 +75,7 @@ class DataDirectory : public ModelKeeper {
   const std::shared_ptr<const DurabilityEnvironment> environment_;
   const std::string models_;  // path
   std::unique_ptr<DirectoryLock> lock_;
+  Mutex reviving_;  // before any other
   mutable Mutex mutex_;
   std::map<std::string, std::shared_ptr<ModelLog>> logs_
       ACCRUE_GUARDED_BY(mutex_);

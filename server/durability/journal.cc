@@ -115,7 +115,11 @@ absl::Status Journal::Write(int64_t first_lsn,
     roll = roll || roll_lsn_ == first_lsn ||
            segment_->size_bytes() + bytes > options_.segment_bytes;
   }
-  if (roll) ACCRUE_RETURN_IF_ERROR(BeginSegment(first_lsn));
+  if (roll) {
+    // Whatever is there of a new one that fails, the old one ends here.
+    failed_ = true;
+    ACCRUE_RETURN_IF_ERROR(BeginSegment(first_lsn));
+  }
   absl::Status status = WriteRecords(first_lsn, group);
   if (!status.ok()) {
     failed_ = true;
@@ -178,7 +182,8 @@ int64_t Journal::BytesFrom(int64_t lsn) const {
   for (auto segment = segments_.begin(); segment != segments_.end();
        ++segment) {
     const auto next = std::next(segment);
-    if (next == segments_.end() || next->first > lsn) bytes += segment->second;
+    const int64_t end = next == segments_.end() ? next_lsn_ : next->first;
+    if (end > lsn) bytes += segment->second;
   }
   return bytes;
 }

@@ -79,7 +79,15 @@ absl::StatusOr<std::unique_ptr<JournalSegment>> JournalSegment::Reopen(
                           files->Reopen(path));
   std::unique_ptr<JournalSegment> segment(
       new JournalSegment(std::move(file), *std::move(header)));
-  segment->synced_bytes_ = segment->size_bytes();
+  std::array<std::byte, journal::kMarkerBytes> marked;
+  ACCRUE_RETURN_IF_ERROR(
+      reader->Read(journal::kMarkerOffset, absl::MakeSpan(marked)));
+  const auto marker = journal::DecodeMarker(marked, segment->header_.seed);
+  if (!marker.has_value()) {
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kDamaged,
+                     absl::StrCat("\"", path, "\": its marker is damaged"));
+  }
+  segment->synced_bytes_ = marker->synced_bytes;
   return segment;
 }
 

@@ -22,14 +22,13 @@ namespace {
 // read again in no time.
 constexpr int64_t kJournalStates = 8;
 constexpr int64_t kLeastJournalBytes = int64_t{64} << 20;
-// Below it an empty segment would count.
-constexpr int64_t kLeastJournalLimit = int64_t{1} << 20;
+// Of checkpoints that nobody has asked for: each takes what a full disk has
+// left.
+constexpr absl::Duration kPauseAfterFailure = absl::Seconds(10);
 
 int64_t JournalLimit(const DurabilityOptions& options, const ModelSpec& spec,
                      const Layout& layout) {
-  if (options.journal_limit_bytes > 0) {
-    return std::max(options.journal_limit_bytes, kLeastJournalLimit);
-  }
+  if (options.journal_limit_bytes > 0) return options.journal_limit_bytes;
   const auto arrays = static_cast<int64_t>(ShardArrays(spec).size()) + 1;
   return std::max(kLeastJournalBytes, kJournalStates * arrays * layout.elems() *
                                           int64_t{sizeof(float)});
@@ -243,7 +242,7 @@ void ModelLog::CheckpointSoon() {
     if (self == nullptr) return;
     {
       MutexLock lock(&self->mutex_);
-      if (self->checkpointing_) return;
+      if (self->checkpointing_ || absl::Now() < self->not_before_) return;
     }
     self->Checkpoint([](const absl::StatusOr<CheckpointInfo>&) {});
   });
@@ -270,7 +269,7 @@ void ModelLog::Checkpoint(CheckpointDone done) {
 
 void ModelLog::Capture() {
   const std::shared_ptr<Model> model = model_.lock();
-  if (model == nullptr) {
+  if (model == nullptr || !Closed().ok()) {
     return OnCheckpoint(Refuse(absl::StatusCode::kNotFound,
                                Reason::kModelUnknown, name_, "was deleted"));
   }
@@ -297,6 +296,8 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
   } else if (!absl::IsNotFound(made.status())) {
     ACCRUE_LOG(error, "model \"{}\": no checkpoint: {}", name_,
                made.status().message());
+    MutexLock lock(&mutex_);
+    not_before_ = absl::Now() + kPauseAfterFailure;
   }
   std::vector<CheckpointDone> told;
   bool again;
@@ -316,6 +317,9 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
 }
 
 void ModelLog::Retire(const CheckpointInfo& newest) {
+  // Another model may have its place by now.
+  if (!Closed().ok()) return;
+  const WorkPool::Waiting waiting;
   const auto kept = RetireCheckpoints(*environment_.files, directory_,
                                       environment_.options.checkpoint_keep);
   absl::Status status = kept.status();
@@ -333,7 +337,10 @@ void ModelLog::CheckpointLast(CheckpointDone done) {
     absl::Status clean = made.status();
     {
       MutexLock lock(&self->mutex_);
-      if (clean.ok() && self->progress_ != nullptr) {
+      // Unless a cycle was closed meanwhile.
+      if (clean.ok() && self->progress_ != nullptr &&
+          made->version.value_or(Version()) == self->version_ &&
+          made->folded_pushes == self->folded_pushes_) {
         clean = self->progress_->Set({.lineage = self->version_.lineage,
                                       .folded_pushes = self->folded_pushes_,
                                       .clean = true});

@@ -112,6 +112,7 @@ class ModelLog : public CommitLog,
   Version version_ ACCRUE_GUARDED_BY(mutex_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mutex_) = 0;
   bool closed_ ACCRUE_GUARDED_BY(mutex_) = false;
+  absl::Time not_before_ ACCRUE_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool checkpointing_ ACCRUE_GUARDED_BY(mutex_) = false;
   // Who waits for the one that is being made, and for the one after it.
   std::vector<CheckpointDone> waiting_ ACCRUE_GUARDED_BY(mutex_);

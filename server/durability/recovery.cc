@@ -38,9 +38,13 @@ absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory) {
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
                           files.List(directory));
   for (const std::string& entry : entries) {
-    const std::optional<int64_t> lsn = journal::LsnOfName(entry);
-    if (!lsn.has_value()) continue;
     const std::string path = absl::StrCat(directory, "/", entry);
+    const std::optional<int64_t> lsn = journal::LsnOfName(entry);
+    if (entry == kProgressFile || entry == journal::kUnfinishedName) continue;
+    if (!lsn.has_value()) {
+      return absl::DataLossError(
+          absl::StrCat("there is \"", path, "\", but no checkpoint"));
+    }
     ACCRUE_ASSIGN_OR_RETURN(const auto file, files.Open(path));
     if (*lsn > 1 || file->size_bytes() > journal::kRecordsBegin) {
       return absl::DataLossError(
@@ -90,12 +94,17 @@ absl::Status TakeVersion(FileSystem& files, const std::string& directory,
 // Makes what the journal has behind record `lsn` again. Returns the number of
 // the record to come.
 absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
-  ACCRUE_ASSIGN_OR_RETURN(
-      JournalReader reader,
+  absl::StatusOr<JournalReader> opened =
       JournalReader::Open({.files = log.environment->files,
                            .directory = log.directory,
                            .id = log.instance,
-                           .from_lsn = log.newest.lsn + 1}));
+                           .from_lsn = log.newest.lsn + 1});
+  // It was there before the first checkpoint was.
+  if (absl::IsNotFound(opened.status())) {
+    return absl::DataLossError(opened.status().message());
+  }
+  ACCRUE_RETURN_IF_ERROR(opened.status());
+  JournalReader& reader = *opened;
   Model& model = *log.model;
   while (true) {
     ACCRUE_ASSIGN_OR_RETURN(std::optional<JournalRecord> record, reader.Next());
@@ -204,27 +213,23 @@ absl::StatusOr<ModelLog::Options> ReviveModel(
 }
 
 absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log) {
-  const DurabilityEnvironment& environment = *log.environment;
-  const ModelSpec& spec = log.model->spec();
-  BeginChange empty;
-  for (const rule::RuleSpec& rule : GroupRules(spec)) {
+  Manifest manifest;
+  manifest.instance = log.instance;
+  manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
+  manifest.spec = log.model->spec();
+  for (const rule::RuleSpec& rule : GroupRules(manifest.spec)) {
     GroupState group;
     group.hyper = rule.hyper;
     group.k = rule.k;
     group.update_every = rule.update_every;
-    empty.state.groups.push_back(group);
+    manifest.state.groups.push_back(std::move(group));
   }
-  CheckpointTarget target{.files = environment.files,
-                          .pool = environment.pool,
-                          .memory = environment.memory,
-                          .directory = log.directory,
-                          .instance = log.instance,
-                          .lsn = [] { return int64_t{0}; },
-                          .spec = spec,
-                          .layout = log.model->layout()};
-  return Await<absl::StatusOr<CheckpointInfo>>([&](auto done) {
-    WriteCheckpoint(std::move(target), std::move(empty), std::move(done));
-  });
+  // Here, not on the pool: whose threads may all be here.
+  ACCRUE_ASSIGN_OR_RETURN(
+      const auto files,
+      CheckpointFiles::Create(log.environment->files, log.directory));
+  ACCRUE_RETURN_IF_ERROR(files->Commit(manifest));
+  return InfoOf(manifest);
 }
 
 absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log) {

@@ -68,7 +68,9 @@ std::vector<SessionState> ModelImpl::SessionStates() const {
 TrainingState ModelImpl::FirstState(const Version& version) const {
   TrainingState state;
   state.version = version;
-  for (const rule::RuleSpec& rule : GroupRules(spec_)) {
+  // They may have been changed before; what begins anew is as it was made.
+  for (const rule::RuleSpec& rule :
+       CountsAsPoisoned() ? GroupRules(spec_) : rules_) {
     GroupState group;
     group.hyper = rule.hyper;
     group.k = rule.k;

@@ -378,6 +378,68 @@ TEST_F(RecoveryTest, AJournalThatIsTooLargeStartsACheckpoint) {
   EXPECT_EQ(harness().Image(*model_), before);
 }
 
+TEST_F(RecoveryTest, AJournalOfOneLargeRecordIsCheckpointedAndGoesOn) {
+  options_.journal_limit_bytes = 3000;  // less than an empty segment
+  StartAgain();
+  Create(Spec(Durability::kJournal));
+  for (int i = 0; i < 40; ++i) {
+    Turn& turn = turns_[0];
+    const auto outcome =
+        harness().PushNow(*model_, turn.session, turn.sequence + 1, Gradient());
+    if (outcome.ok()) {
+      ++turn.sequence;
+      continue;
+    }
+    EXPECT_EQ(GetErrorInfo(outcome.status()).reason, Reason::kJournalFailed);
+    ASSERT_TRUE(process_->Checkpoint("m").ok());
+  }
+  EXPECT_GE(turns_[0].sequence, 20);  // no two are refused in a row
+}
+
+TEST_F(RecoveryTest, AnyNameIsKept) {
+  ModelSpec spec = Spec(Durability::kJournal);
+  spec.name = "tmp-1";
+  ASSERT_TRUE(process_->Create(spec).ok());
+  StartAgain();
+  EXPECT_TRUE(process_->store().Find("tmp-1").ok());
+}
+
+TEST_F(RecoveryTest, HyperparametersMayChangeBeforeParametersCome) {
+  const auto made = process_->Create(Spec(Durability::kJournal));
+  ASSERT_TRUE(made.ok());
+  model_ = *made;
+  ASSERT_TRUE(harness()
+                  .Update(*model_, {{.group = "",
+                                     .change =
+                                         [](rule::Hyperparameters& hyper) {
+                                           hyper.learning_rate = 0.25;
+                                         }}})
+                  .ok());
+  ASSERT_TRUE(harness().Initialize(*model_, 1).ok());
+  StartAgain();
+  EXPECT_EQ(model_->Describe().spec.groups[0].hyper.learning_rate, 0.25);
+}
+
+TEST_F(RecoveryTest, WithoutItsJournalAModelIsDamaged) {
+  Create(Spec(Durability::kJournal));
+  Push(1);
+  fs::remove(FileOf("journal-"));
+  StartAgain();
+  EXPECT_EQ(process_->store().Find("m").status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+TEST_F(RecoveryTest, WhatIsNoModelsIsLeftAlone) {
+  fs::create_directories(path_ + "/models/m");
+  std::ofstream(path_ + "/models/m/thesis.tex") << "all of it";
+  EXPECT_EQ(process_->Create(Spec(Durability::kMemory)).status().code(),
+            absl::StatusCode::kUnavailable);
+  StartAgain();
+  EXPECT_EQ(process_->store().Find("m").status().code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(fs::exists(path_ + "/models/m/thesis.tex"));
+}
+
 TEST_F(RecoveryTest, ADamagedJournalIsSaidToBeAndRevived) {
   Create(Spec(Durability::kJournal));
   Push(4);
