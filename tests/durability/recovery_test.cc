@@ -405,9 +405,8 @@ TEST_F(RecoveryTest, AnyNameIsKept) {
 }
 
 TEST_F(RecoveryTest, HyperparametersMayChangeBeforeParametersCome) {
-  const auto made = process_->Create(Spec(Durability::kJournal));
-  ASSERT_TRUE(made.ok());
-  model_ = *made;
+  ASSERT_TRUE(process_->Create(Spec(Durability::kJournal)).ok());
+  model_ = *process_->store().Find("m");
   ASSERT_TRUE(harness()
                   .Update(*model_, {{.group = "",
                                      .change =
