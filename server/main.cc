@@ -126,16 +126,18 @@ void DrainAndStop(std::unique_ptr<Server> server, int signals,
       break;
   }
   // A thread of its own, since gRPC may wait for peers longer than we want to.
-  std::thread([server = std::move(server), stopped]() mutable {
+  std::thread stopping([server = std::move(server), stopped]() mutable {
     server.reset();
     eventfd_write(stopped, 1);
-  }).detach();
+  });
   switch (Wait(signals, stopped, absl::Now() + kShutdownTime)) {
     case Woken::kSignal:
       LeaveAtOnce(EXIT_FAILURE, "second signal");
     case Woken::kTime:
       LeaveAtOnce(EXIT_SUCCESS, "some connections do not close");
     case Woken::kEvent:
+      // What libraries keep for each thread goes before the process does.
+      stopping.join();
       ACCRUE_LOG(info, "stopped");
   }
 }
