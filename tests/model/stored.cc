@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 #include "server/base/status_macros.h"
@@ -58,7 +57,8 @@ bool MemoryCapture::Read(const ArrayReader& arrays,
       left_.pop_back();
     }
     if (step_) {
-      std::thread(std::move(resume)).detach();
+      MutexLock lock(&mutex_);
+      resuming_.emplace_back(std::move(resume));
       return false;
     }
   }
@@ -68,6 +68,17 @@ bool MemoryCapture::Read(const ArrayReader& arrays,
     promise_.set_value(stored_->fault_);
   }
   return true;
+}
+
+absl::StatusOr<std::shared_ptr<Stored>> MemoryCapture::Wait() {
+  auto stored = promise_.get_future().get();
+  std::vector<std::thread> resuming;
+  {
+    MutexLock lock(&mutex_);
+    resuming.swap(resuming_);
+  }
+  for (std::thread& thread : resuming) thread.join();
+  return stored;
 }
 
 absl::StatusOr<std::shared_ptr<Stored>> CaptureNow(Model& model, bool step) {

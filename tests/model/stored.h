@@ -9,10 +9,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/mutex.h"
 #include "server/model/commit_log.h"
 #include "server/model/model.h"
 #include "server/model/training_state.h"
@@ -45,15 +47,16 @@ class MemoryCapture : public Capture {
   bool Read(const ArrayReader& arrays, std::function<void()> resume) override;
   void Fail(const absl::Status& why) override { promise_.set_value(why); }
 
-  absl::StatusOr<std::shared_ptr<Stored>> Wait() {
-    return promise_.get_future().get();
-  }
+  // Once. No thread of its own is left afterwards.
+  absl::StatusOr<std::shared_ptr<Stored>> Wait();
 
  private:
   const std::shared_ptr<const Layout> layout_;
   const bool step_;
   std::vector<StateArray> left_;
   int64_t piece_ = 0;
+  Mutex mutex_;
+  std::vector<std::thread> resuming_ ACCRUE_GUARDED_BY(mutex_);
   std::shared_ptr<Stored> stored_ = std::make_shared<Stored>();
   std::promise<absl::StatusOr<std::shared_ptr<Stored>>> promise_;
 };
