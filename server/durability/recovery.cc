@@ -222,7 +222,7 @@ absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log) {
     group.hyper = rule.hyper;
     group.k = rule.k;
     group.update_every = rule.update_every;
-    manifest.state.groups.push_back(std::move(group));
+    manifest.state.groups.push_back(group);
   }
   // Here, not on the pool: whose threads may all be here.
   ACCRUE_ASSIGN_OR_RETURN(

@@ -75,7 +75,7 @@ TrainingState ModelImpl::FirstState(const Version& version) const {
     group.hyper = rule.hyper;
     group.k = rule.k;
     group.update_every = rule.update_every;
-    state.groups.push_back(std::move(group));
+    state.groups.push_back(group);
   }
   state.sessions = SessionStates();
   return state;
@@ -97,7 +97,7 @@ TrainingState ModelImpl::State() const {
     group.gather_begin = static_cast<int64_t>(held.begins[g]);
     group.clip_norm = clip_norms_[g];
     group.noise = noise_[g];
-    state.groups.push_back(std::move(group));
+    state.groups.push_back(group);
   }
   if (newest_ != nullptr) {
     state.published_folded_pushes = newest_->facts().folded_pushes;

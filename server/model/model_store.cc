@@ -206,7 +206,7 @@ absl::Status ModelStore::Delete(const std::string& name) {
     if (found != models_.end()) model = found->second;
   }
   if (model == nullptr) {
-    const absl::Status why = Find(name).status();
+    absl::Status why = Find(name).status();
     if (!absl::IsDataLoss(why)) return why;
   }
   if (options_.keeper != nullptr) {
