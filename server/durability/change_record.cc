@@ -147,6 +147,9 @@ JournalEntry EncodeBatch(const BatchChange& change) {
   return entry;
 }
 
+// Of what only grows, by less than this in any life of a model.
+bool IsCount(int64_t value) { return value >= 0 && value <= int64_t{1} << 60; }
+
 // What a record says, read against the model that it is of.
 class Decoder {
  public:
@@ -218,7 +221,8 @@ absl::Status Decoder::CheckItem(const ItemRecord& item,
   }
   if (item.groups.size() != rules_.size() || item.micro_steps < 1 ||
       item.micro_steps > rule::kMaxK || item.sequence < 1 ||
-      item.folded_pushes < 0 || !IsId(item.session_id)) {
+      !IsCount(item.sequence) || !IsCount(item.folded_pushes) ||
+      !IsId(item.session_id)) {
     return Wrong("a push that is none of this model");
   }
   kernels::ArrivalScan scan(layout_.blocks(), item.encoding);
@@ -272,8 +276,9 @@ absl::Status Decoder::CheckCycle(const GroupRecord& group,
   if (group.k != rule.k) rule.k = rule.update_every = group.k;
   const rule::CycleState& cycle = group.cycle;
   if (group.k < 1 || group.k > rule::kMaxK || cycle.position < 0 ||
-      cycle.position >= rule.update_every || cycle.updates < 0 ||
-      cycle.since_update < 0 || cycle.micro_steps < 0 || !IsFinite(group)) {
+      cycle.position >= rule.update_every || !IsCount(cycle.updates) ||
+      !IsCount(cycle.since_update) || !IsCount(cycle.micro_steps) ||
+      !IsFinite(group)) {
     return Wrong("a cycle that cannot be");
   }
   if (cycle.position == 0) return absl::OkStatus();
@@ -298,6 +303,9 @@ absl::Status Decoder::CheckHeld(const BatchRecord& record) const {
 }
 
 absl::Status Decoder::Check(const BatchRecord& record) const {
+  if (!IsCount(record.folded_pushes)) {
+    return Wrong(absl::StrCat("folded_pushes: ", record.folded_pushes));
+  }
   if (record.groups.size() != rules_.size()) {
     return Wrong(absl::StrCat("a batch of ", record.groups.size(),
                               " groups, want ", rules_.size()));
