@@ -22,6 +22,7 @@
 #include "tests/durability/journalled_log.h"
 #include "tests/durability/memory_files.h"
 #include "tests/model/harness.h"
+#include "tests/model/kept_models.h"
 #include "tests/model/stored.h"
 
 namespace accrue {
@@ -30,36 +31,16 @@ namespace {
 using kernels::Encoding;
 using testing::HasSubstr;
 
-struct Case {
-  std::string name;
-  std::function<void(ModelSpec&)> change;
-};
-
-// Two groups with cycles of 2 and 4, of tensors that take turns.
-ModelSpec TwoGroups() {
-  ModelSpec spec = SimpleSpec(7, 2);
-  spec.name = "journalled";
+ModelSpec Asynchronous() {
+  ModelSpec spec = TwoGroups("journalled");
   spec.max_staleness = -1;
-  GroupSpec slow = spec.groups[0];
-  slow.name = "slow";
-  slow.k = slow.update_every = 4;
-  spec.groups.push_back(slow);
-  spec.tensors.push_back({.name = "v", .shape = {3, 5}, .group = "slow"});
-  spec.tensors.push_back({.name = "u", .shape = {9}, .group = "all"});
-  for (GroupSpec& group : spec.groups) {
-    group.hyper.learning_rate = 0.05;
-    group.hyper.beta1 = 0.875;
-    group.hyper.schedule.kind = rule::Schedule::Kind::kCosine;
-    group.hyper.schedule.total_updates = 50;
-    group.hyper.schedule.warmup_updates = 3;
-  }
   return spec;
 }
-constexpr int64_t kElems = 7 + 15 + 9;
+constexpr int64_t kElems = kTwoGroupsElems;
 
-class ChangeRecordTest : public testing::TestWithParam<Case> {
+class ChangeRecordTest : public testing::TestWithParam<KeptModel> {
  protected:
-  ChangeRecordTest() : spec_(TwoGroups()) { GetParam().change(spec_); }
+  ChangeRecordTest() : spec_(Asynchronous()) { GetParam().change(spec_); }
 
   std::unique_ptr<Push> NextPush(Model& model, size_t turn) {
     constexpr Encoding kEncodings[] = {Encoding::kF32, Encoding::kBf16,
@@ -153,7 +134,7 @@ class ChangeRecordTest : public testing::TestWithParam<Case> {
 
   Harness harness_;
   ModelSpec spec_;
-  Layout layout_{TwoGroups()};
+  Layout layout_{Asynchronous()};
   MemoryFiles files_;
   std::shared_ptr<Stored> stored_;
   std::mt19937 random_{5};
@@ -252,72 +233,9 @@ TEST_P(ChangeRecordTest, WhateverAHeadSaysNothingBreaks) {
   EXPECT_GE(refused, 100);
 }
 
-void Sgd(ModelSpec& spec) {
-  for (GroupSpec& group : spec.groups) group.hyper.weight_decay = 0.01;
-}
-template <rule::Optimizer kOptimizer>
-void Plain(ModelSpec& spec) {
-  spec.optimizer.optimizer = kOptimizer;
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Rules, ChangeRecordTest,
-    testing::Values(Case{"sgd", Sgd},
-                    Case{"adam", Plain<rule::Optimizer::kAdam>},
-                    Case{"signum", Plain<rule::Optimizer::kSignum>},
-                    Case{"lion",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kLion;
-                           spec.optimizer.buffering = rule::Buffering::kClassic;
-                         }},
-                    Case{"lamb", Plain<rule::Optimizer::kLamb>},
-                    Case{"nesterov",
-                         [](ModelSpec& spec) {
-                           Sgd(spec);
-                           spec.optimizer.nesterov = true;
-                         }},
-                    Case{"adamw",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                           spec.groups[0].hyper.clip_norm = 0.25;
-                           spec.groups[1].hyper.clip_push_norm = 1;
-                         }},
-                    Case{"corrected",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kAdam;
-                           spec.optimizer.second_moment =
-                               rule::SecondMoment::kCorrected;
-                         }},
-                    Case{"sliding",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                           spec.optimizer.decay = rule::Decay::kSliding;
-                         }},
-                    Case{"classic",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kAdam;
-                           spec.optimizer.buffering = rule::Buffering::kClassic;
-                         }},
-                    Case{"classic_nesterov",
-                         [](ModelSpec& spec) {
-                           Sgd(spec);
-                           spec.optimizer.nesterov = true;
-                           spec.optimizer.buffering = rule::Buffering::kClassic;
-                         }},
-                    Case{"gather",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                           spec.optimizer.buffering = rule::Buffering::kGather;
-                         }},
-                    Case{"adaptive_k",
-                         [](ModelSpec& spec) {
-                           spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                           for (GroupSpec& group : spec.groups) {
-                             group.adaptive_k = {
-                                 .min_k = 1, .max_k = 8, .hysteresis = 0};
-                           }
-                         }}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Rules, ChangeRecordTest,
+                         testing::ValuesIn(KeptModels()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace accrue

@@ -16,6 +16,7 @@
 #include "server/base/status_macros.h"
 #include "server/durability/data_directory.h"
 #include "tests/model/harness.h"
+#include "tests/model/kept_models.h"
 
 namespace accrue {
 namespace {
@@ -90,27 +91,13 @@ class Process {
   ModelStore store_;
 };
 
-// Two groups with cycles of 2 and 4.
 ModelSpec Spec(Durability durability) {
-  ModelSpec spec = SimpleSpec(7, 2);
-  spec.name = "m";
+  ModelSpec spec = TwoGroups("m");
   spec.durability = durability;
-  GroupSpec slow = spec.groups[0];
-  slow.name = "slow";
-  slow.k = slow.update_every = 4;
-  spec.groups.push_back(slow);
-  spec.tensors.push_back({.name = "v", .shape = {3, 5}, .group = "slow"});
-  spec.tensors.push_back({.name = "u", .shape = {9}, .group = "all"});
-  for (GroupSpec& group : spec.groups) {
-    group.hyper.learning_rate = 0.05;
-    group.hyper.beta1 = 0.875;
-    group.hyper.schedule.kind = rule::Schedule::Kind::kCosine;
-    group.hyper.schedule.total_updates = 50;
-  }
   FillDefaults(spec);
   return spec;
 }
-constexpr int64_t kElems = 7 + 15 + 9;
+constexpr int64_t kElems = kTwoGroupsElems;
 
 class RecoveryTest : public ::testing::Test {
  protected:
@@ -194,13 +181,9 @@ class RecoveryTest : public ::testing::Test {
   std::vector<float> last_;
 };
 
-struct Case {
-  std::string name;
-  std::function<void(ModelSpec&)> change;
-};
-
 class RecoveredOptimizerTest : public RecoveryTest,
-                               public ::testing::WithParamInterface<Case> {};
+                               public ::testing::WithParamInterface<KeptModel> {
+};
 
 TEST_P(RecoveredOptimizerTest, AJournalBringsBackEveryBit) {
   ModelSpec spec = Spec(Durability::kJournal);
@@ -240,46 +223,9 @@ TEST_P(RecoveredOptimizerTest, AJournalBringsBackEveryBit) {
   EXPECT_EQ(harness().Image(*model_), later);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Optimizers, RecoveredOptimizerTest,
-    ::testing::Values(
-        Case{"sgd",
-             [](ModelSpec& spec) { spec.groups[0].hyper.weight_decay = 0.01; }},
-        Case{"nesterov",
-             [](ModelSpec& spec) { spec.optimizer.nesterov = true; }},
-        Case{"adamw",
-             [](ModelSpec& spec) {
-               spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-               spec.groups[0].hyper.clip_norm = 0.25;
-               spec.groups[1].hyper.clip_push_norm = 1;
-             }},
-        Case{"corrected",
-             [](ModelSpec& spec) {
-               spec.optimizer.optimizer = rule::Optimizer::kAdam;
-               spec.optimizer.second_moment = rule::SecondMoment::kCorrected;
-             }},
-        Case{"lamb",
-             [](ModelSpec& spec) {
-               spec.optimizer.optimizer = rule::Optimizer::kLamb;
-             }},
-        Case{"classic",
-             [](ModelSpec& spec) {
-               spec.optimizer.optimizer = rule::Optimizer::kAdam;
-               spec.optimizer.buffering = rule::Buffering::kClassic;
-             }},
-        Case{"gather",
-             [](ModelSpec& spec) {
-               spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-               spec.optimizer.buffering = rule::Buffering::kGather;
-             }},
-        Case{"adaptive_k",
-             [](ModelSpec& spec) {
-               spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-               for (GroupSpec& group : spec.groups) {
-                 group.adaptive_k = {.min_k = 1, .max_k = 8, .hysteresis = 0};
-               }
-             }}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Optimizers, RecoveredOptimizerTest,
+                         ::testing::ValuesIn(KeptModels()),
+                         [](const auto& info) { return info.param.name; });
 
 TEST_F(RecoveryTest, SessionsAndHyperparametersAreInTheJournal) {
   Create(Spec(Durability::kJournal));

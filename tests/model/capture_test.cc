@@ -9,42 +9,18 @@
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "tests/model/harness.h"
+#include "tests/model/kept_models.h"
 #include "tests/model/stored.h"
 
 namespace accrue {
 namespace {
 
-struct Case {
-  std::string name;
-  std::function<void(ModelSpec&)> change;
-};
-
-// Two groups with cycles of 2 and 4, of tensors that take turns.
-ModelSpec TwoGroups() {
-  ModelSpec spec = SimpleSpec(7, 2);
-  spec.name = "stored";
-  GroupSpec slow = spec.groups[0];
-  slow.name = "slow";
-  slow.k = slow.update_every = 4;
-  spec.groups.push_back(slow);
-  spec.tensors.push_back({.name = "v", .shape = {3, 5}, .group = "slow"});
-  spec.tensors.push_back({.name = "u", .shape = {9}, .group = "all"});
-  for (GroupSpec& group : spec.groups) {
-    group.hyper.learning_rate = 0.05;
-    group.hyper.beta1 = 0.875;
-    group.hyper.schedule.kind = rule::Schedule::Kind::kCosine;
-    group.hyper.schedule.total_updates = 50;
-    group.hyper.schedule.warmup_updates = 3;
-  }
-  return spec;
-}
-
-class CaptureTest : public ::testing::TestWithParam<Case> {
+class CaptureTest : public ::testing::TestWithParam<KeptModel> {
  protected:
-  static constexpr int64_t kElems = 7 + 15 + 9;
+  static constexpr int64_t kElems = kTwoGroupsElems;
 
   CaptureTest() {
-    ModelSpec spec = TwoGroups();
+    ModelSpec spec = TwoGroups("stored");
     GetParam().change(spec);
     spec_ = spec;
   }
@@ -134,60 +110,9 @@ TEST_P(CaptureTest, APushThatWasAnsweredBeforeIsADuplicateAfterwards) {
   EXPECT_EQ(GetErrorInfo(changed.status()).reason, Reason::kSequenceReused);
 }
 
-void Sgd(ModelSpec& spec) {
-  for (GroupSpec& group : spec.groups) group.hyper.weight_decay = 0.01;
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Optimizers, CaptureTest,
-    ::testing::Values(Case{"sgd", Sgd},
-                      Case{"nesterov",
-                           [](ModelSpec& spec) {
-                             Sgd(spec);
-                             spec.optimizer.nesterov = true;
-                           }},
-                      Case{"adamw",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                             spec.groups[0].hyper.clip_norm = 0.25;
-                             spec.groups[1].hyper.clip_push_norm = 1;
-                           }},
-                      Case{"corrected",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kAdam;
-                             spec.optimizer.second_moment =
-                                 rule::SecondMoment::kCorrected;
-                           }},
-                      Case{"sliding",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                             spec.optimizer.decay = rule::Decay::kSliding;
-                           }},
-                      Case{"lamb",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kLamb;
-                           }},
-                      Case{"classic",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kAdam;
-                             spec.optimizer.buffering =
-                                 rule::Buffering::kClassic;
-                           }},
-                      Case{"gather",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                             spec.optimizer.buffering =
-                                 rule::Buffering::kGather;
-                           }},
-                      Case{"adaptive_k",
-                           [](ModelSpec& spec) {
-                             spec.optimizer.optimizer = rule::Optimizer::kAdamW;
-                             for (GroupSpec& group : spec.groups) {
-                               group.adaptive_k = {
-                                   .min_k = 1, .max_k = 8, .hysteresis = 0};
-                             }
-                           }}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Optimizers, CaptureTest,
+                         ::testing::ValuesIn(KeptModels()),
+                         [](const auto& info) { return info.param.name; });
 
 TEST(StoredModelTest, AModelWithoutParametersKeepsItsSessions) {
   Harness harness;
