@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "server/base/error.h"
 #include "server/base/logging.h"
 #include "server/base/random_id.h"
@@ -18,8 +20,9 @@
 namespace accrue {
 namespace {
 
-// No model's name begins so.
+// No model's name begins so, or has the other in it.
 constexpr char kTemporaryPrefix[] = ".tmp-";
+constexpr char kBeforeId = '@';
 
 absl::Status Unwritable(const absl::Status& why, const std::string& model) {
   ErrorInfo info;
@@ -39,10 +42,25 @@ absl::Status Damaged(const absl::Status& why, const std::string& model) {
                    "; restore it from one of its checkpoints, or delete it"));
 }
 
+absl::Status Unknown(const std::string& model) {
+  ErrorInfo info;
+  info.reason = Reason::kModelUnknown;
+  info.subject = model;
+  return MakeError(absl::StatusCode::kNotFound, info,
+                   absl::StrCat("no model \"", model, "\""));
+}
+
 absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
   absl::Status made = files.CreateDirectory(path);
   if (absl::IsAlreadyExists(made)) return absl::OkStatus();
   return made;
+}
+
+// The model that a directory beneath models/ is of; none: it is no model's.
+std::optional<std::string> ModelOfDirectory(absl::string_view name) {
+  const size_t end = name.find(kBeforeId);
+  if (end == 0 || end == absl::string_view::npos) return std::nullopt;
+  return std::string(name.substr(0, end));
 }
 
 std::string ParentOf(const std::string& path) {
@@ -73,25 +91,34 @@ absl::Status DataDirectory::Open() {
   return files.SyncDirectory(path);
 }
 
-std::string DataDirectory::DirectoryOf(const std::string& model) const {
-  return absl::StrCat(models_, "/", model);
-}
-
 absl::Status DataDirectory::Recover(ModelStore& store) {
   FileSystem& files = *environment_->files;
-  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
                           files.List(models_));
-  for (const std::string& name : names) {
-    if (absl::StartsWith(name, kTemporaryPrefix)) {
-      ACCRUE_RETURN_IF_ERROR(files.RemoveDirectory(DirectoryOf(name)));
+  for (const std::string& entry : entries) {
+    const std::string path = absl::StrCat(models_, "/", entry);
+    if (absl::StartsWith(entry, kTemporaryPrefix)) {
+      ACCRUE_RETURN_IF_ERROR(files.RemoveDirectory(path));
       continue;
     }
+    const std::optional<std::string> of = ModelOfDirectory(entry);
+    if (!of.has_value()) {
+      ACCRUE_LOG(warn, "\"{}\" is no model's, and is left alone", path);
+      continue;
+    }
+    const std::string& name = *of;
+    if (const auto other = FindKept(name); other.ok()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "\"", other->directory, "\" and \"", path, "\" are both of model \"",
+          name, "\"; move away the one that is a copy"));
+    }
     absl::StatusOr<ModelLog::Options> recovered =
-        RecoverModel(environment_, DirectoryOf(name), name, store);
+        RecoverModel(environment_, path, name, store);
     if (absl::IsDataLoss(recovered.status())) {
       const absl::Status damaged = Damaged(recovered.status(), name);
       ACCRUE_LOG(error, "{}", damaged.message());
       store.Miss(name, damaged);
+      Note(name, {.directory = path, .log = nullptr});
       continue;
     }
     ACCRUE_RETURN_IF_ERROR(recovered.status());
@@ -107,81 +134,100 @@ std::shared_ptr<ModelLog> DataDirectory::AddLog(ModelLog::Options options) {
   const std::string name = options.model->name();
   auto log = std::make_shared<ModelLog>(std::move(options));
   log->Start();
-  MutexLock lock(&mutex_);
-  logs_[name] = log;
+  Note(name, {.directory = log->directory(), .log = log});
   return log;
+}
+
+void DataDirectory::Note(const std::string& name, Kept kept) {
+  MutexLock lock(&mutex_);
+  kept_[name] = std::move(kept);
+}
+
+absl::StatusOr<DataDirectory::Kept> DataDirectory::FindKept(
+    const std::string& name) const {
+  MutexLock lock(&mutex_);
+  const auto found = kept_.find(name);
+  if (found != kept_.end()) return found->second;
+  return Unknown(name);
 }
 
 absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
     const std::shared_ptr<Model>& model) {
   FileSystem& files = *environment_->files;
+  const std::string& name = model->name();
+  // What is left of one that could be neither kept nor removed.
+  ACCRUE_RETURN_IF_ERROR(Forget(name));
   ModelLog::Options options;
   options.environment = environment_;
   options.model = model;
-  options.directory = DirectoryOf(model->name());
+  options.directory =
+      absl::StrCat(models_, "/", name, std::string(1, kBeforeId), RandomId());
   options.instance = RandomId();
-  // Not what another has put there.
-  absl::Status made = files.CreateDirectory(options.directory);
-  if (!made.ok()) return Unwritable(made, model->name());
+  Note(name, {.directory = options.directory, .log = nullptr});
   const auto keep = [&]() -> absl::Status {
+    ACCRUE_RETURN_IF_ERROR(files.CreateDirectory(options.directory));
     ACCRUE_RETURN_IF_ERROR(OpenFiles(1, options));
     // From now on it is there.
     ACCRUE_ASSIGN_OR_RETURN(options.newest, WriteEmpty(options));
     return files.SyncDirectory(models_);
   };
   if (absl::Status kept = keep(); !kept.ok()) {
-    files.RemoveDirectory(options.directory).IgnoreError();
-    return Unwritable(kept, model->name());
+    Forget(name).IgnoreError();
+    return Unwritable(kept, name);
   }
   return AddLog(std::move(options));
 }
 
 absl::Status DataDirectory::Forget(const std::string& name) {
-  FileSystem& files = *environment_->files;
   const std::string gone =
       absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
-  absl::Status renamed = files.Rename(DirectoryOf(name), gone);
-  if (absl::IsNotFound(renamed)) return absl::OkStatus();
-  if (renamed.ok()) renamed = files.SyncDirectory(models_);
-  if (!renamed.ok()) return Unwritable(renamed, name);
   {
+    MutexLock changing(&changing_);
+    const auto kept = FindKept(name);
+    if (!kept.ok()) return absl::OkStatus();
+    absl::Status moved = MoveAway(kept->directory, gone);
+    if (!moved.ok()) return Unwritable(moved, name);
+    if (kept->log != nullptr) kept->log->Close();
     MutexLock lock(&mutex_);
-    const auto found = logs_.find(name);
-    if (found != logs_.end()) {
-      found->second->Close();
-      logs_.erase(found);
-    }
+    kept_.erase(name);
   }
   // What cannot be removed now is removed when the next process begins.
-  if (absl::Status removed = files.RemoveDirectory(gone); !removed.ok()) {
+  const absl::Status removed = environment_->files->RemoveDirectory(gone);
+  if (!removed.ok()) {
     ACCRUE_LOG(warn, "model \"{}\" is deleted, its files are not yet: {}", name,
                removed.message());
   }
   return absl::OkStatus();
 }
 
+absl::Status DataDirectory::MoveAway(const std::string& from,
+                                     const std::string& to) {
+  FileSystem& files = *environment_->files;
+  absl::Status moved = files.Rename(from, to);
+  // It never was there, or an earlier call could not take its own back.
+  if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
+  absl::Status synced = files.SyncDirectory(models_);
+  if (!synced.ok()) files.Rename(to, from).IgnoreError();
+  return synced;
+}
+
 absl::StatusOr<std::shared_ptr<ModelLog>> DataDirectory::Find(
     const std::string& name) const {
-  MutexLock lock(&mutex_);
-  const auto found = logs_.find(name);
-  if (found != logs_.end()) return found->second;
-  ErrorInfo info;
-  info.reason = Reason::kModelUnknown;
-  info.subject = name;
-  return MakeError(absl::StatusCode::kNotFound, info,
-                   absl::StrCat("no model \"", name, "\""));
+  ACCRUE_ASSIGN_OR_RETURN(Kept kept, FindKept(name));
+  if (kept.log == nullptr) return Unknown(name);
+  return std::move(kept.log);
 }
 
 absl::StatusOr<std::vector<CheckpointInfo>> DataDirectory::Checkpoints(
     const std::string& name) const {
   FileSystem& files = *environment_->files;
-  const std::string directory = DirectoryOf(name);
+  ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                          ListCheckpoints(files, directory));
+                          ListCheckpoints(files, kept.directory));
   std::vector<CheckpointInfo> infos;
   for (const std::string& checkpoint : names) {
     const auto manifest =
-        ReadManifest(files, absl::StrCat(directory, "/", checkpoint));
+        ReadManifest(files, absl::StrCat(kept.directory, "/", checkpoint));
     if (manifest.ok()) infos.push_back(InfoOf(*manifest));
   }
   return infos;
@@ -191,9 +237,9 @@ absl::StatusOr<std::shared_ptr<const CheckpointReader>>
 DataDirectory::OpenCheckpoint(const std::string& name,
                               const std::string& checkpoint) const {
   FileSystem& files = *environment_->files;
-  const std::string directory = DirectoryOf(name);
+  ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                          ListCheckpoints(files, directory));
+                          ListCheckpoints(files, kept.directory));
   const auto found = checkpoint.empty()
                          ? names.begin()
                          : std::find(names.begin(), names.end(), checkpoint);
@@ -208,7 +254,7 @@ DataDirectory::OpenCheckpoint(const std::string& name,
   }
   ACCRUE_ASSIGN_OR_RETURN(
       auto reader,
-      CheckpointReader::Open(files, absl::StrCat(directory, "/", *found)));
+      CheckpointReader::Open(files, absl::StrCat(kept.directory, "/", *found)));
   ACCRUE_RETURN_IF_ERROR(reader->Verify());
   return std::shared_ptr<const CheckpointReader>(std::move(reader));
 }
@@ -243,8 +289,8 @@ void DataDirectory::Restore(const std::string& name,
 absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
     const std::string& name, std::shared_ptr<const CheckpointReader> checkpoint,
     ModelStore& store) {
-  // One at a time; who comes second finds it there.
-  MutexLock lock(&reviving_);
+  // One at a time; who comes second finds it there, or gone.
+  MutexLock lock(&changing_);
   if (auto found = store.Find(name); found.ok()) return found;
   if (checkpoint->manifest().spec.name != name) {
     return Damaged(absl::DataLossError(absl::StrCat(
@@ -252,9 +298,10 @@ absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
                        checkpoint->manifest().spec.name, "\"")),
                    name);
   }
-  ACCRUE_ASSIGN_OR_RETURN(ModelLog::Options log,
-                          ReviveModel(environment_, DirectoryOf(name),
-                                      std::move(checkpoint), store));
+  ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
+  ACCRUE_ASSIGN_OR_RETURN(
+      ModelLog::Options log,
+      ReviveModel(environment_, kept.directory, std::move(checkpoint), store));
   const std::shared_ptr<Model> model = log.model;
   model->Attach(AddLog(std::move(log)));
   store.Adopt(model);
@@ -272,7 +319,9 @@ void DataDirectory::CheckpointAll(std::function<void()> done) {
   std::vector<std::shared_ptr<ModelLog>> logs;
   {
     MutexLock lock(&mutex_);
-    for (const auto& [name, log] : logs_) logs.push_back(log);
+    for (const auto& [name, kept] : kept_) {
+      if (kept.log != nullptr) logs.push_back(kept.log);
+    }
   }
   // One part more, so that `done` also runs where there are none.
   auto left = std::make_shared<std::atomic<size_t>>(logs.size() + 1);

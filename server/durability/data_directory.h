@@ -2,8 +2,10 @@
 // a time.
 //
 //   LOCK                     of the process that has it
-//   models/NAME/             a model's: checkpoint-LSN/, journal-LSN.log,
-//                            progress (FORMAT.md)
+//   models/NAME@ID/          a model's: checkpoint-LSN/, journal-LSN.log,
+//                            progress (FORMAT.md). ID: random, of its own, so
+//                            that what still works for a deleted model never
+//                            meets the files of the next one of its name
 //   models/.tmp-...          of one that is being deleted
 //   import/                  safetensors files that models may begin with
 //
@@ -44,7 +46,7 @@ class DataDirectory : public ModelKeeper {
       const std::shared_ptr<Model>& model) override;
   absl::Status Forget(const std::string& name) override;
 
-  // NOT_FOUND kModelUnknown.
+  // NOT_FOUND kModelUnknown; of a damaged one, too.
   absl::StatusOr<std::shared_ptr<ModelLog>> Find(const std::string& name) const;
   // Newest first; sound ones only. NOT_FOUND: no such model is kept.
   absl::StatusOr<std::vector<CheckpointInfo>> Checkpoints(
@@ -64,7 +66,16 @@ class DataDirectory : public ModelKeeper {
   void CheckpointAll(std::function<void()> done);
 
  private:
-  std::string DirectoryOf(const std::string& model) const;
+  // What there is of a model.
+  struct Kept {
+    std::string directory;          // path
+    std::shared_ptr<ModelLog> log;  // null: it is damaged, or not there yet
+  };
+
+  void Note(const std::string& name, Kept kept);
+  absl::StatusOr<Kept> FindKept(const std::string& name) const;
+  // Durably, or nothing has changed. OK if there is no `from`.
+  absl::Status MoveAway(const std::string& from, const std::string& to);
   absl::StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(
       const std::string& name, const std::string& checkpoint) const;
   absl::StatusOr<std::shared_ptr<Model>> Revive(
@@ -75,10 +86,9 @@ class DataDirectory : public ModelKeeper {
   const std::shared_ptr<const DurabilityEnvironment> environment_;
   const std::string models_;  // path
   std::unique_ptr<DirectoryLock> lock_;
-  Mutex reviving_;  // before any other
+  Mutex changing_;  // while one is revived, or goes; before any other
   mutable Mutex mutex_;
-  std::map<std::string, std::shared_ptr<ModelLog>> logs_
-      ACCRUE_GUARDED_BY(mutex_);
+  std::map<std::string, Kept> kept_ ACCRUE_GUARDED_BY(mutex_);
 };
 
 }  // namespace accrue

@@ -284,6 +284,8 @@ void ModelLog::Capture() {
 }
 
 void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
+  // What was made of a model that is deleted is gone with it.
+  if (absl::Status closed = Closed(); !closed.ok()) made = std::move(closed);
   if (made.ok()) {
     {
       MutexLock lock(&mutex_);
@@ -317,8 +319,7 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
 }
 
 void ModelLog::Retire(const CheckpointInfo& newest) {
-  // Another model may have its place by now.
-  if (!Closed().ok()) return;
+  if (!Closed().ok()) return;  // all of it goes
   const WorkPool::Waiting waiting;
   const auto kept = RetireCheckpoints(*environment_.files, directory_,
                                       environment_.options.checkpoint_keep);

@@ -199,27 +199,23 @@ std::vector<std::shared_ptr<Model>> ModelStore::List(const std::string& after,
 }
 
 absl::Status ModelStore::Delete(const std::string& name) {
-  std::shared_ptr<Model> model;
-  {
-    MutexLock lock(&mu_);
-    const auto found = models_.find(name);
-    if (found != models_.end()) model = found->second;
-  }
-  if (model == nullptr) {
-    absl::Status why = Find(name).status();
-    if (!absl::IsDataLoss(why)) return why;
+  // For the disk, and for whoever deletes another one.
+  const WorkPool::Waiting waiting;
+  MutexLock deleting(&deleting_);
+  if (absl::Status there = Find(name).status();
+      !there.ok() && !absl::IsDataLoss(there)) {
+    return there;
   }
   if (options_.keeper != nullptr) {
-    const WorkPool::Waiting waiting;
     ACCRUE_RETURN_IF_ERROR(options_.keeper->Forget(name));
   }
+  std::shared_ptr<Model> model;
   {
     MutexLock lock(&mu_);
     missing_.erase(name);
     auto found = models_.find(name);
-    if (found == models_.end() || found->second != model) {
-      return absl::OkStatus();  // somebody else was faster
-    }
+    if (found == models_.end()) return absl::OkStatus();
+    model = found->second;
     models_.erase(found);
     std::erase_if(deleted_, [](const auto& gone) { return gone.expired(); });
     deleted_.push_back(model);

@@ -89,6 +89,9 @@ class ModelStore {
   const std::shared_ptr<StateBudget> budget_;
   const Options options_;
   const WorkPool::Lane lane_;
+  // While a model goes, so that nobody takes the next one of its name for it;
+  // before the other.
+  Mutex deleting_;
   mutable Mutex mu_;
   std::map<std::string, std::shared_ptr<Model>> models_ ACCRUE_GUARDED_BY(mu_);
   // Names of models that are being made, and what waits for the end of that.

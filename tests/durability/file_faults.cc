@@ -42,6 +42,16 @@ void FileFaults::Clear() {
 
 absl::Status FileFaults::Check(absl::string_view operation,
                                const std::string& path, bool* loses) {
+  const std::optional<FileFault> fault = Take(operation, path);
+  if (!fault.has_value()) return absl::OkStatus();
+  fault->first();
+  if (loses != nullptr) *loses = fault->loses;
+  return absl::Status(fault->code, absl::StrCat("cannot ", operation, " \"",
+                                                path, "\": as a test wants"));
+}
+
+std::optional<FileFault> FileFaults::Take(absl::string_view operation,
+                                          const std::string& path) {
   MutexLock lock(&mutex_);
   for (FileFault& fault : faults_) {
     if (!Matches(fault, operation, path)) continue;
@@ -51,11 +61,9 @@ absl::Status FileFaults::Check(absl::string_view operation,
     }
     if (fault.times == 0) continue;
     if (fault.times != kAlways) --fault.times;
-    if (loses != nullptr) *loses = fault.loses;
-    return absl::Status(fault.code, absl::StrCat("cannot ", operation, " \"",
-                                                 path, "\": as a test wants"));
+    return fault;
   }
-  return absl::OkStatus();
+  return std::nullopt;
 }
 
 int64_t FileFaults::TakeRoom(int64_t bytes) {

@@ -6,7 +6,9 @@
 #define ACCRUE_TESTS_DURABILITY_FILE_FAULTS_H_
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +28,9 @@ struct FileFault {
   std::string path_part = "";  // of any file whose path has this in it
   int64_t after = 0;           // so many have gone well
   int64_t times = 1;
-  absl::StatusCode code = absl::StatusCode::kUnavailable;
+  absl::StatusCode code = absl::StatusCode::kUnavailable;  // kOk: goes well
+  // What the call does first: a slow disk.
+  std::function<void()> first = [] {};
   // Of a sync: whether what it should have kept is lost now. Else nothing has
   // been done, and a power cut decides.
   bool loses = true;
@@ -48,6 +52,10 @@ class FileFaults {
   int64_t TakeRoom(int64_t bytes);
 
  private:
+  // The one that this call meets.
+  std::optional<FileFault> Take(absl::string_view operation,
+                                const std::string& path);
+
   Mutex mutex_;
   std::vector<FileFault> faults_ ACCRUE_GUARDED_BY(mutex_);
   int64_t room_ ACCRUE_GUARDED_BY(mutex_) = kAlways;

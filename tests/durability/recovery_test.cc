@@ -13,8 +13,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
-#include "server/base/status_macros.h"
-#include "server/durability/data_directory.h"
+#include "tests/durability/keeping_process.h"
+#include "tests/durability/model_directory.h"
 #include "tests/model/harness.h"
 #include "tests/model/kept_models.h"
 
@@ -23,73 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-// A process that keeps its models: what its destructor leaves is what kill -9
-// would.
-class Process {
- public:
-  explicit Process(const std::string& path, DurabilityOptions options = {})
-      : data_([&] {
-          options.data_dir = path;
-          return DurabilityEnvironment{
-              .options = options,
-              .files = PosixFileSystem(),
-              .pool = harness_.environment().pool,
-              .timers = harness_.environment().timers,
-              .memory = std::make_shared<CheckpointMemory>(int64_t{8} << 20,
-                                                           nullptr)};
-        }()),
-        store_(StoreOptions()) {}
-
-  absl::Status Start() {
-    ACCRUE_RETURN_IF_ERROR(data_.Open());
-    return data_.Recover(store_);
-  }
-  absl::StatusOr<std::shared_ptr<Model>> Create(const ModelSpec& spec) {
-    std::promise<absl::StatusOr<ModelStore::Created>> done;
-    store_.Create(spec, [&](auto made) { done.set_value(std::move(made)); });
-    auto made = done.get_future().get();
-    ACCRUE_RETURN_IF_ERROR(made.status());
-    return made->model;
-  }
-  absl::StatusOr<CheckpointInfo> Checkpoint(const std::string& name) {
-    std::promise<absl::StatusOr<CheckpointInfo>> done;
-    (*data_.Find(name))->Checkpoint([&](auto made) { done.set_value(made); });
-    return done.get_future().get();
-  }
-  absl::StatusOr<std::shared_ptr<Model>> Restore(
-      const std::string& name, const std::string& checkpoint) {
-    std::promise<absl::StatusOr<std::shared_ptr<Model>>> done;
-    data_.Restore(name, checkpoint, store_,
-                  [&](auto model) { done.set_value(std::move(model)); });
-    return done.get_future().get();
-  }
-  // As on SIGTERM.
-  void Drain() {
-    std::promise<void> drained;
-    store_.Drain([&] { drained.set_value(); });
-    drained.get_future().wait();
-    std::promise<void> kept;
-    data_.CheckpointAll([&] { kept.set_value(); });
-    kept.get_future().wait();
-  }
-
-  Harness& harness() { return harness_; }
-  ModelStore& store() { return store_; }
-  DataDirectory& data() { return data_; }
-
- private:
-  ModelStore::Options StoreOptions() {
-    ModelStore::Options options;
-    options.environment = harness_.environment();
-    options.keeper = &data_;
-    return options;
-  }
-
-  Harness harness_;
-  DataDirectory data_;
-  ModelStore store_;
-};
 
 ModelSpec Spec(Durability durability) {
   ModelSpec spec = TwoGroups("m");
@@ -116,7 +49,7 @@ class RecoveryTest : public ::testing::Test {
   void StartAgain() {
     model_.reset();
     process_.reset();
-    process_ = std::make_unique<Process>(path_, options_);
+    process_ = std::make_unique<KeepingProcess>(path_, options_);
     const absl::Status started = process_->Start();
     ASSERT_TRUE(started.ok()) << started;
     const auto found = process_->store().Find("m");
@@ -150,12 +83,13 @@ class RecoveryTest : public ::testing::Test {
     }
   }
   std::string FileOf(const std::string& prefix) const {
+    const std::string directory = ModelDirectory(path_, "m");
     std::string found;
-    for (const auto& entry : fs::directory_iterator(path_ + "/models/m")) {
+    for (const auto& entry : fs::directory_iterator(directory)) {
       const std::string name = entry.path().filename();
       if (name.starts_with(prefix)) found = std::max(found, name);
     }
-    return path_ + "/models/m/" + found;
+    return directory + "/" + found;
   }
   void FlipByte(const std::string& path, int64_t offset) {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -173,7 +107,7 @@ class RecoveryTest : public ::testing::Test {
   };
   std::string path_;
   DurabilityOptions options_;
-  std::unique_ptr<Process> process_;
+  std::unique_ptr<KeepingProcess> process_;
   std::shared_ptr<Model> model_;
   std::mt19937 random_{5};
   Turn turns_[2];
@@ -375,14 +309,26 @@ TEST_F(RecoveryTest, WithoutItsJournalAModelIsDamaged) {
 }
 
 TEST_F(RecoveryTest, WhatIsNoModelsIsLeftAlone) {
-  fs::create_directories(path_ + "/models/m");
-  std::ofstream(path_ + "/models/m/thesis.tex") << "all of it";
-  EXPECT_EQ(process_->Create(Spec(Durability::kMemory)).status().code(),
-            absl::StatusCode::kUnavailable);
+  for (const std::string name : {"m", "m@1"}) {
+    fs::create_directories(path_ + "/models/" + name);
+    std::ofstream(path_ + "/models/" + name + "/thesis.tex") << "all of it";
+  }
   StartAgain();
   EXPECT_EQ(process_->store().Find("m").status().code(),
             absl::StatusCode::kDataLoss);
   EXPECT_TRUE(fs::exists(path_ + "/models/m/thesis.tex"));
+  EXPECT_TRUE(fs::exists(path_ + "/models/m@1/thesis.tex"));
+}
+
+TEST_F(RecoveryTest, NobodyGuessesWhichOfTwoDirectoriesIsTheModels) {
+  Create(Spec(Durability::kMemory));
+  fs::copy(ModelDirectory(path_, "m"), path_ + "/models/m@copy",
+           fs::copy_options::recursive);
+  model_.reset();
+  process_.reset();
+  const absl::Status started = KeepingProcess(path_).Start();
+  EXPECT_EQ(started.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(started.message()), HasSubstr("m@copy"));
 }
 
 TEST_F(RecoveryTest, ADamagedJournalIsSaidToBeAndRevived) {
@@ -450,7 +396,7 @@ TEST_F(RecoveryTest, AModelGoesBackAndItsSessionsGoOn) {
 }
 
 TEST_F(RecoveryTest, ADirectoryIsOneProcesses) {
-  Process other(path_);
+  KeepingProcess other(path_);
   const absl::Status locked = other.Start();
   EXPECT_EQ(locked.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(locked.message()), HasSubstr(path_));

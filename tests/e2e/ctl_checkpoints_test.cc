@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "tests/durability/model_directory.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
@@ -150,8 +151,8 @@ TEST_F(CtlCheckpointsTest, ADamagedModelIsRestored) {
   TrainTo(3);
   const std::string bad = RunJson({"checkpoint", "model"})["name"];
   daemon_->Kill();
-  std::ofstream(
-      absl::StrCat(data_.path(), "/models/model/", bad, "/manifest.json"))
+  std::ofstream(absl::StrCat(ModelDirectory(data_.path(), "model"), "/", bad,
+                             "/manifest.json"))
       << "{}";
   ASSERT_TRUE(daemon_->Restart()) << daemon_->Log();
   EXPECT_THAT(Run({"describe", "model"}).err, HasSubstr("DATA_LOSS (DAMAGED)"));

@@ -9,6 +9,7 @@
 #include "server/durability/checkpoint_directory.h"
 #include "server/durability/checkpoint_reader.h"
 #include "server/durability/file.h"
+#include "tests/durability/model_directory.h"
 
 namespace accrue::faults {
 namespace {
@@ -30,7 +31,7 @@ std::vector<FinalState> ReadStoredStates(const std::string& data_dir,
                                          const std::string& model) {
   std::vector<FinalState> states;
   FileSystem& files = *PosixFileSystem();
-  const std::string directory = data_dir + "/models/" + model;
+  const std::string directory = ModelDirectory(data_dir, model);
   const auto names = ListCheckpoints(files, directory);
   EXPECT_TRUE(names.ok()) << names.status();
   if (!names.ok()) return states;
