@@ -315,24 +315,25 @@ absl::StatusOr<std::shared_ptr<const StateSource>> DataDirectory::OpenImport(
       absl::StrCat(environment_->options.data_dir, "/import"), file, spec);
 }
 
-void DataDirectory::CheckpointAll(std::function<void()> done) {
-  std::vector<std::shared_ptr<ModelLog>> logs;
-  {
-    MutexLock lock(&mutex_);
-    for (const auto& [name, kept] : kept_) {
-      if (kept.log != nullptr) logs.push_back(kept.log);
-    }
-  }
-  // One part more, so that `done` also runs where there are none.
-  auto left = std::make_shared<std::atomic<size_t>>(logs.size() + 1);
+void DataDirectory::Drain(ModelStore& store, std::function<void()> drained,
+                          std::function<void()> done) {
+  // One part of it is the drain itself: no other follows that.
+  auto left = std::make_shared<std::atomic<int64_t>>(1);
   const auto part = [left, done = std::move(done)] {
     if (left->fetch_sub(1) == 1) done();
   };
-  for (const auto& log : logs) {
-    log->CheckpointLast(
-        [part](const absl::StatusOr<CheckpointInfo>&) { part(); });
-  }
-  part();
+  store.Drain(
+      [this, left, part](const std::string& name) {
+        const auto log = Find(name);
+        if (!log.ok()) return;  // deleted meanwhile
+        left->fetch_add(1);
+        (*log)->CheckpointLast(
+            [part](const absl::StatusOr<CheckpointInfo>&) { part(); });
+      },
+      [drained = std::move(drained), part] {
+        drained();
+        part();
+      });
 }
 
 }  // namespace accrue

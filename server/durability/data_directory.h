@@ -61,9 +61,11 @@ class DataDirectory : public ModelKeeper {
   // A file beneath import/, as a client names it: ImportSource::Open.
   absl::StatusOr<std::shared_ptr<const StateSource>> OpenImport(
       const std::string& file, const ModelSpec& spec) const;
-  // The last checkpoint of every model; `done` runs when all are durable, or
-  // cannot be.
-  void CheckpointAll(std::function<void()> done);
+  // Drains `store`. A model's last checkpoint is made as soon as it has
+  // drained, whatever keeps the others. `drained` runs when all have; then
+  // `done`, when their checkpoints are durable, or cannot be.
+  void Drain(ModelStore& store, std::function<void()> drained,
+             std::function<void()> done);
 
  private:
   // What there is of a model.

@@ -226,24 +226,34 @@ absl::Status ModelStore::Delete(const std::string& name) {
 }
 
 void ModelStore::Drain(std::function<void()> done) {
-  std::vector<std::shared_ptr<Model>> models;
+  Drain([](const std::string&) {}, std::move(done));
+}
+
+void ModelStore::Drain(const Drained& each, std::function<void()> done) {
+  std::vector<std::shared_ptr<Model>> models, gone;
   std::function<void()> part;
   {
     MutexLock lock(&mu_);
     draining_ = true;
     for (const auto& [name, model] : models_) models.push_back(model);
     for (const auto& weak : deleted_) {
-      if (auto model = weak.lock()) models.push_back(std::move(model));
+      if (auto model = weak.lock()) gone.push_back(std::move(model));
     }
     // One part more, so that `done` also runs where there are none.
-    auto left = std::make_shared<std::atomic<size_t>>(models.size() +
-                                                      making_.size() + 1);
+    auto left = std::make_shared<std::atomic<size_t>>(
+        models.size() + gone.size() + making_.size() + 1);
     part = [left, done = std::move(done)] {
       if (left->fetch_sub(1) == 1) done();
     };
     for (auto& [name, waiting] : making_) waiting.push_back(part);
   }
-  for (const auto& model : models) model->Drain(part);
+  for (const auto& model : models) {
+    model->Drain([each, part, name = model->name()] {
+      each(name);
+      part();
+    });
+  }
+  for (const auto& model : gone) model->Drain(part);
   part();
 }
 

@@ -72,6 +72,10 @@ class ModelStore {
   // folded, and no pass is running, of deleted models either, and none is being
   // made. Reads go on.
   void Drain(std::function<void()> done);
+  // And before it `each`, for every model as soon as its own are folded,
+  // whatever keeps the others: in a step of its executor.
+  using Drained = std::function<void(const std::string& name)>;
+  void Drain(const Drained& each, std::function<void()> done);
   bool draining() const;
 
  private:

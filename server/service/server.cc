@@ -290,11 +290,16 @@ std::vector<std::string> Server::addresses() const {
 void Server::Drain(std::function<void()> done) {
   Parts* const parts = parts_.get();
   parts->health.Drain();
-  parts->store.Drain([parts, done = std::move(done)] {
-    parts->calls.EndWaiting();
-    const auto end = [parts, done] { parts->calls.WhenNone(done); };
-    if (parts->data == nullptr) return end();
-    parts->data->CheckpointAll(end);
+  const auto drained = [parts] { parts->calls.EndWaiting(); };
+  const auto end = [parts, done = std::move(done)] {
+    parts->calls.WhenNone(done);
+  };
+  if (parts->data != nullptr) {
+    return parts->data->Drain(parts->store, drained, end);
+  }
+  parts->store.Drain([drained, end] {
+    drained();
+    end();
   });
 }
 

@@ -61,11 +61,9 @@ class KeepingProcess {
   }
   // As on SIGTERM.
   void Drain() {
-    std::promise<void> drained;
-    store_.Drain([&] { drained.set_value(); });
-    drained.get_future().wait();
     std::promise<void> kept;
-    data_.CheckpointAll([&] { kept.set_value(); });
+    data_.Drain(
+        store_, [] {}, [&] { kept.set_value(); });
     kept.get_future().wait();
   }
 

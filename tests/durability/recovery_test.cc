@@ -7,9 +7,12 @@
 #include <future>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
@@ -227,6 +230,26 @@ TEST_F(RecoveryTest, MemoryLosesNothingInOrder) {
   EXPECT_EQ(model_->Describe().lost_pushes, 0);
   Push(2);
   EXPECT_EQ(model_->Describe().folded_pushes, 7);
+}
+
+TEST_F(RecoveryTest, ASlowModelKeepsNoOtherFromItsLastCheckpoint) {
+  Create(Spec(Durability::kMemory));
+  Push(5);
+  ModelSpec other = Spec(Durability::kMemory);
+  other.name = "a";
+  const auto slow = process_->Create(other);
+  ASSERT_TRUE(slow.ok()) << slow.status();
+  std::future<void> drained;
+  {
+    const Hold hold(**slow);
+    drained = std::async(std::launch::async, [this] { process_->Drain(); });
+    const absl::Time late = absl::Now() + absl::Seconds(20);
+    while (process_->data().Checkpoints("m")->front().folded_pushes < 5) {
+      ASSERT_LT(absl::Now(), late);
+      std::this_thread::yield();
+    }
+  }
+  drained.get();
 }
 
 TEST_F(RecoveryTest, CheckpointsComeAfterSoManyUpdates) {
