@@ -36,7 +36,7 @@ absl::Status Step(Worker& worker, int number, std::vector<float>& parameters,
 
 absl::StatusOr<Worker> OpenWorker(const std::string& target,
                                   const Training& training, int number) {
-  const auto client = Client::Connect(target);
+  const auto client = Client::Connect(target, training.connection);
   if (!client.ok()) return client.status();
   const auto model = client->OpenModel(Training::kModel);
   if (!model.ok()) return model.status();
@@ -69,7 +69,8 @@ client::Model Make(const std::string& target, const Training& training) {
   spec.optimizer.buffering = training.buffering;
   spec.max_pushes_per_worker = 1;
   spec.durability = training.durability;
-  client::Model model = Value(Value(Client::Connect(target)).CreateModel(spec));
+  client::Model model = Value(
+      Value(Client::Connect(target, training.connection)).CreateModel(spec));
   EXPECT_TRUE(model
                   .InitializeWith(
                       {{.tensor = "w", .kind = client::ConstantInitializer{}}},
@@ -106,7 +107,8 @@ std::vector<float> Parameters(const std::string& target,
                               const Training& training) {
   std::vector<float> parameters(static_cast<size_t>(training.elements));
   const client::Model model =
-      Value(Value(Client::Connect(target)).OpenModel(Training::kModel));
+      Value(Value(Client::Connect(target, training.connection))
+                .OpenModel(Training::kModel));
   EXPECT_TRUE(model.Pull(&parameters).ok());
   return parameters;
 }

@@ -32,6 +32,7 @@ struct Training {
   int workers = 3;
   int64_t elements = 1000;
   client::Encoding encoding = client::Encoding::kF32;  // of pushes
+  client::ClientOptions connection = {};
 };
 
 // What became of one worker's pushes.
