@@ -12,6 +12,7 @@
 #include "server/durability/fields.h"
 #include "server/kernels/encoding.h"
 #include "server/model/push.h"
+#include "server/model/version.h"
 #include "server/rule/correction.h"
 #include "server/rule/cycle.h"
 
@@ -51,6 +52,8 @@ struct GroupRecord {
 };
 
 struct BatchRecord {
+  Version version;            // the newest before it
+  int64_t folded_before = 0;  // t
   int64_t folded_pushes = 0;  // t after it
   std::vector<ItemRecord> items;
   std::vector<HeldRecord> held;
@@ -145,6 +148,8 @@ void VisitFields(V& visit, T& group) {
 
 template <typename V, FieldsOf<BatchRecord> T>
 void VisitFields(V& visit, T& batch) {
+  visit("version", batch.version);
+  visit("folded_before", batch.folded_before);
   visit("folded_pushes", batch.folded_pushes);
   visit("items", batch.items);
   visit("held", batch.held);

@@ -46,6 +46,7 @@ enum RecordType : uint32_t {
   kSessionOpen = 3,
   kSessionClose = 4,
   kHyperparameters = 5,
+  kBegun = 6,
 };
 
 // Whether all numbers of a struct, and of those in it, are finite.
@@ -96,6 +97,8 @@ std::string Encode(const T& value) {
 BatchRecord RecordOf(const BatchChange& change) {
   const Batch& batch = *change.batch;
   BatchRecord record;
+  record.version = change.version;
+  record.folded_before = change.folded_pushes;
   record.folded_pushes = batch.folded_pushes;
   record.updated = batch.updated;
   record.missing = batch.missing;
@@ -303,8 +306,13 @@ absl::Status Decoder::CheckHeld(const BatchRecord& record) const {
 }
 
 absl::Status Decoder::Check(const BatchRecord& record) const {
-  if (!IsCount(record.folded_pushes)) {
-    return Wrong(absl::StrCat("folded_pushes: ", record.folded_pushes));
+  if (!IsId(record.version.lineage) || !IsCount(record.version.number)) {
+    return Wrong("a batch of no version");
+  }
+  if (!IsCount(record.folded_before) || !IsCount(record.folded_pushes) ||
+      record.folded_before > record.folded_pushes) {
+    return Wrong(absl::StrCat("folded_pushes: ", record.folded_pushes,
+                              " behind ", record.folded_before));
   }
   if (record.groups.size() != rules_.size()) {
     return Wrong(absl::StrCat("a batch of ", record.groups.size(),
@@ -337,6 +345,8 @@ absl::StatusOr<Change> Decoder::DecodeBatch() {
   ACCRUE_ASSIGN_OR_RETURN(BatchRecord record, Read<BatchRecord>());
   ACCRUE_RETURN_IF_ERROR(Check(record));
   BatchChange change;
+  change.version = std::move(record.version);
+  change.folded_pushes = record.folded_before;
   std::vector<rule::CycleState> cycles;
   for (const GroupRecord& group : record.groups) {
     change.k.push_back(group.k);
@@ -398,6 +408,8 @@ absl::StatusOr<std::optional<Change>> Decoder::Decode() {
   switch (record_.type) {
     case kBegin:
       break;
+    case kBegun:
+      return Wrong("the model began anew with a checkpoint that is gone");
     case kBatch: {
       ACCRUE_ASSIGN_OR_RETURN(change, DecodeBatch());
       break;
@@ -442,6 +454,14 @@ JournalEntry EncodeBegin() {
   entry.type = kBegin;
   return entry;
 }
+
+JournalEntry EncodeBegun() {
+  JournalEntry entry;
+  entry.type = kBegun;
+  return entry;
+}
+
+bool IsBegun(const JournalRecord& record) { return record.type == kBegun; }
 
 JournalEntry EncodeChange(const Change& change) {
   if (const auto* batch = std::get_if<BatchChange>(&change)) {

@@ -20,13 +20,18 @@
 
 namespace accrue {
 
-// Not of a BeginChange. A batch's payloads stay where they are; the entry keeps
-// the batch.
+// Not of a BeginChange or RestoreChange. A batch's payloads stay where they
+// are; the entry keeps the batch.
 JournalEntry EncodeChange(const Change& change);
-// Of a BeginChange: that there was one. A checkpoint is the rest.
+// Of those: first a number, for the checkpoint that they are; then, once that
+// is there, that the model has begun with it. Without the second they never
+// happened.
 JournalEntry EncodeBegin();
+JournalEntry EncodeBegun();
+bool IsBegun(const JournalRecord& record);
 
-// Nothing: it is a beginning, which the checkpoint has.
+// Nothing: it is a beginning's number. DATA_LOSS too: that the model has begun,
+// which is not to be met behind any other checkpoint than that one.
 absl::StatusOr<std::optional<Change>> DecodeChange(JournalRecord record,
                                                    const ModelSpec& spec,
                                                    const Layout& layout);

@@ -50,6 +50,8 @@ CheckpointInfo InfoOf(const Manifest& manifest) {
   CheckpointInfo info;
   info.name = CheckpointName(manifest.lsn);
   info.lsn = manifest.lsn;
+  // A beginning's counts for it.
+  info.next_lsn = manifest.lsn + (manifest.state.is_beginning ? 2 : 1);
   info.version = manifest.state.version;
   info.folded_pushes = manifest.state.folded_pushes;
   info.made_at_unix_nanos = manifest.made_at_unix_nanos;
@@ -120,9 +122,14 @@ absl::Status RemoveCheckpoint(FileSystem& files, const std::string& directory,
 }
 
 absl::StatusOr<std::vector<CheckpointInfo>> RetireCheckpoints(
-    FileSystem& files, const std::string& directory, int64_t keep) {
-  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+    FileSystem& files, const std::string& directory, int64_t newest_lsn,
+    int64_t keep) {
+  ACCRUE_ASSIGN_OR_RETURN(std::vector<std::string> names,
                           ListCheckpoints(files, directory));
+  // A beginning on its way, which may come to nothing.
+  std::erase_if(names, [newest_lsn](const std::string& name) {
+    return *ParseCheckpointName(name) > newest_lsn;
+  });
   std::vector<CheckpointInfo> kept;
   size_t next = 0;
   for (; next < names.size() && static_cast<int64_t>(kept.size()) < keep;

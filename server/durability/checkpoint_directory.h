@@ -31,6 +31,7 @@ std::string TemporaryName();
 struct CheckpointInfo {
   std::string name;
   int64_t lsn = 0;
+  int64_t next_lsn = 1;  // of the first record that is not a part of it
   std::optional<Version> version;
   int64_t folded_pushes = 0;
   int64_t made_at_unix_nanos = 0;
@@ -55,12 +56,13 @@ absl::Status RemoveLeftovers(FileSystem& files, const std::string& directory);
 absl::Status RemoveCheckpoint(FileSystem& files, const std::string& directory,
                               const std::string& name);
 
-// Keeps the newest `keep` (at least 1) that have a sound manifest and all of
-// their files, and what is newer than the last of them; removes the others.
-// Returns those that are kept and sound, newest first; none: nothing was
-// removed.
+// Keeps, of those up to number `newest_lsn`, the newest `keep` (at least 1)
+// that have a sound manifest and all of their files, and what is newer than the
+// last of them; removes the others. Returns those that are kept and sound,
+// newest first; none: nothing was removed.
 absl::StatusOr<std::vector<CheckpointInfo>> RetireCheckpoints(
-    FileSystem& files, const std::string& directory, int64_t keep);
+    FileSystem& files, const std::string& directory, int64_t newest_lsn,
+    int64_t keep);
 
 }  // namespace accrue
 

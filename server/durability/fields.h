@@ -177,6 +177,7 @@ void VisitFields(V& visit, T& session) {
 template <typename V, FieldsOf<TrainingState> T>
 void VisitFields(V& visit, T& state) {
   visit("version", state.version);
+  visit("is_beginning", state.is_beginning);
   visit("folded_pushes", state.folded_pushes);
   visit("published_folded_pushes", state.published_folded_pushes);
   visit("groups", state.groups);

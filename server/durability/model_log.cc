@@ -125,8 +125,10 @@ absl::Status ModelLog::CheckRoom() const {
                    "; it goes on once a checkpoint has been written"));
 }
 
-// A checkpoint is the record of a beginning. In the journal it has but a
-// number, so that no other checkpoint has that.
+// A checkpoint is the record of a beginning. In the journal it has a number, so
+// that no other checkpoint has that; and behind it, once it is there, that it
+// counts: whatever a failing disk has left of it otherwise, the model goes on
+// as if it had never been.
 void ModelLog::NumberBegin(
     Done done, absl::AnyInvocable<void(int64_t lsn, Done done)> write) {
   if (journal_ == nullptr) return write(NextNumber(), std::move(done));
@@ -149,8 +151,7 @@ void ModelLog::AppendBegin(BeginChange change, Done done) {
     WriteCheckpoint(Target([lsn] { return lsn; }), std::move(change),
                     [self = shared_from_this(), written = std::move(written)](
                         absl::StatusOr<CheckpointInfo> made) mutable {
-                      if (made.ok()) self->OnBegun(*made);
-                      written(made.status());
+                      self->EndBegin(std::move(made), std::move(written));
                     });
   });
 }
@@ -162,9 +163,7 @@ void ModelLog::AppendRestore(RestoreChange change, Done done) {
         lane_, [self = shared_from_this(), lsn, change = std::move(change),
                 written = std::move(written)]() mutable {
           const WorkPool::Waiting waiting;
-          const auto made = self->WriteRestored(change, lsn);
-          if (made.ok()) self->OnBegun(*made);
-          written(made.status());
+          self->EndBegin(self->WriteRestored(change, lsn), std::move(written));
         });
   });
 }
@@ -191,6 +190,22 @@ absl::StatusOr<CheckpointInfo> ModelLog::WriteRestored(
                   name_, written.message());
   }
   return InfoOf(manifest);
+}
+
+void ModelLog::EndBegin(absl::StatusOr<CheckpointInfo> made, Done done) {
+  if (!made.ok()) return done(made.status());
+  if (journal_ == nullptr) {
+    OnBegun(*made);
+    return done(absl::OkStatus());
+  }
+  journal_->Append(EncodeBegun(),
+                   [self = shared_from_this(), made = *std::move(made),
+                    done = std::move(done)](absl::Status durable) mutable {
+                     // A refused one stays: should its record be found all the
+                     // same, for lack of another, it must be there.
+                     if (durable.ok()) self->OnBegun(made);
+                     done(std::move(durable));
+                   });
 }
 
 void ModelLog::OnBegun(const CheckpointInfo& made) {
@@ -231,7 +246,7 @@ void ModelLog::NoteFolded(const Version& version, int64_t folded_pushes) {
 }
 
 bool ModelLog::Changed() const {
-  if (journal_ != nullptr) return journal_->appended_lsn() > newest_.lsn;
+  if (journal_ != nullptr) return journal_->appended_lsn() >= newest_.next_lsn;
   return folded_pushes_ != newest_.folded_pushes ||
          version_ != newest_.version.value_or(Version());
 }
@@ -321,8 +336,9 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
 void ModelLog::Retire(const CheckpointInfo& newest) {
   if (!Closed().ok()) return;  // all of it goes
   const WorkPool::Waiting waiting;
-  const auto kept = RetireCheckpoints(*environment_.files, directory_,
-                                      environment_.options.checkpoint_keep);
+  const auto kept =
+      RetireCheckpoints(*environment_.files, directory_, newest.lsn,
+                        environment_.options.checkpoint_keep);
   absl::Status status = kept.status();
   if (journal_ != nullptr) {
     status.Update(journal_->DropBefore(newest.lsn + 1));

@@ -76,6 +76,8 @@ class ModelLog : public CommitLog,
   // The number of the checkpoint that a beginning is; then `write` it.
   void NumberBegin(Done done,
                    absl::AnyInvocable<void(int64_t lsn, Done done)> write);
+  // Once its checkpoint has been written, or could not be.
+  void EndBegin(absl::StatusOr<CheckpointInfo> made, Done done);
   void OnBegun(const CheckpointInfo& made);
   int64_t NextNumber();
   void AppendToJournal(Change change, Done done);

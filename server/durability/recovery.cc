@@ -91,30 +91,82 @@ absl::Status TakeVersion(FileSystem& files, const std::string& directory,
   return absl::OkStatus();
 }
 
-// Makes what the journal has behind record `lsn` again. Returns the number of
-// the record to come.
-absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
+absl::StatusOr<JournalReader> OpenJournal(FileSystem& files,
+                                          const std::string& directory,
+                                          const std::string& instance,
+                                          int64_t from_lsn) {
   absl::StatusOr<JournalReader> opened =
-      JournalReader::Open({.files = log.environment->files,
-                           .directory = log.directory,
-                           .id = log.instance,
-                           .from_lsn = log.newest.lsn + 1});
+      JournalReader::Open({.files = &files,
+                           .directory = directory,
+                           .id = instance,
+                           .from_lsn = from_lsn});
   // It was there before the first checkpoint was.
   if (absl::IsNotFound(opened.status())) {
     return absl::DataLossError(opened.status().message());
   }
-  ACCRUE_RETURN_IF_ERROR(opened.status());
-  JournalReader& reader = *opened;
-  Model& model = *log.model;
+  return opened;
+}
+
+// Whether what a checkpoint holds ever was the model's state. A beginning's was
+// if the journal says so behind it; else it was refused, or cut short.
+absl::StatusOr<bool> Counts(FileSystem& files, const std::string& directory,
+                            const Manifest& manifest) {
+  if (!manifest.state.is_beginning ||
+      manifest.spec.durability != Durability::kJournal) {
+    return true;
+  }
+  ACCRUE_ASSIGN_OR_RETURN(
+      JournalReader reader,
+      OpenJournal(files, directory, manifest.instance, manifest.lsn + 1));
+  ACCRUE_ASSIGN_OR_RETURN(const auto record, reader.Next());
+  return record.has_value() && IsBegun(*record);
+}
+
+// The newest that counts; those that are newer are removed. `names`: newest
+// first.
+absl::StatusOr<std::shared_ptr<const CheckpointReader>> FindCheckpoint(
+    FileSystem& files, const std::string& directory,
+    const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        std::shared_ptr<const CheckpointReader> checkpoint,
+        CheckpointReader::Open(files, absl::StrCat(directory, "/", name)));
+    ACCRUE_ASSIGN_OR_RETURN(const bool counts,
+                            Counts(files, directory, checkpoint->manifest()));
+    if (counts) return checkpoint;
+    ACCRUE_LOG(warn, "\"{}\": the model never began with it, it is removed",
+               checkpoint->path());
+    ACCRUE_RETURN_IF_ERROR(RemoveCheckpoint(files, directory, name));
+  }
+  return absl::DataLossError(
+      absl::StrCat("of no checkpoint in \"", directory,
+                   "\" the journal says that it counts"));
+}
+
+absl::Status ReplayRecord(JournalRecord record, Model& model) {
+  const std::string where =
+      absl::StrCat("journal record ", record.lsn, " in ", record.place);
+  ACCRUE_ASSIGN_OR_RETURN(
+      std::optional<Change> change,
+      DecodeChange(std::move(record), model.spec(), *model.layout()));
+  // The number of a beginning that never was: one that was is refused above.
+  if (!change.has_value()) return absl::OkStatus();
+  const absl::Status made = Await<absl::Status>(
+      [&](auto done) { model.Replay(*std::move(change), std::move(done)); });
+  if (!absl::IsDataLoss(made)) return made;
+  return absl::DataLossError(absl::StrCat(where, ": ", made.message()));
+}
+
+// Makes what the journal has behind the checkpoint again. Returns the number of
+// the record to come.
+absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
+  ACCRUE_ASSIGN_OR_RETURN(JournalReader reader,
+                          OpenJournal(*log.environment->files, log.directory,
+                                      log.instance, log.newest.next_lsn));
   while (true) {
     ACCRUE_ASSIGN_OR_RETURN(std::optional<JournalRecord> record, reader.Next());
     if (!record.has_value()) break;
-    ACCRUE_ASSIGN_OR_RETURN(
-        std::optional<Change> change,
-        DecodeChange(*std::move(record), model.spec(), *model.layout()));
-    if (!change.has_value()) continue;  // a beginning: the checkpoint has it
-    ACCRUE_RETURN_IF_ERROR(Await<absl::Status>(
-        [&](auto done) { model.Replay(*std::move(change), std::move(done)); }));
+    ACCRUE_RETURN_IF_ERROR(ReplayRecord(*std::move(record), *log.model));
     AtFailPoint(FailPoint::kRecoveryHalfReplayed);
   }
   if (reader.torn_bytes() > 0) {
@@ -141,9 +193,8 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
     return log;
   }
   ACCRUE_ASSIGN_OR_RETURN(
-      std::shared_ptr<const CheckpointReader> checkpoint,
-      CheckpointReader::Open(files,
-                             absl::StrCat(directory, "/", checkpoints[0])));
+      const std::shared_ptr<const CheckpointReader> checkpoint,
+      FindCheckpoint(files, directory, checkpoints));
   const ModelSpec& spec = checkpoint->manifest().spec;
   if (spec.name != name) {
     return absl::DataLossError(
@@ -159,7 +210,7 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
   ACCRUE_RETURN_IF_ERROR(Await<absl::Status>([&](auto done) {
     log.model->Restore(std::move(stored), std::move(done));
   }));
-  int64_t next_lsn = log.newest.lsn + 1;
+  int64_t next_lsn = log.newest.next_lsn;
   if (spec.durability == Durability::kJournal) {
     ACCRUE_ASSIGN_OR_RETURN(next_lsn, ReplayJournal(log));
   }
@@ -195,6 +246,8 @@ absl::StatusOr<ModelLog::Options> ReviveModel(
   manifest.instance = log.instance;
   manifest.lsn = ++lsn;
   manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
+  // Its journal is new: it has nothing to say about it.
+  manifest.state.is_beginning = false;
   manifest.state.sessions.clear();
   manifest.state.pushes_this_version.clear();
   if (manifest.state.version.has_value()) {

@@ -41,6 +41,9 @@ struct RestoreChange {
 struct BatchChange {
   std::shared_ptr<Batch> batch;  // stays as it is until it is durable
   std::vector<int64_t> k;        // [groups] in force
+  // What it was planned for, and is made of nothing else.
+  Version version;
+  int64_t folded_pushes = 0;  // t before it
 };
 
 struct SessionOpenChange {

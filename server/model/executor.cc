@@ -280,10 +280,12 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed,
   }
   if (log_ == nullptr || !log_->journals()) return FoldBatch(batch, closed);
   AtFailPoint(FailPoint::kBatchPlanned);
-  BatchChange change{.batch = batch, .k = {}};
+  BatchChange change{.batch = batch, .k = {}, .version = {}};
   {
     MutexLock lock(&mu_);
     for (const rule::RuleSpec& rule : rules_) change.k.push_back(rule.k);
+    change.version = *version_;
+    change.folded_pushes = folded_pushes_;
   }
   return Commit(std::move(change), [this, batch, closed](absl::Status durable) {
     if (durable.ok()) return FoldBatch(batch, closed);

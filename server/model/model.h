@@ -271,7 +271,8 @@ class Model : public std::enable_shared_from_this<Model> {
                       std::function<void(absl::StatusOr<Version>)> done) = 0;
   // Makes a change again that was appended after what it was restored from. In
   // their order, one at a time, before Attach. No BeginChange, no
-  // RestoreChange.
+  // RestoreChange. DATA_LOSS kDamaged: it does not follow what the model is;
+  // nothing has changed.
   virtual void Replay(Change change,
                       std::function<void(absl::Status)> done) = 0;
   // From now on what changes it is appended first. Before any change that is to

@@ -276,6 +276,8 @@ class ModelImpl final : public Model {
   bool DoReplay(const Change& change,
                 const std::function<void(absl::Status)>& done)
       ACCRUE_EXCLUDES(mu_);
+  absl::Status CheckFollows(const BatchChange& change) const
+      ACCRUE_EXCLUDES(mu_);
   bool ReplayBatch(const BatchChange& change,
                    const std::function<void(absl::Status)>& done)
       ACCRUE_EXCLUDES(mu_);

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/error.h"
 #include "server/base/logging.h"
@@ -122,6 +123,7 @@ bool ModelImpl::DoGoBack(const RestoringPtr& restoring) {
   RestoreChange change;
   change.state = source.state();
   change.state.version = restoring->from.version;
+  change.state.is_beginning = true;
   change.state.pushes_this_version.clear();
   {
     MutexLock lock(&mu_);
@@ -400,10 +402,29 @@ bool ModelImpl::DoReplay(const Change& change,
   return true;
 }
 
+absl::Status ModelImpl::CheckFollows(const BatchChange& change) const {
+  MutexLock lock(&mu_);
+  if (version_ == change.version && folded_pushes_ == change.folded_pushes) {
+    return absl::OkStatus();
+  }
+  const Version is = version_.value_or(Version());
+  return GateError(
+      absl::StatusCode::kDataLoss, Reason::kDamaged, View(cycles_),
+      absl::StrCat("pushes that follow t=", change.folded_pushes, " (version ",
+                   change.version.number, " of lineage ",
+                   change.version.lineage,
+                   "), where it is at t=", folded_pushes_, " (version ",
+                   is.number, " of lineage ", is.lineage, ")"));
+}
+
 // As it was planned: its scalars are the record's, whatever this machine's libm
 // would make of them.
 bool ModelImpl::ReplayBatch(const BatchChange& change,
                             const std::function<void(absl::Status)>& done) {
+  if (absl::Status follows = CheckFollows(change); !follows.ok()) {
+    done(std::move(follows));
+    return true;
+  }
   const std::shared_ptr<Batch>& batch = change.batch;
   Gathering::Open open;
   {

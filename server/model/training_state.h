@@ -67,6 +67,7 @@ struct SessionState {
 
 struct TrainingState {
   std::optional<Version> version;       // none: it has no parameters
+  bool is_beginning = false;            // its lineage's first
   int64_t folded_pushes = 0;            // t
   int64_t published_folded_pushes = 0;  // t of the newest publication
   std::vector<GroupState> groups;

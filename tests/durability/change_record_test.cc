@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -176,6 +177,45 @@ TEST_P(ChangeRecordTest, WhatIsReplayedIsWhatWasDone) {
     pushes_ -= 8;
   }
   EXPECT_EQ(harness_.Image(*again), harness_.Image(*original));
+}
+
+TEST_P(ChangeRecordTest, PushesThatDoNotFollowWhatTheModelIsAreDamage) {
+  Trained();
+  const std::shared_ptr<Model> missing = Untrained();
+  bool skipped = false;
+  for (JournalRecord& record : Records()) {
+    absl::StatusOr<Change> change = Decode(std::move(record));
+    ASSERT_TRUE(change.ok()) << change.status();
+    if (std::holds_alternative<BatchChange>(*change) &&
+        !std::exchange(skipped, true)) {
+      continue;
+    }
+    const StateImage before = harness_.Image(*missing);
+    const absl::Status replayed = Replay(*missing, *std::move(change));
+    if (replayed.ok()) continue;
+    EXPECT_EQ(replayed.code(), absl::StatusCode::kDataLoss) << replayed;
+    EXPECT_EQ(GetErrorInfo(replayed).reason, Reason::kDamaged);
+    EXPECT_EQ(harness_.Image(*missing), before);
+    EXPECT_EQ(before.folded_pushes, 0);
+    return;
+  }
+  FAIL() << "all was taken";
+}
+
+TEST_P(ChangeRecordTest, PushesOfAnotherLineageAreDamage) {
+  Trained();
+  const std::shared_ptr<Model> model = Untrained();
+  for (JournalRecord& record : Records()) {
+    absl::StatusOr<Change> change = Decode(std::move(record));
+    ASSERT_TRUE(change.ok()) << change.status();
+    auto* batch = std::get_if<BatchChange>(&*change);
+    if (batch == nullptr) continue;
+    batch->version.lineage = std::string(32, '0');
+    EXPECT_EQ(Replay(*model, *std::move(change)).code(),
+              absl::StatusCode::kDataLoss);
+    EXPECT_EQ(model->Describe().folded_pushes, 0);
+    return;
+  }
 }
 
 TEST_P(ChangeRecordTest, WhatIsDecodedIsEncodedAgainAsTheSameBytes) {

@@ -264,13 +264,29 @@ TEST(CheckpointTroubleTest, TheNewestStayAndOlderOnesGo) {
                             disk.live(), lsn)
                     .ok());
   }
-  const auto kept = RetireCheckpoints(disk.files(), disk.live(), 2);
+  const auto kept = RetireCheckpoints(disk.files(), disk.live(), 5, 2);
   ASSERT_TRUE(kept.ok()) << kept.status();
   ASSERT_EQ(kept->size(), 2);
   EXPECT_EQ((*kept)[0].lsn, 5);
   EXPECT_EQ((*kept)[1].lsn, 4);
   EXPECT_EQ(*ListCheckpoints(disk.files(), disk.live()),
             (std::vector{CheckpointName(5), CheckpointName(4)}));
+}
+
+// A beginning that is on its way may come to nothing.
+TEST(CheckpointTroubleTest, WhatIsNewerThanTheNewestKeepsNoneFromStaying) {
+  Disk disk;
+  for (int64_t lsn = 1; lsn <= 3; ++lsn) {
+    ASSERT_TRUE(
+        WriteSample(SampleModel(SampleSpec()), disk.files(), disk.live(), lsn)
+            .ok());
+  }
+  const auto kept = RetireCheckpoints(disk.files(), disk.live(), 2, 1);
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  ASSERT_EQ(kept->size(), 1);
+  EXPECT_EQ((*kept)[0].lsn, 2);
+  EXPECT_EQ(*ListCheckpoints(disk.files(), disk.live()),
+            (std::vector{CheckpointName(3), CheckpointName(2)}));
 }
 
 TEST(CheckpointTroubleTest, TheOnlySoundOneNeverGoes) {
@@ -285,7 +301,7 @@ TEST(CheckpointTroubleTest, TheOnlySoundOneNeverGoes) {
                                          "/", kStateFile))
                     .ok());
   }
-  auto kept = RetireCheckpoints(disk.files(), disk.live(), 1);
+  auto kept = RetireCheckpoints(disk.files(), disk.live(), 3, 1);
   ASSERT_TRUE(kept.ok()) << kept.status();
   ASSERT_EQ(kept->size(), 1);
   EXPECT_EQ((*kept)[0].lsn, 1);
@@ -295,7 +311,7 @@ TEST(CheckpointTroubleTest, TheOnlySoundOneNeverGoes) {
                   .Remove(absl::StrCat(disk.live(), "/", CheckpointName(1), "/",
                                        kManifestFile))
                   .ok());
-  kept = RetireCheckpoints(disk.files(), disk.live(), 1);
+  kept = RetireCheckpoints(disk.files(), disk.live(), 3, 1);
   ASSERT_TRUE(kept.ok()) << kept.status();
   EXPECT_TRUE(kept->empty());
   EXPECT_EQ(Listed(disk).size(), 3);
@@ -314,7 +330,7 @@ TEST(CheckpointTroubleTest, WhoDiesWhileItRetiresLeavesWholeCheckpoints) {
                                  .path_part = "",
                                  .after = steps,
                                  .times = kAlways});
-      whole = RetireCheckpoints(disk.files(), disk.live(), 1).ok();
+      whole = RetireCheckpoints(disk.files(), disk.live(), 3, 1).ok();
       disk.CutPower(seed);
       ASSERT_TRUE(RemoveLeftovers(disk.files(), disk.live()).ok());
       for (const std::string& name : Listed(disk)) {

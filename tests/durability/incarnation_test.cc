@@ -83,6 +83,9 @@ TEST_F(IncarnationTest, ACheckpointOfADeletedModelIsNotTheNextOnes) {
 TEST_F(IncarnationTest, AJournalOfADeletedModelDoesNotReplaceTheNextOnes) {
   auto model = Create(Durability::kJournal);
   ASSERT_TRUE(harness().Initialize(*model, 1).ok());
+  ASSERT_TRUE(harness().Open(*model, "a").ok());
+  // With the next record its journal begins a segment.
+  ASSERT_TRUE(process_->Checkpoint("m").ok());
   HoldUp("create", "/journal.tmp");
   auto opened = std::async(std::launch::async,
                            [&, model] { return harness().Open(*model, "a"); });

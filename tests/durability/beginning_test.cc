@@ -1,0 +1,159 @@
+// A model begins anew on a disk that fails: either it has, and whoever asked
+// for it is told so; or it never has, whatever is left of it, and what the
+// model was goes on, in the process that runs and in the next.
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/durability/checkpoint_directory.h"
+#include "tests/durability/forgetful_files.h"
+#include "tests/durability/keeping_process.h"
+#include "tests/durability/model_directory.h"
+#include "tests/durability/temporary_directory.h"
+#include "tests/model/harness.h"
+#include "tests/model/kept_models.h"
+
+namespace accrue {
+namespace {
+
+ModelSpec Spec() {
+  ModelSpec spec = TwoGroups("m");
+  spec.durability = Durability::kJournal;
+  FillDefaults(spec);
+  return spec;
+}
+
+// A model with a checkpoint of t=5, at t=8.
+class KeptModelOfAge {
+ public:
+  KeptModelOfAge() {
+    StartAgain();
+    model_ = *process_->Create(Spec());
+    EXPECT_TRUE(harness().Initialize(*model_, 0.5).ok());
+    session_ = harness().Open(*model_, "a")->id;
+    Push(5);
+    checkpoint_ = process_->Checkpoint("m")->name;
+    Push(3);
+  }
+
+  // The process that runs ends without notice; with `cut`, so does the power.
+  void StartAgain(bool cut = false, uint64_t seed = 0) {
+    model_.reset();
+    process_.reset();
+    files_.reset();
+    if (cut) ForgetfulFiles::CutPower(place_ / "shadow", seed);
+    files_ = std::make_unique<ForgetfulFiles>(place_ / "shadow");
+    process_ = std::make_unique<KeepingProcess>(data(), DurabilityOptions(),
+                                                files_.get());
+    ASSERT_EQ(process_->Start(), absl::OkStatus());
+    if (auto found = process_->store().Find("m"); found.ok()) model_ = *found;
+  }
+  void Push(int count) {
+    std::normal_distribution<float> normal;
+    for (int i = 0; i < count; ++i) {
+      std::vector<float> gradient(kTwoGroupsElems);
+      for (float& g : gradient) g = normal(random_);
+      const auto outcome =
+          harness().PushNow(*model_, session_, ++sequence_, gradient);
+      ASSERT_TRUE(outcome.ok()) << outcome.status();
+    }
+  }
+  absl::Status GoBack() { return process_->Restore("m", checkpoint_).status(); }
+  StateImage Image() { return harness().Image(*model_); }
+
+  bool is_there() const { return model_ != nullptr; }
+  absl::Status Why() { return process_->store().Find("m").status(); }
+  ForgetfulFiles& files() { return *files_; }
+  std::string directory() const { return ModelDirectory(data(), "m"); }
+  std::string newest() const {
+    return ListCheckpoints(*files_, directory())->front();
+  }
+
+ private:
+  Harness& harness() { return process_->harness(); }
+  std::string data() const { return place_ / "data"; }
+
+  TemporaryDirectory place_;
+  std::unique_ptr<ForgetfulFiles> files_;
+  std::unique_ptr<KeepingProcess> process_;
+  std::shared_ptr<Model> model_;
+  std::mt19937 random_{3};
+  std::string session_;
+  std::string checkpoint_;
+  int64_t sequence_ = 0;
+};
+
+struct Trouble {
+  int64_t times;  // so many changes of the disk fail, one after another
+  bool goes_on;   // pushes come before the process ends
+  bool cuts_power;
+};
+
+class BeginningTest : public ::testing::TestWithParam<Trouble> {};
+
+TEST_P(BeginningTest, WhatWasRefusedNeverHappened) {
+  const Trouble trouble = GetParam();
+  bool done = false;
+  int refused = 0;
+  for (int64_t steps = 0; !done; ++steps) {
+    SCOPED_TRACE(testing::Message() << steps << " changes go well");
+    KeptModelOfAge model;
+    const StateImage before = model.Image();
+    model.files().faults().Add({.operation = "change",
+                                .path_part = model.directory(),
+                                .after = steps,
+                                .times = trouble.times});
+    const bool restored = model.GoBack().ok();
+    // What fails behind that is not the restore's.
+    model.files().faults().Clear();
+    const StateImage now = model.Image();
+    if (!restored) {
+      ++refused;
+      ASSERT_EQ(now, before);
+    } else {
+      ASSERT_EQ(now.folded_pushes, 5);
+    }
+    if (trouble.goes_on) model.Push(3);
+    const StateImage last = model.Image();
+    model.StartAgain(trouble.cuts_power, static_cast<uint64_t>(steps));
+    ASSERT_TRUE(model.is_there()) << model.Why();
+    // As of any record that was refused last, of its record all may be there.
+    if (restored || trouble.goes_on || model.Image().folded_pushes != 5) {
+      ASSERT_EQ(model.Image(), last);
+    }
+    model.Push(2);
+    done = restored;
+    ASSERT_LT(steps, 100);
+  }
+  EXPECT_GT(refused, 5);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Disks, BeginningTest,
+    ::testing::Values(Trouble{1, true, false}, Trouble{1, false, false},
+                      Trouble{2, true, false}, Trouble{2, false, false},
+                      Trouble{3, true, false}, Trouble{3, true, true}),
+    [](const auto& info) {
+      const Trouble& trouble = info.param;
+      return std::to_string(trouble.times) +
+             (trouble.goes_on ? "AndGoesOn" : "AndEnds") +
+             (trouble.cuts_power ? "WithoutPower" : "");
+    });
+
+// Its checkpoint is gone: what came behind it is of another lineage than what
+// an older one would make of it.
+TEST(BeginningTest, WhatHappenedIsNotReplayedAcross) {
+  KeptModelOfAge model;
+  ASSERT_EQ(model.GoBack(), absl::OkStatus());
+  const std::string gone = model.newest();
+  ASSERT_TRUE(RemoveCheckpoint(model.files(), model.directory(), gone).ok());
+  model.StartAgain();
+  EXPECT_FALSE(model.is_there());
+  EXPECT_EQ(model.Why().code(), absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace accrue
