@@ -32,6 +32,12 @@ absl::Status Unwritable(const absl::Status& why, const std::string& model) {
                    absl::StrCat("model \"", model, "\": ", why.message()));
 }
 
+// What has no reason yet is the disk's.
+absl::Status WithReason(const absl::Status& why, const std::string& model) {
+  if (GetErrorInfo(why).reason != Reason::kUnspecified) return why;
+  return Unwritable(why, model);
+}
+
 absl::Status Damaged(const absl::Status& why, const std::string& model) {
   ErrorInfo info;
   info.reason = Reason::kDamaged;
@@ -50,6 +56,19 @@ absl::Status Unknown(const std::string& model) {
                    absl::StrCat("no model \"", model, "\""));
 }
 
+// Why a model that is there cannot be taken up now.
+absl::Status LeftOut(const absl::Status& why, const std::string& model) {
+  if (absl::IsDataLoss(why)) return Damaged(why, model);
+  ErrorInfo info = GetErrorInfo(why);
+  info.subject = model;
+  const bool said = info.reason != Reason::kUnspecified;
+  return MakeError(
+      said ? why.code() : absl::StatusCode::kUnavailable, info,
+      absl::StrCat("model \"", model, "\" is left out: ", why.message(),
+                   "; start the daemon again when that is mended, or restore "
+                   "the model from one of its checkpoints"));
+}
+
 absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
   absl::Status made = files.CreateDirectory(path);
   if (absl::IsAlreadyExists(made)) return absl::OkStatus();
@@ -61,6 +80,13 @@ std::optional<std::string> ModelOfDirectory(absl::string_view name) {
   const size_t end = name.find(kBeforeId);
   if (end == 0 || end == absl::string_view::npos) return std::nullopt;
   return std::string(name.substr(0, end));
+}
+
+// What cannot be removed now is removed when the next process begins.
+void LogIfKept(const absl::Status& removed) {
+  if (removed.ok()) return;
+  ACCRUE_LOG(warn, "a deleted model's files are still there: {}",
+             removed.message());
 }
 
 std::string ParentOf(const std::string& path) {
@@ -98,7 +124,7 @@ absl::Status DataDirectory::Recover(ModelStore& store) {
   for (const std::string& entry : entries) {
     const std::string path = absl::StrCat(models_, "/", entry);
     if (absl::StartsWith(entry, kTemporaryPrefix)) {
-      ACCRUE_RETURN_IF_ERROR(files.RemoveDirectory(path));
+      LogIfKept(files.RemoveDirectory(path));
       continue;
     }
     const std::optional<std::string> of = ModelOfDirectory(entry);
@@ -114,14 +140,13 @@ absl::Status DataDirectory::Recover(ModelStore& store) {
     }
     absl::StatusOr<ModelLog::Options> recovered =
         RecoverModel(environment_, path, name, store);
-    if (absl::IsDataLoss(recovered.status())) {
-      const absl::Status damaged = Damaged(recovered.status(), name);
-      ACCRUE_LOG(error, "{}", damaged.message());
-      store.Miss(name, damaged);
+    if (!recovered.ok()) {
+      const absl::Status why = LeftOut(recovered.status(), name);
+      ACCRUE_LOG(error, "{}", why.message());
+      store.Miss(name, why);
       Note(name, {.directory = path, .log = nullptr});
       continue;
     }
-    ACCRUE_RETURN_IF_ERROR(recovered.status());
     const std::shared_ptr<Model> model = recovered->model;
     if (model == nullptr) continue;  // it never came to be
     model->Attach(AddLog(*std::move(recovered)));
@@ -191,12 +216,7 @@ absl::Status DataDirectory::Forget(const std::string& name) {
     MutexLock lock(&mutex_);
     kept_.erase(name);
   }
-  // What cannot be removed now is removed when the next process begins.
-  const absl::Status removed = environment_->files->RemoveDirectory(gone);
-  if (!removed.ok()) {
-    ACCRUE_LOG(warn, "model \"{}\" is deleted, its files are not yet: {}", name,
-               removed.message());
-  }
+  LogIfKept(environment_->files->RemoveDirectory(gone));
   return absl::OkStatus();
 }
 
@@ -263,11 +283,9 @@ void DataDirectory::Restore(const std::string& name,
                             const std::string& checkpoint, ModelStore& store,
                             RestoreDone done) {
   const auto found = store.Find(name);
-  if (!found.ok() && !absl::IsDataLoss(found.status())) {
-    return done(found.status());
-  }
+  if (absl::IsNotFound(found.status())) return done(found.status());
   auto reader = OpenCheckpoint(name, checkpoint);
-  if (!reader.ok()) return done(reader.status());
+  if (!reader.ok()) return done(WithReason(reader.status(), name));
   if (!found.ok()) return done(Revive(name, *std::move(reader), store));
   const std::shared_ptr<Model>& model = *found;
   const std::string other =
@@ -299,11 +317,11 @@ absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
                    name);
   }
   ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
-  ACCRUE_ASSIGN_OR_RETURN(
-      ModelLog::Options log,
-      ReviveModel(environment_, kept.directory, std::move(checkpoint), store));
-  const std::shared_ptr<Model> model = log.model;
-  model->Attach(AddLog(std::move(log)));
+  absl::StatusOr<ModelLog::Options> log =
+      ReviveModel(environment_, kept.directory, std::move(checkpoint), store);
+  if (!log.ok()) return WithReason(log.status(), name);
+  const std::shared_ptr<Model> model = log->model;
+  model->Attach(AddLog(*std::move(log)));
   store.Adopt(model);
   return model;
 }

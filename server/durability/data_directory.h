@@ -39,7 +39,8 @@ class DataDirectory : public ModelKeeper {
 
   absl::Status Open();
   // Takes up every model that is kept: `store` has it as it was, or is told why
-  // it cannot be used. Not OK: the directory itself cannot be read.
+  // not, and the others are taken up all the same. Not OK: the directory itself
+  // cannot be read.
   absl::Status Recover(ModelStore& store);
 
   absl::StatusOr<std::shared_ptr<CommitLog>> Keep(
@@ -52,8 +53,9 @@ class DataDirectory : public ModelKeeper {
   absl::StatusOr<std::vector<CheckpointInfo>> Checkpoints(
       const std::string& name) const;
   // Takes a model back to one of its checkpoints, all of which is looked at
-  // first; `checkpoint` empty: the newest. A damaged model is there again then.
-  // NOT_FOUND kModelUnknown, kCheckpointUnknown; else Model::GoBack's.
+  // first; `checkpoint` empty: the newest. One that was damaged or left out is
+  // there again then. NOT_FOUND kModelUnknown, kCheckpointUnknown; UNAVAILABLE
+  // kCheckpointFailed; else Model::GoBack's.
   using RestoreDone =
       std::function<void(absl::StatusOr<std::shared_ptr<Model>>)>;
   void Restore(const std::string& name, const std::string& checkpoint,

@@ -16,7 +16,12 @@ namespace accrue {
 absl::StatusOr<std::shared_ptr<Journal>> Journal::Open(JournalOptions options) {
   std::shared_ptr<Journal> journal(new Journal(std::move(options)));
   ACCRUE_RETURN_IF_ERROR(journal->FindSegments());
-  ACCRUE_RETURN_IF_ERROR(journal->BeginSegment(journal->options_.next_lsn));
+  absl::Status begun = journal->BeginSegment(journal->options_.next_lsn);
+  if (begun.ok()) return journal;
+  // Without a segment, a restart would find no journal.
+  if (journal->segment_ == nullptr) return begun;
+  ACCRUE_LOG(error, "journal: {}", begun.message());
+  journal->failed_ = true;
   return journal;
 }
 
@@ -33,20 +38,23 @@ std::string Journal::PathOf(int64_t first_lsn) const {
 absl::Status Journal::FindSegments() {
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                           options_.files->List(options_.directory));
+  int64_t newest = 0;
   for (const std::string& name : names) {
-    const std::optional<int64_t> lsn = journal::LsnOfName(name);
+    const int64_t lsn = journal::LsnOfName(name).value_or(0);
     // Without a record of ours, it is replaced.
-    if (!lsn.has_value() || *lsn >= options_.next_lsn) continue;
-    ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<ReadableFile> file,
-                            options_.files->Open(PathOf(*lsn)));
+    if (lsn == 0 || lsn >= options_.next_lsn) continue;
+    const auto file = options_.files->Open(PathOf(lsn));
+    newest = std::max(newest, lsn);
     MutexLock lock(&mutex_);
-    segments_[*lsn] = file->size_bytes();
+    segments_[lsn] = file.ok() ? (*file)->size_bytes() : 0;
   }
-  MutexLock lock(&mutex_);
-  if (segments_.empty()) return absl::OkStatus();
-  ACCRUE_ASSIGN_OR_RETURN(
-      segment_, JournalSegment::Reopen(options_.files,
-                                       PathOf(segments_.rbegin()->first)));
+  for (const int64_t lsn : {newest, options_.next_lsn}) {
+    auto segment = JournalSegment::Reopen(options_.files, PathOf(lsn));
+    // A damaged one is another incarnation's, too: ours were read.
+    if (!segment.ok() || (*segment)->id() != options_.id) continue;
+    segment_ = *std::move(segment);
+    break;
+  }
   return absl::OkStatus();
 }
 

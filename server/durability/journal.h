@@ -48,7 +48,9 @@ class Journal : public std::enable_shared_from_this<Journal> {
  public:
   using Done = absl::AnyInvocable<void(absl::Status)>;
 
-  // Begins a new segment. What is queued is still written when it is let go of.
+  // Begins a new segment; where the disk fails at that, and there is one of
+  // this journal already, the first record does. What other incarnations have
+  // left is not read. What is queued is still written when it is let go of.
   static absl::StatusOr<std::shared_ptr<Journal>> Open(JournalOptions options);
 
   void Append(JournalEntry entry, Done done);

@@ -56,6 +56,7 @@ class JournalSegment {
   // What was written since the last Sync is cut off, where that is possible.
   void Abandon();
 
+  const std::string& id() const { return header_.id; }
   int64_t first_lsn() const { return header_.first_lsn; }
   int64_t size_bytes() const { return file_->size_bytes(); }
   // What an entry takes.

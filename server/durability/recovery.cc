@@ -185,7 +185,9 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
     const std::string& directory, const std::string& name, ModelStore& store) {
   FileSystem& files = *environment->files;
   ModelLog::Options log;
-  ACCRUE_RETURN_IF_ERROR(RemoveLeftovers(files, directory));
+  if (absl::Status left = RemoveLeftovers(files, directory); !left.ok()) {
+    ACCRUE_LOG(warn, "what is no checkpoint stays: {}", left.message());
+  }
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
                           ListCheckpoints(files, directory));
   if (checkpoints.empty()) {

@@ -6,6 +6,7 @@
 // Order.     functions wait for the disk, and for the model's executor.
 // Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
 //            written, in which file and where. Nothing is guessed or skipped.
+//            Without a reason: the disk's. ModelStore::MakeAgain's.
 #ifndef ACCRUE_SERVER_DURABILITY_RECOVERY_H_
 #define ACCRUE_SERVER_DURABILITY_RECOVERY_H_
 

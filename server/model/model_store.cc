@@ -202,8 +202,7 @@ absl::Status ModelStore::Delete(const std::string& name) {
   // For the disk, and for whoever deletes another one.
   const WorkPool::Waiting waiting;
   MutexLock deleting(&deleting_);
-  if (absl::Status there = Find(name).status();
-      !there.ok() && !absl::IsDataLoss(there)) {
+  if (absl::Status there = Find(name).status(); absl::IsNotFound(there)) {
     return there;
   }
   if (options_.keeper != nullptr) {

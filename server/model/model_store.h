@@ -6,9 +6,9 @@
 //            find it, or try themselves.
 // Errors.    NOT_FOUND kModelUnknown; ALREADY_EXISTS kModelExists: another
 //            spec; RESOURCE_EXHAUSTED kLimit, kStateMemory, kDeviceMemory;
-//            FAILED_PRECONDITION kNoDataDirectory; DATA_LOSS kDamaged: what is
-//            stored of it; UNAVAILABLE kCheckpointFailed: it cannot be stored,
-//            or removed.
+//            FAILED_PRECONDITION kNoDataDirectory; UNAVAILABLE
+//            kCheckpointFailed: it cannot be stored, or removed; what Miss was
+//            told, DATA_LOSS kDamaged above all.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_MODEL_MODEL_STORE_H_
 #define ACCRUE_SERVER_MODEL_MODEL_STORE_H_
@@ -55,7 +55,8 @@ class ModelStore {
   // adopted.
   absl::StatusOr<std::shared_ptr<Model>> MakeAgain(const ModelSpec& spec);
   void Adopt(const std::shared_ptr<Model>& model);
-  // What is stored of a model cannot be used: whoever asks for it is told why.
+  // What is stored of a model cannot be used: whoever asks for it is told why,
+  // which is not NOT_FOUND. It may be deleted.
   void Miss(const std::string& name, absl::Status why);
   // By name, those after `after` (empty: from the start), at most `limit`.
   std::vector<std::shared_ptr<Model>> List(const std::string& after,

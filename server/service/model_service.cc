@@ -212,9 +212,7 @@ grpc::ServerUnaryReactor* ModelService::ListCheckpoints(
       [this, request, response]() -> absl::Status {
         const auto model = environment_.store->Find(request->model());
         // Of a damaged model they are what is left.
-        if (!model.ok() && !absl::IsDataLoss(model.status())) {
-          return model.status();
-        }
+        if (absl::IsNotFound(model.status())) return model.status();
         ACCRUE_ASSIGN_OR_RETURN(DataDirectory * data, FindData(environment_));
         const WorkPool::Waiting waiting;
         ACCRUE_ASSIGN_OR_RETURN(const std::vector<CheckpointInfo> checkpoints,

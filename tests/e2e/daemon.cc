@@ -96,7 +96,9 @@ bool Daemon::Restart(const std::vector<std::string>& environment) {
   const std::string tcp = std::exchange(tcp_, "");
   uds_.clear();
   std::filesystem::remove(directory_ + "/" + kPortFile);
-  return Launch(tcp, environment) && AwaitAddresses();
+  if (Launch(tcp, environment) && AwaitAddresses()) return true;
+  tcp_ = tcp;  // for the next attempt
+  return false;
 }
 
 Daemon::~Daemon() {
