@@ -1,9 +1,14 @@
 #include "tests/durability/file_faults.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace accrue {
 namespace {
@@ -22,7 +27,39 @@ bool Matches(const FileFault& fault, absl::string_view operation,
   return path.find(fault.path_part) != std::string::npos;
 }
 
+std::vector<FileFault> ReadFaults(const std::string& path) {
+  std::vector<FileFault> faults;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const std::vector<std::string> parts = absl::StrSplit(line, '\t');
+    int code = 0;
+    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &code)) std::abort();
+    faults.push_back({.operation = parts[1],
+                      .path_part = parts[2],
+                      .code = static_cast<absl::StatusCode>(code)});
+  }
+  return faults;
+}
+
 }  // namespace
+
+void FileFaults::Follow(const std::string& path) {
+  MutexLock lock(&mutex_);
+  followed_ = path;
+}
+
+void FileFaults::Save(const std::string& path,
+                      const std::vector<FileFault>& faults) {
+  // Whoever follows it finds all of them.
+  const std::string unfinished = path + ".unfinished";
+  std::ofstream file(unfinished);
+  for (const FileFault& fault : faults) {
+    file << static_cast<int>(fault.code) << "\t" << fault.operation << "\t"
+         << fault.path_part << "\n";
+  }
+  file.close();
+  std::filesystem::rename(unfinished, path);
+}
 
 void FileFaults::Add(FileFault fault) {
   MutexLock lock(&mutex_);
@@ -62,6 +99,9 @@ std::optional<FileFault> FileFaults::Take(absl::string_view operation,
     if (fault.times == 0) continue;
     if (fault.times != kAlways) --fault.times;
     return fault;
+  }
+  for (const FileFault& fault : ReadFaults(followed_)) {
+    if (Matches(fault, operation, path)) return fault;
   }
   return std::nullopt;
 }

@@ -1,5 +1,5 @@
 // FileFaults: which calls of a FileSystem fail, and how. Tests set them while
-// the files are in use.
+// the files are in use; those of another process by a file.
 //
 // Threading. safe.
 #ifndef ACCRUE_TESTS_DURABILITY_FILE_FAULTS_H_
@@ -45,6 +45,13 @@ class FileFaults {
   // No faults, and room for everything.
   void Clear();
 
+  // Besides, whenever a call is made, those that were saved last at `path`, if
+  // there are any.
+  void Follow(const std::string& path);
+  // Operation, path_part and code of each; they hold always.
+  static void Save(const std::string& path,
+                   const std::vector<FileFault>& faults);
+
   // What this call is to say, before it does anything. `loses`: the fault's.
   absl::Status Check(absl::string_view operation, const std::string& path,
                      bool* loses = nullptr);
@@ -57,6 +64,7 @@ class FileFaults {
                                 const std::string& path);
 
   Mutex mutex_;
+  std::string followed_ ACCRUE_GUARDED_BY(mutex_);  // path; or empty
   std::vector<FileFault> faults_ ACCRUE_GUARDED_BY(mutex_);
   int64_t room_ ACCRUE_GUARDED_BY(mutex_) = kAlways;
 };

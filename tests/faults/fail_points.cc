@@ -19,6 +19,7 @@ namespace {
 constexpr char kEnd[] = "ACCRUE_FAIL_POINT";
 constexpr char kMistake[] = "ACCRUE_MISTAKE";
 constexpr char kShadow[] = "ACCRUE_SHADOW";
+constexpr char kFileFaults[] = "ACCRUE_FILE_FAULTS";
 
 // What one of the variables says.
 struct Order {
@@ -64,10 +65,17 @@ std::string ShadowVariable(const std::string& shadow) {
   return absl::StrCat(kShadow, "=", shadow);
 }
 
+std::string FileFaultsVariable(const std::string& path) {
+  return absl::StrCat(kFileFaults, "=", path);
+}
+
 std::unique_ptr<FileSystem> FilesOfEnvironment() {
   const char* const shadow = std::getenv(kShadow);
   if (shadow == nullptr) return nullptr;
-  return std::make_unique<ForgetfulFiles>(shadow);
+  auto files = std::make_unique<ForgetfulFiles>(shadow);
+  const char* const faults = std::getenv(kFileFaults);
+  if (faults != nullptr) files->faults().Follow(faults);
+  return files;
 }
 
 void InstallFailPoints() {

@@ -6,6 +6,8 @@
 //                                         one of a restart, after the start
 //   ACCRUE_MISTAKE=mistake.fold_twice:50  every fiftieth time it happens
 //   ACCRUE_SHADOW=/tmp/shadow             the power may be cut: ForgetfulFiles
+//   ACCRUE_FILE_FAULTS=/tmp/faults        whose calls fail as this file says:
+//                                         FileFaults::Save
 //
 // Threading. as FailPointHandler
 #ifndef ACCRUE_TESTS_FAULTS_FAIL_POINTS_H_
@@ -30,6 +32,7 @@ std::string FailPointVariable(FailPoint point, int64_t count);
 void InstallFailPoints();
 
 std::string ShadowVariable(const std::string& shadow);
+std::string FileFaultsVariable(const std::string& path);
 
 // The disk that can forget; null: it is an ordinary one.
 std::unique_ptr<FileSystem> FilesOfEnvironment();
