@@ -36,6 +36,12 @@ WritableFile::Bytes BytesOf(const Record& record) {
   return {reinterpret_cast<const std::byte*>(&record), sizeof(record)};
 }
 
+std::optional<Progress::Facts> Damaged(const std::string& path) {
+  ACCRUE_LOG(warn, "\"{}\" is damaged: nobody knows how many pushes are lost",
+             path);
+  return std::nullopt;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
@@ -59,19 +65,20 @@ absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
 
 absl::StatusOr<std::optional<Progress::Facts>> Progress::Read(
     FileSystem& files, const std::string& directory) {
-  const auto file = files.Open(absl::StrCat(directory, "/", kProgressFile));
+  const std::string path = absl::StrCat(directory, "/", kProgressFile);
+  const auto file = files.Open(path);
   if (absl::IsNotFound(file.status())) return std::optional<Facts>();
   ACCRUE_RETURN_IF_ERROR(file.status());
   Record record = {};
   if ((*file)->size_bytes() < static_cast<int64_t>(sizeof(record))) {
-    return std::optional<Facts>();
+    return Damaged(path);
   }
   ACCRUE_RETURN_IF_ERROR((*file)->Read(
       0,
       absl::MakeSpan(reinterpret_cast<std::byte*>(&record), sizeof(record))));
   if (std::memcmp(record.magic, kMagic, sizeof(kMagic)) != 0 ||
       record.hash != HashOf(record)) {
-    return std::optional<Facts>();
+    return Damaged(path);
   }
   Facts facts;
   facts.lineage.assign(record.lineage,

@@ -38,7 +38,7 @@ class Progress {
   // A new file, or the one that is there, written anew.
   static absl::StatusOr<std::unique_ptr<Progress>> Open(
       FileSystem& files, const std::string& directory);
-  // Nothing: there is none, or it is damaged.
+  // Nothing: there is none, or it is damaged, which is logged.
   static absl::StatusOr<std::optional<Facts>> Read(
       FileSystem& files, const std::string& directory);
 
