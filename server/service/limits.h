@@ -14,6 +14,14 @@ inline constexpr int64_t kMaxChunkBytes = int64_t{4} << 20;
 inline constexpr int64_t kMaxMessageBytes =
     kMaxChunkBytes + (int64_t{64} << 10);
 
+// Largest request that is one message, but for CreateModel's, whose spec may
+// fill a message.
+inline constexpr int64_t kMaxRequestBytes = int64_t{1} << 20;
+
+// Largest header of a push.
+inline constexpr int64_t kMaxPushHeaderBytes =
+    kMaxMessageBytes - kMaxChunkBytes;
+
 // What a stream costs besides the window that its unread bytes may fill.
 inline constexpr int64_t kStreamOverheadBytes = int64_t{32} << 10;
 

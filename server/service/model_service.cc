@@ -37,10 +37,12 @@ v1::Model ModelService::Describe(const Model& model) const {
 }
 
 grpc::ServerUnaryReactor* ModelService::CreateModel(
-    grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
-    v1::CreateModelResponse* response) {
-  return UnaryCall::Begin(
-      environment_, context, request->spec().name(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::CreateModelRequest, v1::CreateModelResponse>(
+      environment_, {context, request_bytes, response_bytes, kMaxMessageBytes},
+      [&](const auto& call, const v1::CreateModelRequest* request,
+          v1::CreateModelResponse* response) {
         absl::StatusOr<ModelSpec> spec = FromApi(request->spec());
         if (!spec.ok()) return call->Finish(spec.status());
         environment_.store->Create(
@@ -57,24 +59,26 @@ grpc::ServerUnaryReactor* ModelService::CreateModel(
 }
 
 grpc::ServerUnaryReactor* ModelService::GetModel(
-    grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
-    v1::GetModelResponse* response) {
-  return UnaryCall::OnPool(environment_, context, request->model(),
-                           [this, request, response]() -> absl::Status {
-                             ACCRUE_ASSIGN_OR_RETURN(
-                                 const auto model,
-                                 environment_.store->Find(request->model()));
-                             *response->mutable_model() = Describe(*model);
-                             return absl::OkStatus();
-                           });
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::OnPool<v1::GetModelRequest, v1::GetModelResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [this](const v1::GetModelRequest* request,
+             v1::GetModelResponse* response) -> absl::Status {
+        ACCRUE_ASSIGN_OR_RETURN(const auto model,
+                                environment_.store->Find(request->model()));
+        *response->mutable_model() = Describe(*model);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* ModelService::ListModels(
-    grpc::CallbackServerContext* context, const v1::ListModelsRequest* request,
-    v1::ListModelsResponse* response) {
-  return UnaryCall::OnPool(
-      environment_, context, std::nullopt,
-      [this, context, request, response]() -> absl::Status {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::OnPool<v1::ListModelsRequest, v1::ListModelsResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [this, context](const v1::ListModelsRequest* request,
+                      v1::ListModelsResponse* response) -> absl::Status {
         ACCRUE_ASSIGN_OR_RETURN(const int64_t size,
                                 PageSize(request->page_size()));
         // One more than asked for tells whether there is a next page.
@@ -110,11 +114,13 @@ std::vector<std::shared_ptr<Model>> ModelService::Visible(
 }
 
 grpc::ServerUnaryReactor* ModelService::DeleteModel(
-    grpc::CallbackServerContext* context, const v1::DeleteModelRequest* request,
-    v1::DeleteModelResponse*) {
-  return UnaryCall::OnPool(
-      environment_, context, request->model(),
-      [this, request] { return environment_.store->Delete(request->model()); });
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::OnPool<v1::DeleteModelRequest, v1::DeleteModelResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [this](const v1::DeleteModelRequest* request, v1::DeleteModelResponse*) {
+        return environment_.store->Delete(request->model());
+      });
 }
 
 UploadReactor* ModelService::InitializeModel(
@@ -123,11 +129,13 @@ UploadReactor* ModelService::InitializeModel(
 }
 
 grpc::ServerUnaryReactor* ModelService::UpdateHyperparameters(
-    grpc::CallbackServerContext* context,
-    const v1::UpdateHyperparametersRequest* request,
-    v1::UpdateHyperparametersResponse* response) {
-  return UnaryCall::Begin(
-      environment_, context, request->model(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::UpdateHyperparametersRequest,
+                          v1::UpdateHyperparametersResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::UpdateHyperparametersRequest* request,
+          v1::UpdateHyperparametersResponse* response) {
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
         auto updates = FromApi(
@@ -143,10 +151,12 @@ grpc::ServerUnaryReactor* ModelService::UpdateHyperparameters(
 }
 
 grpc::ServerUnaryReactor* ModelService::EndCycle(
-    grpc::CallbackServerContext* context, const v1::EndCycleRequest* request,
-    v1::EndCycleResponse* response) {
-  return UnaryCall::Begin(
-      environment_, context, request->model(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::EndCycleRequest, v1::EndCycleResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::EndCycleRequest* request,
+          v1::EndCycleResponse* response) {
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
         std::optional<Version> version;
@@ -161,12 +171,12 @@ grpc::ServerUnaryReactor* ModelService::EndCycle(
 }
 
 grpc::ServerUnaryReactor* ModelService::ListSessions(
-    grpc::CallbackServerContext* context,
-    const v1::ListSessionsRequest* request,
-    v1::ListSessionsResponse* response) {
-  return UnaryCall::OnPool(
-      environment_, context, request->model(),
-      [this, request, response]() -> absl::Status {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::OnPool<v1::ListSessionsRequest, v1::ListSessionsResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [this](const v1::ListSessionsRequest* request,
+             v1::ListSessionsResponse* response) -> absl::Status {
         ACCRUE_ASSIGN_OR_RETURN(const auto model,
                                 environment_.store->Find(request->model()));
         ACCRUE_ASSIGN_OR_RETURN(const int64_t size,
@@ -185,10 +195,12 @@ grpc::ServerUnaryReactor* ModelService::ListSessions(
 }
 
 grpc::ServerUnaryReactor* ModelService::Checkpoint(
-    grpc::CallbackServerContext* context, const v1::CheckpointRequest* request,
-    v1::CheckpointResponse* response) {
-  return UnaryCall::Begin(
-      environment_, context, request->model(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::CheckpointRequest, v1::CheckpointResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::CheckpointRequest* request,
+          v1::CheckpointResponse* response) {
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
         const auto data = FindData(environment_);
@@ -204,12 +216,13 @@ grpc::ServerUnaryReactor* ModelService::Checkpoint(
 }
 
 grpc::ServerUnaryReactor* ModelService::ListCheckpoints(
-    grpc::CallbackServerContext* context,
-    const v1::ListCheckpointsRequest* request,
-    v1::ListCheckpointsResponse* response) {
-  return UnaryCall::OnPool(
-      environment_, context, request->model(),
-      [this, request, response]() -> absl::Status {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::OnPool<v1::ListCheckpointsRequest,
+                           v1::ListCheckpointsResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [this](const v1::ListCheckpointsRequest* request,
+             v1::ListCheckpointsResponse* response) -> absl::Status {
         const auto model = environment_.store->Find(request->model());
         // Of a damaged model they are what is left.
         if (absl::IsNotFound(model.status())) return model.status();
@@ -225,10 +238,12 @@ grpc::ServerUnaryReactor* ModelService::ListCheckpoints(
 }
 
 grpc::ServerUnaryReactor* ModelService::Restore(
-    grpc::CallbackServerContext* context, const v1::RestoreRequest* request,
-    v1::RestoreResponse* response) {
-  return UnaryCall::Begin(
-      environment_, context, request->model(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::RestoreRequest, v1::RestoreResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::RestoreRequest* request,
+          v1::RestoreResponse* response) {
         const auto data = FindData(environment_);
         if (!data.ok()) return call->Finish(data.status());
         environment_.pool->Post(

@@ -16,20 +16,21 @@
 
 namespace accrue {
 
-// InitializeModel is raw, so that values are not copied into messages.
+// All are raw: values are not copied into messages, and nothing is parsed of
+// who may not call.
 using ModelServiceBase = v1::ModelService::WithRawCallbackMethod_InitializeModel<
-    v1::ModelService::WithCallbackMethod_CreateModel<
-        v1::ModelService::WithCallbackMethod_GetModel<
-            v1::ModelService::WithCallbackMethod_ListModels<
-                v1::ModelService::WithCallbackMethod_DeleteModel<
-                    v1::ModelService::WithCallbackMethod_UpdateHyperparameters<
-                        v1::ModelService::WithCallbackMethod_EndCycle<
-                            v1::ModelService::WithCallbackMethod_ListSessions<
-                                v1::ModelService::WithCallbackMethod_Checkpoint<
+    v1::ModelService::WithRawCallbackMethod_CreateModel<
+        v1::ModelService::WithRawCallbackMethod_GetModel<
+            v1::ModelService::WithRawCallbackMethod_ListModels<
+                v1::ModelService::WithRawCallbackMethod_DeleteModel<
+                    v1::ModelService::WithRawCallbackMethod_UpdateHyperparameters<
+                        v1::ModelService::WithRawCallbackMethod_EndCycle<
+                            v1::ModelService::WithRawCallbackMethod_ListSessions<
+                                v1::ModelService::WithRawCallbackMethod_Checkpoint<
                                     v1::ModelService::
-                                        WithCallbackMethod_ListCheckpoints<
+                                        WithRawCallbackMethod_ListCheckpoints<
                                             v1::ModelService::
-                                                WithCallbackMethod_Restore<
+                                                WithRawCallbackMethod_Restore<
                                                     v1::ModelService::
                                                         Service>>>>>>>>>>>;
 
@@ -38,45 +39,38 @@ class ModelService final : public ModelServiceBase {
   explicit ModelService(const CallEnvironment& environment)
       : environment_(environment) {}
 
-  grpc::ServerUnaryReactor* CreateModel(
-      grpc::CallbackServerContext* context,
-      const v1::CreateModelRequest* request,
-      v1::CreateModelResponse* response) override;
+  grpc::ServerUnaryReactor* CreateModel(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const v1::GetModelRequest* request,
-                                     v1::GetModelResponse* response) override;
-  grpc::ServerUnaryReactor* ListModels(
-      grpc::CallbackServerContext* context,
-      const v1::ListModelsRequest* request,
-      v1::ListModelsResponse* response) override;
-  grpc::ServerUnaryReactor* DeleteModel(
-      grpc::CallbackServerContext* context,
-      const v1::DeleteModelRequest* request,
-      v1::DeleteModelResponse* response) override;
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DeleteModel(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   UploadReactor* InitializeModel(grpc::CallbackServerContext* context,
                                  grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* UpdateHyperparameters(
-      grpc::CallbackServerContext* context,
-      const v1::UpdateHyperparametersRequest* request,
-      v1::UpdateHyperparametersResponse* response) override;
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+      grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* EndCycle(grpc::CallbackServerContext* context,
-                                     const v1::EndCycleRequest* request,
-                                     v1::EndCycleResponse* response) override;
-  grpc::ServerUnaryReactor* ListSessions(
-      grpc::CallbackServerContext* context,
-      const v1::ListSessionsRequest* request,
-      v1::ListSessionsResponse* response) override;
-  grpc::ServerUnaryReactor* Checkpoint(
-      grpc::CallbackServerContext* context,
-      const v1::CheckpointRequest* request,
-      v1::CheckpointResponse* response) override;
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Checkpoint(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ListCheckpoints(
-      grpc::CallbackServerContext* context,
-      const v1::ListCheckpointsRequest* request,
-      v1::ListCheckpointsResponse* response) override;
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+      grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* Restore(grpc::CallbackServerContext* context,
-                                    const v1::RestoreRequest* request,
-                                    v1::RestoreResponse* response) override;
+                                    const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override;
 
  private:
   // FAILED_PRECONDITION kNoDataDirectory.

@@ -12,6 +12,7 @@
 #include "server/base/logging.h"
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
+#include "server/service/message_bytes.h"
 #include "server/service/raw_message.h"
 #include "server/service/status.h"
 
@@ -96,17 +97,14 @@ absl::StatusOr<PullCall::Wanted> PullCall::Check(const v1::PullRequest& request,
 }
 
 absl::Status PullCall::Answer(const grpc::ByteBuffer& request) {
-  grpc::Slice bytes;
+  ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, std::nullopt));
   v1::PullRequest parsed;
-  if (!request.DumpToSingleSlice(&bytes).ok() ||
-      !parsed.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
-    return absl::InvalidArgumentError("malformed request");
-  }
+  ACCRUE_RETURN_IF_ERROR(ParseRequest(request, parsed));
   ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, parsed.model()));
   ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> model,
                           environment_.store->Find(parsed.model()));
   model->CountTraffic(
-      {.pull_request_bytes = static_cast<int64_t>(bytes.size())});
+      {.pull_request_bytes = static_cast<int64_t>(request.Length())});
   ACCRUE_ASSIGN_OR_RETURN(wanted_, Check(parsed, std::move(model)));
   ACCRUE_RETURN_IF_ERROR(wanted_.model->CheckUsable());
   PublicationPtr newest = wanted_.model->newest();

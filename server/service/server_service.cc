@@ -35,13 +35,15 @@ std::vector<v1::DeviceInfo> DeviceInfos(const Backend& backend,
 }  // namespace
 
 grpc::ServerUnaryReactor* ServerService::GetServerInfo(
-    grpc::CallbackServerContext* context, const v1::GetServerInfoRequest*,
-    v1::GetServerInfoResponse* response) {
-  return UnaryCall::Begin(environment_, context, std::nullopt,
-                          [&](const auto& call) {
-                            Describe(*response);
-                            call->Finish(absl::OkStatus());
-                          });
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::GetServerInfoRequest*,
+          v1::GetServerInfoResponse* response) {
+        Describe(*response);
+        call->Finish(absl::OkStatus());
+      });
 }
 
 void ServerService::Describe(v1::GetServerInfoResponse& response) const {

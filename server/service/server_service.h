@@ -14,8 +14,9 @@
 
 namespace accrue {
 
+// Raw, as the other services.
 class ServerService final
-    : public v1::ServerService::WithCallbackMethod_GetServerInfo<
+    : public v1::ServerService::WithRawCallbackMethod_GetServerInfo<
           v1::ServerService::Service> {
  public:
   // All outlive it. `devices` watches the backend's GPUs.
@@ -26,10 +27,9 @@ class ServerService final
         devices_(devices),
         max_sessions_(max_sessions) {}
 
-  grpc::ServerUnaryReactor* GetServerInfo(
-      grpc::CallbackServerContext* context,
-      const v1::GetServerInfoRequest* request,
-      v1::GetServerInfoResponse* response) override;
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
 
  private:
   void Describe(v1::GetServerInfoResponse& response) const;

@@ -1,45 +1,34 @@
 #include "server/service/unary_call.h"
 
-#include <utility>
-
+#include "server/base/status_macros.h"
+#include "server/service/message_bytes.h"
 #include "server/service/status.h"
 
 namespace accrue {
 
-UnaryCall::UnaryCall(const CallEnvironment& environment,
-                     grpc::CallbackServerContext* context)
-    : context_(context),
-      reactor_(context->DefaultReactor()),
-      entry_(environment.calls->Enter()) {}
+UnaryCall::UnaryCall(const CallEnvironment& environment, const RawCall& raw,
+                     std::unique_ptr<google::protobuf::MessageLite> request,
+                     std::unique_ptr<google::protobuf::MessageLite> response)
+    : environment_(environment),
+      raw_(raw),
+      reactor_(raw.context->DefaultReactor()),
+      entry_(environment.calls->Enter()),
+      request_(std::move(request)),
+      response_(std::move(response)) {}
+
+absl::Status UnaryCall::Read() {
+  ACCRUE_RETURN_IF_ERROR(CheckModel(std::nullopt));
+  return ParseRequest(*raw_.request, *request_, raw_.max_request_bytes);
+}
+
+absl::Status UnaryCall::CheckModel(
+    std::optional<absl::string_view> model) const {
+  return environment_.access->Check(raw_.context, model);
+}
 
 void UnaryCall::Finish(const absl::Status& status) {
-  reactor_->Finish(ToGrpc(status, context_));
-}
-
-grpc::ServerUnaryReactor* UnaryCall::Begin(
-    const CallEnvironment& environment, grpc::CallbackServerContext* context,
-    std::optional<absl::string_view> model,
-    absl::FunctionRef<void(const std::shared_ptr<UnaryCall>&)> work) {
-  const auto call = std::make_shared<UnaryCall>(environment, context);
-  grpc::ServerUnaryReactor* const reactor = call->reactor_;
-  if (absl::Status access = environment.access->Check(context, model);
-      !access.ok()) {
-    call->Finish(access);
-  } else {
-    work(call);
-  }
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* UnaryCall::OnPool(
-    const CallEnvironment& environment, grpc::CallbackServerContext* context,
-    std::optional<absl::string_view> model,
-    std::function<absl::Status()> work) {
-  return Begin(environment, context, model, [&](const auto& call) {
-    environment.pool->Post(environment.lane, [call, work = std::move(work)] {
-      call->Finish(work());
-    });
-  });
+  if (status.ok()) *raw_.response = Serialize(*response_);
+  reactor_->Finish(ToGrpc(status, raw_.context));
 }
 
 }  // namespace accrue

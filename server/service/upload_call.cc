@@ -1,10 +1,13 @@
 #include "server/service/upload_call.h"
 
 #include <chrono>
+#include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "accrue/v1/model_service.pb.h"
 #include "accrue/v1/worker_service.pb.h"
 #include "server/base/error.h"
@@ -12,6 +15,8 @@
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
 #include "server/service/data_connections.h"
+#include "server/service/limits.h"
+#include "server/service/message_bytes.h"
 #include "server/service/raw_message.h"
 #include "server/service/status.h"
 
@@ -23,11 +28,6 @@ absl::Time Deadline(const grpc::CallbackServerContext& context) {
   return deadline == std::chrono::system_clock::time_point::max()
              ? absl::InfiniteFuture()
              : absl::FromChrono(deadline);
-}
-
-grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
-  const grpc::Slice slice(message.SerializeAsString());
-  return grpc::ByteBuffer(&slice, 1);
 }
 
 // Where a payload comes from: a data connection's, of this number; or, if the
@@ -51,6 +51,7 @@ struct PushTraits {
   using Stream = PushStream;
   using ApiHeader = v1::PushHeader;
   using Result = PushOutcome;
+  static constexpr int64_t kMaxHeaderBytes = kMaxPushHeaderBytes;
   static std::shared_ptr<Stream> Open(
       Ingest* ingest, absl::Time deadline, StreamCallbacks callbacks,
       std::function<void(absl::StatusOr<Result>)> done) {
@@ -77,6 +78,8 @@ struct InitializeTraits {
   using Stream = InitializeStream;
   using ApiHeader = v1::InitializeModelHeader;
   using Result = Version;
+  // There may be an initializer for every tensor.
+  static constexpr int64_t kMaxHeaderBytes = kMaxMessageBytes;
   static std::shared_ptr<Stream> Open(
       Ingest* ingest, absl::Time deadline, StreamCallbacks callbacks,
       std::function<void(absl::StatusOr<Result>)> done) {
@@ -167,15 +170,20 @@ class UploadCall final : public UploadReactor {
       return absl::OkStatus();
     }
     has_header_ = true;
+    if (std::ssize(*message.header) > Traits::kMaxHeaderBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a header of ", message.header->size(),
+                       " bytes, at most ", Traits::kMaxHeaderBytes));
+    }
     typename Traits::ApiHeader api;
     if (!api.ParseFromString(*message.header)) {
       return absl::InvalidArgumentError("malformed header");
     }
+    ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, api.model()));
     {
       MutexLock lock(&mutex_);
       model_ = api.model();
     }
-    ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, api.model()));
     // Before the rest: whatever else is refused, its payload is its own.
     ACCRUE_RETURN_IF_ERROR(
         UseDataConnection(Traits::PayloadOf(api), api.payload_bytes()));

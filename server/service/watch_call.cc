@@ -5,17 +5,18 @@
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
+#include "server/service/message_bytes.h"
 #include "server/service/status.h"
 
 namespace accrue {
 
 WatchReactor* WatchCall::New(const CallEnvironment& environment,
                              grpc::CallbackServerContext* context,
-                             const std::string& model) {
+                             const grpc::ByteBuffer& request) {
   auto call = std::make_shared<WatchCall>(environment, context);
   call->self_ = call;
   call->entry_ = environment.calls->Enter(call);
-  if (const absl::Status status = call->Start(model); !status.ok()) {
+  if (const absl::Status status = call->Start(request); !status.ok()) {
     MutexLock lock(&call->mutex_);
     call->FinishOnce(status);
   }
@@ -26,9 +27,12 @@ WatchCall::WatchCall(const CallEnvironment& environment,
                      grpc::CallbackServerContext* context)
     : environment_(environment), context_(context) {}
 
-absl::Status WatchCall::Start(const std::string& model) {
-  ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, model));
-  ACCRUE_ASSIGN_OR_RETURN(model_, environment_.store->Find(model));
+absl::Status WatchCall::Start(const grpc::ByteBuffer& request) {
+  ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, std::nullopt));
+  v1::WatchRequest parsed;
+  ACCRUE_RETURN_IF_ERROR(ParseRequest(request, parsed));
+  ACCRUE_RETURN_IF_ERROR(environment_.access->Check(context_, parsed.model()));
+  ACCRUE_ASSIGN_OR_RETURN(model_, environment_.store->Find(parsed.model()));
   // Off the model's executor, as every write to a socket.
   auto subscription =
       model_->Subscribe([weak = weak_from_this(), pool = environment_.pool,
@@ -70,7 +74,7 @@ void WatchCall::OnNotice(const Notice& notice) {
 // held; it keeps a write from coming after Finish.
 void WatchCall::WriteIfPossible() {
   if (finished_ || writing_ || !next_) return;
-  message_ = *std::move(next_);
+  message_ = Serialize(*next_);
   next_.reset();
   writing_ = true;
   StartWrite(&message_);

@@ -10,9 +10,9 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "absl/status/status.h"
@@ -23,7 +23,7 @@
 
 namespace accrue {
 
-using WatchReactor = grpc::ServerWriteReactor<v1::WatchResponse>;
+using WatchReactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 
 class WatchCall final : public WatchReactor,
                         public Waiter,
@@ -31,7 +31,7 @@ class WatchCall final : public WatchReactor,
  public:
   static WatchReactor* New(const CallEnvironment& environment,
                            grpc::CallbackServerContext* context,
-                           const std::string& model);
+                           const grpc::ByteBuffer& request);
 
   WatchCall(const CallEnvironment& environment,
             grpc::CallbackServerContext* context);
@@ -44,7 +44,7 @@ class WatchCall final : public WatchReactor,
  private:
   using Notice = absl::StatusOr<std::shared_ptr<const Publication>>;
 
-  absl::Status Start(const std::string& model);
+  absl::Status Start(const grpc::ByteBuffer& request);
   void OnNotice(const Notice& notice);
   void WriteIfPossible() ACCRUE_REQUIRES(mutex_);
   void FinishOnce(const absl::Status& status) ACCRUE_REQUIRES(mutex_);
@@ -62,7 +62,7 @@ class WatchCall final : public WatchReactor,
   // The newest version heard of, and its notice if that is still to be sent.
   Version heard_ ACCRUE_GUARDED_BY(mutex_);
   std::optional<v1::WatchResponse> next_ ACCRUE_GUARDED_BY(mutex_);
-  v1::WatchResponse message_ ACCRUE_GUARDED_BY(mutex_);  // being written
+  grpc::ByteBuffer message_ ACCRUE_GUARDED_BY(mutex_);  // being written
 };
 
 }  // namespace accrue

@@ -8,10 +8,12 @@
 namespace accrue {
 
 grpc::ServerUnaryReactor* WorkerService::OpenSession(
-    grpc::CallbackServerContext* context, const v1::OpenSessionRequest* request,
-    v1::OpenSessionResponse* response) {
-  return UnaryCall::Begin(
-      environment_, context, request->model(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::OpenSessionRequest, v1::OpenSessionResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::OpenSessionRequest* request,
+          v1::OpenSessionResponse* response) {
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
         (*model)->OpenSession(
@@ -34,15 +36,17 @@ PullReactor* WorkerService::Pull(grpc::CallbackServerContext* context,
 }
 
 WatchReactor* WorkerService::Watch(grpc::CallbackServerContext* context,
-                                   const v1::WatchRequest* request) {
-  return WatchCall::New(environment_, context, request->model());
+                                   const grpc::ByteBuffer* request) {
+  return WatchCall::New(environment_, context, *request);
 }
 
 grpc::ServerUnaryReactor* WorkerService::CloseSession(
-    grpc::CallbackServerContext* context,
-    const v1::CloseSessionRequest* request, v1::CloseSessionResponse*) {
-  return UnaryCall::Begin(
-      environment_, context, request->model(), [&](const auto& call) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
+    grpc::ByteBuffer* response_bytes) {
+  return UnaryCall::Begin<v1::CloseSessionRequest, v1::CloseSessionResponse>(
+      environment_, {context, request_bytes, response_bytes},
+      [&](const auto& call, const v1::CloseSessionRequest* request,
+          v1::CloseSessionResponse*) {
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
         (*model)->CloseSession(

@@ -13,12 +13,13 @@
 
 namespace accrue {
 
-// Push and Pull are raw, so that payloads are not copied into messages.
+// All are raw: payloads are not copied into messages, and nothing is parsed of
+// who may not call.
 using WorkerServiceBase = v1::WorkerService::WithRawCallbackMethod_Push<
     v1::WorkerService::WithRawCallbackMethod_Pull<
-        v1::WorkerService::WithCallbackMethod_OpenSession<
-            v1::WorkerService::WithCallbackMethod_Watch<
-                v1::WorkerService::WithCallbackMethod_CloseSession<
+        v1::WorkerService::WithRawCallbackMethod_OpenSession<
+            v1::WorkerService::WithRawCallbackMethod_Watch<
+                v1::WorkerService::WithRawCallbackMethod_CloseSession<
                     v1::WorkerService::Service>>>>>;
 
 class WorkerService final : public WorkerServiceBase {
@@ -26,20 +27,18 @@ class WorkerService final : public WorkerServiceBase {
   explicit WorkerService(const CallEnvironment& environment)
       : environment_(environment) {}
 
-  grpc::ServerUnaryReactor* OpenSession(
-      grpc::CallbackServerContext* context,
-      const v1::OpenSessionRequest* request,
-      v1::OpenSessionResponse* response) override;
+  grpc::ServerUnaryReactor* OpenSession(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   UploadReactor* Push(grpc::CallbackServerContext* context,
                       grpc::ByteBuffer* response) override;
   PullReactor* Pull(grpc::CallbackServerContext* context,
                     const grpc::ByteBuffer* request) override;
   WatchReactor* Watch(grpc::CallbackServerContext* context,
-                      const v1::WatchRequest* request) override;
-  grpc::ServerUnaryReactor* CloseSession(
-      grpc::CallbackServerContext* context,
-      const v1::CloseSessionRequest* request,
-      v1::CloseSessionResponse* response) override;
+                      const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* CloseSession(grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
 
  private:
   const CallEnvironment& environment_;

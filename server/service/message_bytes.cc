@@ -1,0 +1,34 @@
+#include "server/service/message_bytes.h"
+
+#include <grpcpp/support/slice.h>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+
+namespace accrue {
+
+absl::Status ParseRequest(const grpc::ByteBuffer& bytes,
+                          google::protobuf::MessageLite& request,
+                          int64_t max_bytes) {
+  const auto size = static_cast<int64_t>(bytes.Length());
+  if (size > max_bytes) {
+    ErrorInfo info;
+    info.reason = Reason::kLimit;
+    return MakeError(
+        absl::StatusCode::kResourceExhausted, info,
+        absl::StrCat("a request of ", size, " bytes, at most ", max_bytes));
+  }
+  grpc::Slice whole;
+  if (!bytes.DumpToSingleSlice(&whole).ok() ||
+      !request.ParseFromArray(whole.begin(), static_cast<int>(whole.size()))) {
+    return absl::InvalidArgumentError("malformed request");
+  }
+  return absl::OkStatus();
+}
+
+grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+}  // namespace accrue
