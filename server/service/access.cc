@@ -1,6 +1,7 @@
 #include "server/service/access.h"
 
 #include <utility>
+#include <vector>
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security_constants.h>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/base/error.h"
+#include "server/base/status_macros.h"
 #include "server/service/method_needs.h"
 #include "server/service/status.h"
 
@@ -61,6 +63,37 @@ absl::string_view RoleFor(Need need) {
                                         : Role::kPull);
 }
 
+// The hash of the token that a call shows.
+absl::StatusOr<Sha256> ShownToken(const grpc::ServerContextBase& context) {
+  const auto& metadata = context.client_metadata();
+  const auto [begin, end] = metadata.equal_range(kAuthorization);
+  if (begin == end) {
+    return absl::UnauthenticatedError(
+        "no credentials, want \"authorization: Bearer TOKEN\"");
+  }
+  absl::string_view token(begin->second.data(), begin->second.size());
+  if (std::next(begin) != end || !(absl::ConsumePrefix(&token, "Bearer ") ||
+                                   absl::ConsumePrefix(&token, "bearer "))) {
+    return absl::UnauthenticatedError(
+        "want one \"authorization\", and that a \"Bearer TOKEN\"");
+  }
+  return HashToken(token);
+}
+
+// gRPC's part of a call, which it keeps for as long as this is there.
+using KeptCall = std::unique_ptr<grpc_call, decltype(&grpc_call_unref)>;
+
+KeptCall Keep(grpc_call* call) {
+  grpc_call_ref(call);
+  return {call, grpc_call_unref};
+}
+
+void EndCall(grpc_call* call, const absl::Status& status) {
+  grpc_call_cancel_with_status(call,
+                               static_cast<grpc_status_code>(status.code()),
+                               std::string(status.message()).c_str(), nullptr);
+}
+
 }  // namespace
 
 // A call, from before its handler runs until gRPC is done with it.
@@ -71,21 +104,82 @@ class Access::Call {
   std::string peer;
   std::string caller;
   std::string counted_for;  // its peer's host; empty: it is no stream
-  absl::Status refusal;     // OK: it may go on
-  std::shared_ptr<const Principal> principal;  // null if nobody is known
+  absl::StatusOr<Sha256> token = absl::UnauthenticatedError("");
+  // Of a stream, which may be ended from elsewhere.
+  KeptCall kept{nullptr, grpc_call_unref};
 
-  // Known once the handler is.
-  void set_model(absl::string_view model) {
+  // Whether it may go on by these tokens (null: none is asked for), as far as
+  // it is known by now what it is about.
+  void Judge(const Tokens* tokens) ACCRUE_EXCLUDES(mutex_) {
+    const auto principal = Whose(tokens);
+    MutexLock lock(&mutex_);
+    if (principal.ok()) principal_ = *principal;
+    refusal_ = principal.ok() ? CheckRole() : principal.status();
+    if (refusal_.ok() && !model_.empty()) refusal_ = CheckModel();
+  }
+
+  // What it is about is known once the handler is.
+  absl::Status JudgeModel(absl::string_view model) ACCRUE_EXCLUDES(mutex_) {
     MutexLock lock(&mutex_);
     model_ = std::string(model);
+    return refusal_.ok() ? CheckModel() : refusal_;
   }
-  std::string model() const {
+
+  void Refuse(absl::Status why) ACCRUE_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    refusal_ = std::move(why);
+  }
+
+  // OK: it may go on.
+  absl::Status refusal() const ACCRUE_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    return refusal_;
+  }
+  // Null if nobody is known.
+  std::shared_ptr<const Principal> principal() const ACCRUE_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    return principal_;
+  }
+  std::string model() const ACCRUE_EXCLUDES(mutex_) {
     MutexLock lock(&mutex_);
     return model_;
   }
 
  private:
+  absl::StatusOr<std::shared_ptr<const Principal>> Whose(
+      const Tokens* tokens) const {
+    if (tokens == nullptr) return Anybody();
+    ACCRUE_RETURN_IF_ERROR(token.status());
+    auto principal = tokens->Find(*token);
+    if (principal == nullptr) {
+      return absl::UnauthenticatedError("unknown token");
+    }
+    return principal;
+  }
+
+  absl::Status CheckRole() const ACCRUE_REQUIRES(mutex_) {
+    if (!need.has_value()) {
+      return absl::PermissionDeniedError(
+          absl::StrCat(method, " is nobody's to call"));
+    }
+    if (NeedFor(principal_->role) >= *need) return absl::OkStatus();
+    return absl::PermissionDeniedError(absl::StrCat(
+        method, " takes the role ", RoleFor(*need), ", the token \"",
+        principal_->name, "\" has ", RoleName(principal_->role)));
+  }
+
+  absl::Status CheckModel() const ACCRUE_REQUIRES(mutex_) {
+    if (principal_->HasAccessTo(model_)) return absl::OkStatus();
+    ErrorInfo info;
+    info.subject = model_;
+    return MakeError(absl::StatusCode::kPermissionDenied, info,
+                     absl::StrCat("the token \"", principal_->name,
+                                  "\" is not for model \"", model_, "\""));
+  }
+
   mutable Mutex mutex_;
+  absl::Status refusal_ ACCRUE_GUARDED_BY(mutex_);
+  std::shared_ptr<const Principal> principal_ ACCRUE_GUARDED_BY(mutex_);
   std::string model_ ACCRUE_GUARDED_BY(mutex_);
 };
 
@@ -102,8 +196,8 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
     if (call_ == nullptr) return;
     access_->End(context_, call_.get());
     // Its client has gone, or this has ended it.
-    Tell(call_->refusal.ok() ? absl::StatusCode::kCancelled
-                             : call_->refusal.code());
+    const absl::Status refusal = call_->refusal();
+    Tell(refusal.ok() ? absl::StatusCode::kCancelled : refusal.code());
   }
 
   void Intercept(
@@ -113,16 +207,17 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
     // made the context may not know its call yet.)
     if (methods->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
       call_ = access_->Begin(method_, streams_, context_);
-      if (!call_->refusal.ok() && !absl::StartsWith(method_, kOwnPackage)) {
-        EndCall(call_->refusal);
-        Tell(call_->refusal.code());
+      const absl::Status refusal = call_->refusal();
+      if (!refusal.ok() && !absl::StartsWith(method_, kOwnPackage)) {
+        EndCall(context_->c_call(), refusal);
+        Tell(refusal.code());
       }
     }
     if (methods->QueryInterceptionHookPoint(Hook::PRE_SEND_STATUS)) {
       // Whatever a handler makes of a call that it should have asked about.
-      if (call_ != nullptr && !call_->refusal.ok()) {
-        methods->ModifySendStatus(ToGrpc(call_->refusal));
-      }
+      const absl::Status refusal =
+          call_ == nullptr ? absl::OkStatus() : call_->refusal();
+      if (!refusal.ok()) methods->ModifySendStatus(ToGrpc(refusal));
       Tell(
           static_cast<absl::StatusCode>(methods->GetSendStatus().error_code()));
     }
@@ -130,12 +225,6 @@ class Access::Interceptor final : public grpc::experimental::Interceptor {
   }
 
  private:
-  void EndCall(const absl::Status& status) {
-    grpc_call_cancel_with_status(
-        context_->c_call(), static_cast<grpc_status_code>(status.code()),
-        std::string(status.message()).c_str(), nullptr);
-  }
-
   void Tell(absl::StatusCode code) {
     // A call that was ended here has its outcome.
     if (std::exchange(told_, true) || call_ == nullptr) return;
@@ -178,64 +267,52 @@ Access::NewInterceptorFactory() {
 }
 
 void Access::SetTokens(std::shared_ptr<const Tokens> tokens) {
-  MutexLock lock(&mutex_);
-  tokens_.swap(tokens);
-}
-
-absl::StatusOr<std::shared_ptr<const Principal>> Access::Authenticate(
-    const grpc::ServerContextBase& context) {
-  std::shared_ptr<const Tokens> tokens;
+  std::vector<std::pair<std::shared_ptr<Call>, absl::Status>> ended;
   {
     MutexLock lock(&mutex_);
-    tokens = tokens_;
+    tokens_ = tokens;
+    for (const auto& [context, call] : calls_) {
+      if (call->kept == nullptr || call->need == Need::kNothing) continue;
+      call->Judge(tokens.get());
+      if (absl::Status refusal = call->refusal(); !refusal.ok()) {
+        ended.emplace_back(call, std::move(refusal));
+      }
+    }
   }
-  if (tokens == nullptr) return Anybody();
-  const auto& metadata = context.client_metadata();
-  const auto [begin, end] = metadata.equal_range(kAuthorization);
-  if (begin == end) {
-    return absl::UnauthenticatedError(
-        "no credentials, want \"authorization: Bearer TOKEN\"");
-  }
-  absl::string_view token(begin->second.data(), begin->second.size());
-  if (std::next(begin) != end || !(absl::ConsumePrefix(&token, "Bearer ") ||
-                                   absl::ConsumePrefix(&token, "bearer "))) {
-    return absl::UnauthenticatedError(
-        "want one \"authorization\", and that a \"Bearer TOKEN\"");
-  }
-  auto principal = tokens->Find(token);
-  if (principal == nullptr) return absl::UnauthenticatedError("unknown token");
-  return principal;
+  for (const auto& [call, why] : ended) EndCall(call->kept.get(), why);
 }
 
 std::shared_ptr<Access::Call> Access::Begin(std::string method, bool streams,
                                             grpc::ServerContextBase* context) {
   auto call = std::make_shared<Call>();
   call->need = NeedOf(method);
+  call->method = std::move(method);
   call->peer = connections_->NameOf(context->peer());
-  if (call->need != Need::kNothing) {
-    auto principal = Authenticate(*context);
-    if (!principal.ok()) {
-      call->refusal = principal.status();
-    } else if (!call->need.has_value()) {
-      call->refusal = absl::PermissionDeniedError(
-          absl::StrCat(method, " is nobody's to call"));
-    } else if (NeedFor((*principal)->role) < *call->need) {
-      call->refusal = absl::PermissionDeniedError(absl::StrCat(
-          method, " takes the role ", RoleFor(*call->need), ", the token \"",
-          (*principal)->name, "\" has ", RoleName((*principal)->role)));
-    }
-    if (principal.ok()) call->principal = *std::move(principal);
+  std::shared_ptr<const Tokens> tokens;
+  {
+    MutexLock lock(&mutex_);
+    tokens = tokens_;
   }
-  if (call->principal != nullptr) call->caller = call->principal->name;
+  absl::Status refusal;
+  if (call->need != Need::kNothing) {
+    call->token = ShownToken(*context);
+    call->Judge(tokens.get());
+    refusal = call->refusal();
+    const auto principal = call->principal();
+    if (principal != nullptr) call->caller = principal->name;
+  }
   // For the audit's line, which other calls do not have.
-  if (call->caller.empty() &&
-      (call->need == Need::kAdmin || !call->refusal.ok())) {
+  if (call->caller.empty() && (call->need == Need::kAdmin || !refusal.ok())) {
     call->caller = CertificateSubject(*context);
     if (call->caller.empty()) call->caller = "anonymous";
   }
-  call->method = std::move(method);
+  if (streams && refusal.ok()) call->kept = Keep(context->c_call());
   MutexLock lock(&mutex_);
-  if (streams && call->refusal.ok()) CountStream(*call);
+  // Who has set new ones since did not see this call.
+  if (tokens_ != tokens && call->need != Need::kNothing) {
+    call->Judge(tokens_.get());
+  }
+  if (call->kept != nullptr) CountStream(*call);
   calls_[context] = call;
   return call;
 }
@@ -252,10 +329,10 @@ void Access::CountStream(Call& call) {
   info.reason = Reason::kLimit;
   info.retry_after = kRetryAfter;
   info.subject = "max_streams_per_peer";
-  call.refusal = MakeError(
+  call.Refuse(MakeError(
       absl::StatusCode::kResourceExhausted, info,
       absl::StrCat(count, " streams of ", host,
-                   " are open, --max_streams_per_peer allows no more"));
+                   " are open, --max_streams_per_peer allows no more")));
 }
 
 void Access::End(const grpc::ServerContextBase* context, const Call* call) {
@@ -285,22 +362,13 @@ absl::Status Access::Check(const grpc::ServerContextBase* context,
   if (call == nullptr) {
     return absl::PermissionDeniedError("nobody has looked at this call");
   }
-  if (model.has_value()) call->set_model(*model);
-  if (!call->refusal.ok()) return call->refusal;
-  if (!model.has_value() || call->principal->HasAccessTo(*model)) {
-    return absl::OkStatus();
-  }
-  ErrorInfo info;
-  info.subject = std::string(*model);
-  return MakeError(absl::StatusCode::kPermissionDenied, info,
-                   absl::StrCat("the token \"", call->principal->name,
-                                "\" is not for model \"", *model, "\""));
+  return model.has_value() ? call->JudgeModel(*model) : call->refusal();
 }
 
 std::shared_ptr<const Principal> Access::Caller(
     const grpc::ServerContextBase* context) {
   const std::shared_ptr<Call> call = Find(context);
-  return call == nullptr ? nullptr : call->principal;
+  return call == nullptr ? nullptr : call->principal();
 }
 
 }  // namespace accrue

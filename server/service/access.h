@@ -15,6 +15,9 @@
 //                       leave out: PERMISSION_DENIED, whether or not there is
 //                       such a model
 //
+// New tokens are for the calls that begin, and for the streams that are open:
+// one that its token may not have any more is ended. Other calls go on.
+//
 // Of the streams of one peer, whatever its connections, there are at most
 // --max_streams_per_peer: one more is RESOURCE_EXHAUSTED LIMIT. A peer is an
 // address, or a user of this machine.
@@ -54,7 +57,7 @@ class Access {
       : connections_(connections),
         max_streams_per_peer_(max_streams_per_peer) {}
 
-  // From now on, for calls that begin.
+  // From now on.
   void SetTokens(std::shared_ptr<const Tokens> tokens) ACCRUE_EXCLUDES(mutex_);
 
   // For the server's builder; this outlives the server.
@@ -84,10 +87,6 @@ class Access {
       ACCRUE_EXCLUDES(mutex_);
   std::shared_ptr<Call> Find(const grpc::ServerContextBase* context)
       ACCRUE_EXCLUDES(mutex_);
-  // The token's, or anybody's where none is asked for.
-  absl::StatusOr<std::shared_ptr<const Principal>> Authenticate(
-      const grpc::ServerContextBase& context) ACCRUE_EXCLUDES(mutex_);
-
   const Connections* const connections_;
   const int64_t max_streams_per_peer_;
   Audit audit_;

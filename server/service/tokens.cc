@@ -61,8 +61,7 @@ absl::Status Tokens::Add(Principal principal, const Sha256& hash) {
   return absl::OkStatus();
 }
 
-std::shared_ptr<const Principal> Tokens::Find(absl::string_view token) const {
-  const Sha256 hash = HashToken(token);
+std::shared_ptr<const Principal> Tokens::Find(const Sha256& hash) const {
   // To the end, whether or not it is found before.
   const Entry* found = nullptr;
   for (const Entry& entry : entries_) {

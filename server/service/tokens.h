@@ -42,8 +42,8 @@ class Tokens {
   // INVALID_ARGUMENT: a principal's name, or a token, is there already
   absl::Status Add(Principal principal, const Sha256& hash);
 
-  // Null: nobody's.
-  std::shared_ptr<const Principal> Find(absl::string_view token) const;
+  // By a token's hash. Null: nobody's.
+  std::shared_ptr<const Principal> Find(const Sha256& hash) const;
 
   size_t size() const { return entries_.size(); }
 

@@ -30,16 +30,16 @@ TEST(TokensTest, ATokenIsFoundByAllOfItsBytes) {
       "- {name: a, token: correct-horse-battery, role: push}\n"
       "- {name: b, token: another-long-token, role: admin}\n");
   ASSERT_TRUE(tokens.ok()) << tokens.status();
-  ASSERT_NE(tokens->Find(kToken), nullptr);
-  EXPECT_EQ(tokens->Find(kToken)->name, "a");
-  EXPECT_EQ(tokens->Find(kToken)->role, Role::kPush);
-  EXPECT_THAT(tokens->Find(kToken)->models, IsEmpty());
-  EXPECT_EQ(tokens->Find("another-long-token")->role, Role::kAdmin);
+  ASSERT_NE(tokens->Find(HashToken(kToken)), nullptr);
+  EXPECT_EQ(tokens->Find(HashToken(kToken))->name, "a");
+  EXPECT_EQ(tokens->Find(HashToken(kToken))->role, Role::kPush);
+  EXPECT_THAT(tokens->Find(HashToken(kToken))->models, IsEmpty());
+  EXPECT_EQ(tokens->Find(HashToken("another-long-token"))->role, Role::kAdmin);
   for (const std::string& wrong :
        {std::string(), std::string("correct-horse-batter"),
         std::string("correct-horse-battery "),
         std::string("correct-horse-battery\0", 22)}) {
-    EXPECT_EQ(tokens->Find(wrong), nullptr) << wrong;
+    EXPECT_EQ(tokens->Find(HashToken(wrong)), nullptr) << wrong;
   }
 }
 
@@ -51,8 +51,8 @@ TEST(TokensTest, AFileMayHoldHashesAlone) {
       "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08\n"
       "  role: pull\n");
   ASSERT_TRUE(tokens.ok()) << tokens.status();
-  ASSERT_NE(tokens->Find("test"), nullptr);
-  EXPECT_EQ(tokens->Find("test")->role, Role::kPull);
+  ASSERT_NE(tokens->Find(HashToken("test")), nullptr);
+  EXPECT_EQ(tokens->Find(HashToken("test"))->role, Role::kPull);
 }
 
 TEST(TokensTest, PatternsAreGlobsOfWholeNames) {
