@@ -22,7 +22,8 @@ absl::Status CredentialFiles::Load(const CredentialOptions& options) {
   }
   token_file_ = options.token_file;
   if (token_file_.empty()) return absl::OkStatus();
-  return ReloadTokens().status();
+  ACCRUE_ASSIGN_OR_RETURN(const std::string text, ReadTokenFile(token_file_));
+  return TakeTokens(text);
 }
 
 void CredentialFiles::Follow(TimerQueue* timers, WorkPool* pool) {
@@ -49,8 +50,16 @@ void CredentialFiles::Look() {
 absl::StatusOr<bool> CredentialFiles::ReloadTokens() {
   ACCRUE_ASSIGN_OR_RETURN(const std::string text, ReadTokenFile(token_file_));
   const Sha256 hash = HashToken(text);
-  if (hash == tokens_seen_) return false;
-  tokens_seen_ = hash;
+  // A file that is being written can be read at any length: what is there of it
+  // may be sound, and let in more than the whole does.
+  const bool rested = std::exchange(tokens_seen_, hash) == hash;
+  if (!rested || hash == tokens_judged_) return false;
+  ACCRUE_RETURN_IF_ERROR(TakeTokens(text));
+  return true;
+}
+
+absl::Status CredentialFiles::TakeTokens(const std::string& text) {
+  tokens_judged_ = HashToken(text);
   auto tokens = ParseTokens(text);
   if (!tokens.ok()) {
     return absl::Status(tokens.status().code(),
@@ -58,7 +67,7 @@ absl::StatusOr<bool> CredentialFiles::ReloadTokens() {
                                      tokens.status().message()));
   }
   access_->SetTokens(std::make_shared<const Tokens>(*std::move(tokens)));
-  return true;
+  return absl::OkStatus();
 }
 
 void CredentialFiles::Tell(const absl::StatusOr<bool>& reloaded,

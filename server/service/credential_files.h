@@ -1,10 +1,10 @@
 // CredentialFiles: --token_file and the files of --tls_*, followed while the
 // daemon runs.
 //
-// They are looked at every second. What has changed and is good is in force
-// from then on: tokens for calls that begin, certificates for connections that
-// are made. What is not good is told in the log, once, and what was before
-// stays.
+// They are looked at every second. What has changed, has not done so again by
+// the next look, and is good, is in force from then on: tokens for calls that
+// begin and streams that are open, certificates for connections that are made.
+// What is not good is told in the log, once, and what was before stays.
 //
 // Order.     on the pool: no thread of gRPC reads a file
 // Threading. compatible
@@ -58,11 +58,14 @@ class CredentialFiles {
   void Look();
   // Whether there was anything new.
   absl::StatusOr<bool> ReloadTokens();
+  absl::Status TakeTokens(const std::string& text);
   static void Tell(const absl::StatusOr<bool>& reloaded, Trouble& trouble);
 
   Access* const access_;
   std::string token_file_;
-  Sha256 tokens_seen_ = {};  // the hash of the whole file
+  // The hashes of the whole file: at the last look, and when it was last taken,
+  // or refused.
+  Sha256 tokens_seen_ = {}, tokens_judged_ = {};
   std::unique_ptr<Tls> tls_;
   Trouble token_trouble_ = {.what = "tokens"};
   Trouble tls_trouble_ = {.what = "certificates"};

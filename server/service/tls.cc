@@ -39,18 +39,27 @@ absl::StatusOr<std::string> ReadPem(absl::string_view flag,
   return text.str();
 }
 
-absl::StatusOr<OwnedCertificate> ParseCertificate(absl::string_view flag,
-                                                  const std::string& path,
-                                                  const std::string& pem) {
-  OwnedCertificate certificate(
-      PEM_read_bio_X509(ReaderOf(pem).get(), nullptr, nullptr, nullptr),
-      X509_free);
-  ERR_clear_error();
-  if (certificate == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(flag, "=", path, ": no certificate in PEM"));
+// All that there are: gRPC would take none of a file with a broken one. Returns
+// the first.
+absl::StatusOr<OwnedCertificate> ParseCertificates(absl::string_view flag,
+                                                   const std::string& path,
+                                                   const std::string& pem) {
+  const OwnedBio reader = ReaderOf(pem);
+  OwnedCertificate first(nullptr, X509_free);
+  while (true) {
+    OwnedCertificate next(
+        PEM_read_bio_X509(reader.get(), nullptr, nullptr, nullptr), X509_free);
+    const bool at_end =
+        ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    if (next == nullptr && first != nullptr && at_end) return first;
+    if (next == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          flag, "=", path, ": ",
+          at_end ? "no certificate" : "a broken certificate", " in PEM"));
+    }
+    if (first == nullptr) first = std::move(next);
   }
-  return certificate;
 }
 
 // A daemon has nobody to ask.
@@ -59,7 +68,7 @@ int NoPassphrase(char*, int, int, void*) { return 0; }
 absl::Status Check(const TlsOptions& options, const TlsPems& pems) {
   ACCRUE_ASSIGN_OR_RETURN(
       const OwnedCertificate certificate,
-      ParseCertificate("--tls_cert", options.cert, pems.cert));
+      ParseCertificates("--tls_cert", options.cert, pems.cert));
   const OwnedKey key(PEM_read_bio_PrivateKey(ReaderOf(pems.key).get(), nullptr,
                                              NoPassphrase, nullptr),
                      EVP_PKEY_free);
@@ -78,7 +87,7 @@ absl::Status Check(const TlsOptions& options, const TlsPems& pems) {
                      " is not the key of --tls_cert=", options.cert));
   }
   if (options.client_ca.empty()) return absl::OkStatus();
-  return ParseCertificate("--tls_client_ca", options.client_ca, pems.client_ca)
+  return ParseCertificates("--tls_client_ca", options.client_ca, pems.client_ca)
       .status();
 }
 
@@ -121,19 +130,28 @@ absl::StatusOr<std::unique_ptr<Tls>> Tls::Load(const TlsOptions& options) {
         "TLS takes both --tls_cert and --tls_key");
   }
   std::unique_ptr<Tls> tls(new Tls(options));
-  ACCRUE_RETURN_IF_ERROR(tls->Reload().status());
+  ACCRUE_ASSIGN_OR_RETURN(TlsPems pems, Read(options));
+  MutexLock lock(&tls->mutex_);
+  ACCRUE_RETURN_IF_ERROR(tls->Take(std::move(pems)));
   return tls;
 }
 
 absl::StatusOr<bool> Tls::Reload() {
   ACCRUE_ASSIGN_OR_RETURN(TlsPems pems, Read(options_));
   MutexLock lock(&mutex_);
-  if (pems == seen_) return false;
+  const bool rested = pems == seen_;
   seen_ = pems;
+  if (!rested || pems == judged_) return false;
+  ACCRUE_RETURN_IF_ERROR(Take(std::move(pems)));
+  return true;
+}
+
+absl::Status Tls::Take(TlsPems pems) {
+  judged_ = pems;
   ACCRUE_RETURN_IF_ERROR(Check(options_, pems));
   good_ = std::move(pems);
   fetched_ = false;
-  return true;
+  return absl::OkStatus();
 }
 
 grpc_ssl_certificate_config_reload_status Tls::Fetch(

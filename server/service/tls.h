@@ -48,8 +48,9 @@ class Tls {
  public:
   static absl::StatusOr<std::unique_ptr<Tls>> Load(const TlsOptions& options);
 
-  // Looks at the files again. True: what they hold is new, and in force. An
-  // error of what they hold comes once, until they hold something else.
+  // Looks at the files again. True: what they hold is new, was there at the
+  // last look too (a file may be being written), and is in force. An error of
+  // what they hold comes once, until they hold something else.
   absl::StatusOr<bool> Reload() ACCRUE_EXCLUDES(mutex_);
 
   // For the server, which this outlives; once.
@@ -58,13 +59,16 @@ class Tls {
  private:
   explicit Tls(const TlsOptions& options) : options_(options) {}
 
+  absl::Status Take(TlsPems pems) ACCRUE_REQUIRES(mutex_);
+
   // gRPC's question before every handshake.
   static grpc_ssl_certificate_config_reload_status Fetch(
       void* self, grpc_ssl_server_certificate_config** config);
 
   const TlsOptions options_;
   Mutex mutex_;
-  TlsPems seen_ ACCRUE_GUARDED_BY(mutex_);
+  TlsPems seen_ ACCRUE_GUARDED_BY(mutex_);    // at the last look
+  TlsPems judged_ ACCRUE_GUARDED_BY(mutex_);  // good or not
   TlsPems good_ ACCRUE_GUARDED_BY(mutex_);
   bool fetched_ ACCRUE_GUARDED_BY(mutex_) = false;  // gRPC has good_
 };

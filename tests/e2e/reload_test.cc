@@ -1,5 +1,6 @@
 // Certificates and tokens that are exchanged while the daemon runs.
 
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -102,6 +103,25 @@ TEST_F(CertificateReloadTest, WhatIsBrokenKeepsTheOldAndIsTold) {
         [&] { return Connect("next-ca", "worker").ok(); });
 }
 
+TEST_F(CertificateReloadTest, ABrokenOneBehindTheFirstKeepsTheOld) {
+  // gRPC would refuse them all; in place of them nobody could connect.
+  const std::string sound = Certificates::Read(certificates_.Cert("daemon"));
+  const std::string broken =
+      "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+  for (const std::string& rest : {broken, broken.substr(0, 30)}) {
+    certificates_.Write("trusted.pem", Certificates::Read(trusted_) + rest);
+    certificates_.Write("daemon.pem", sound + rest);
+    AwaitLog(*daemon_, "--tls_cert=" + certificates_.Cert("daemon") +
+                           ": a broken certificate");
+    certificates_.Write("daemon.pem", sound);
+    AwaitLog(*daemon_,
+             "--tls_client_ca=" + trusted_ + ": a broken certificate");
+    EXPECT_TRUE(Connect("ca", "worker").ok());
+    Certificates::Replace(trusted_, certificates_.Cert("ca"));
+  }
+  EXPECT_EQ(daemon_->Log().find("in force"), std::string::npos);
+}
+
 class TokenReloadTest : public testing::Test {
  protected:
   TokenReloadTest() {
@@ -150,6 +170,23 @@ TEST_F(TokenReloadTest, WhatIsBrokenKeepsTheOldAndIsTold) {
   Await("the new token",
         [&] { return Call("the-token-of-after") == absl::StatusCode::kOk; });
   EXPECT_EQ(daemon_->Log().find("the-token-of"), std::string::npos);
+}
+
+// Its first lines alone would let their token in for every model.
+TEST_F(TokenReloadTest, AFileThatIsBeingWrittenIsWaitedFor) {
+  std::ofstream file(file_, std::ios::trunc);
+  file << "- name: new\n  token: the-token-of-after\n  role: admin\n"
+       << std::flush;
+  // Longer than several looks take.
+  const absl::Time done = absl::Now() + absl::Seconds(4);
+  while (absl::Now() < done) {
+    file << "  # more\n" << std::flush;
+    EXPECT_EQ(Call("the-token-of-after"), absl::StatusCode::kUnauthenticated);
+    EXPECT_EQ(Call("the-token-of-before"), absl::StatusCode::kOk);
+  }
+  file << "  models: [none]\n" << std::flush;
+  Await("the new token",
+        [&] { return Call("the-token-of-after") == absl::StatusCode::kOk; });
 }
 
 }  // namespace
