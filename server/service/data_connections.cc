@@ -68,11 +68,14 @@ void DataConnections::Adopt(int fd) {
     if (threads_.empty() ||
         std::ssize(connections_) >= options_.max_connections ||
         epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
-      if (options_.max_connections > 0) {
+      int64_t untold = 0;
+      if (options_.max_connections > 0 &&
+          refusals_.Allow(absl::Now(), &untold)) {
         ACCRUE_LOG(warn,
                    "a data connection is refused, {} are open, "
-                   "--max_data_connections is {}: its pushes come in messages",
-                   connections_.size(), options_.max_connections);
+                   "--max_data_connections is {}: its pushes come in messages "
+                   "({} more untold of)",
+                   connections_.size(), options_.max_connections, untold);
       }
       // Its duplicate in Connections goes with it.
       shutdown(fd, SHUT_RDWR);

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
 #include "server/base/timer_queue.h"
+#include "server/service/audit.h"
 #include "server/service/data_connection.h"
 
 namespace accrue {
@@ -68,6 +69,7 @@ class DataConnections {
   Map connections_ ACCRUE_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, uint64_t> keys_ ACCRUE_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;
+  TellingRate refusals_;
 };
 
 }  // namespace accrue

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +16,10 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "client/cpp/src/data_connection.h"
+#include "client/cpp/src/target.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/data_socket.h"
 #include "tests/e2e/twin.h"
@@ -361,6 +365,24 @@ TEST_F(DataLimitsTest, ADrainEndsPayloadsThatAreOnTheirWay) {
   // Connections that are open keep nobody.
   EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   for (const auto& socket : idle) socket->AwaitEnd();
+}
+
+TEST_F(DataLimitsTest, OfManyThatAreRefusedAFewASecondAreTold) {
+  using client::internal::DataConnection;
+  using client::internal::Target;
+  const auto daemon = Daemon::Start({"--max_data_connections=1"});
+  const DataSocket only(daemon->tcp());
+  const absl::Time start = absl::Now();
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_FALSE(DataConnection::Open(*Target::Parse(daemon->tcp()),
+                                      start + Daemon::kPatience)
+                     .ok());
+  }
+  const int64_t seconds = absl::ToInt64Seconds(absl::Now() - start) + 1;
+  const std::vector<std::string> told =
+      absl::StrSplit(daemon->Log(), "a data connection is refused");
+  EXPECT_GT(std::ssize(told) - 1, 0);
+  EXPECT_LE(std::ssize(told) - 1, 10 * (seconds + 1));
 }
 
 TEST_F(DataLimitsTest, ADaemonThatIsKilledEndsThemAll) {
