@@ -14,8 +14,8 @@ inline constexpr int64_t kMaxChunkBytes = int64_t{4} << 20;
 inline constexpr int64_t kMaxMessageBytes =
     kMaxChunkBytes + (int64_t{64} << 10);
 
-// Largest request that is one message, but for CreateModel's, whose spec may
-// fill a message.
+// Largest request that is one message, but for CreateModel's and
+// UpdateHyperparameters', which may have something for every tensor.
 inline constexpr int64_t kMaxRequestBytes = int64_t{1} << 20;
 
 // Largest header of a push.

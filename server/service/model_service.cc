@@ -133,7 +133,7 @@ grpc::ServerUnaryReactor* ModelService::UpdateHyperparameters(
     grpc::ByteBuffer* response_bytes) {
   return UnaryCall::Begin<v1::UpdateHyperparametersRequest,
                           v1::UpdateHyperparametersResponse>(
-      environment_, {context, request_bytes, response_bytes},
+      environment_, {context, request_bytes, response_bytes, kMaxMessageBytes},
       [&](const auto& call, const v1::UpdateHyperparametersRequest* request,
           v1::UpdateHyperparametersResponse* response) {
         const auto model = environment_.store->Find(request->model());

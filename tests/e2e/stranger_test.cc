@@ -98,7 +98,7 @@ TEST_F(StrangerTest, WhoIsKnownIsBoundedBeforeItsRequestIsParsed) {
   const int64_t before = daemon_->PeakMemoryBytes();
   for (const auto& [method, request] :
        {std::pair("ModelService/GetModel", Unknown()),
-        {"ModelService/UpdateHyperparameters", Unknown()},
+        {"ModelService/ListModels", Unknown()},
         {"WorkerService/Pull", Tensors()},
         {"WorkerService/Watch", Unknown()}}) {
     const Ending ending = Call(method, request, Bearer("the-token-of-one"));
