@@ -1,6 +1,7 @@
 #include "server/durability/checkpoint_memory.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -11,8 +12,13 @@ namespace {
 
 constexpr int64_t kBlockBytes =
     kStatePieceElems * static_cast<int64_t>(sizeof(float));
+constexpr std::align_val_t kPage{4096};
 
 }  // namespace
+
+void CheckpointMemory::FreePages::operator()(float* memory) const {
+  ::operator delete(memory, kPage);
+}
 
 CheckpointMemory::CheckpointMemory(int64_t budget_bytes,
                                    const MemoryLedger* ledger)
@@ -55,13 +61,13 @@ CheckpointMemory::Block CheckpointMemory::Take(
       charges_.push_back(ledger_->Add(MemoryTag::kStaging, kBlockBytes));
     }
   }
-  block.data_ = std::make_unique_for_overwrite<float[]>(kStatePieceElems);
+  block.data_.reset(static_cast<float*>(::operator new(kBlockBytes, kPage)));
   return block;
 }
 
-void CheckpointMemory::GiveBack(std::unique_ptr<float[]> data) {
+void CheckpointMemory::GiveBack(Floats data) {
   Waiter waiter;
-  std::vector<std::unique_ptr<float[]>> unused;
+  std::vector<Floats> unused;
   {
     MutexLock lock(&mutex_);
     --in_use_;

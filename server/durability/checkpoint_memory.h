@@ -4,6 +4,7 @@
 // Units.     blocks of one piece, kStatePieceElems elements.
 // Memory.    allocated when it is first needed, and kept until no block is in
 //            use: then all of it goes back. Charged as MemoryTag::kStaging.
+//            Blocks begin at a page: files are written from them uncopied.
 // Order.     who found none is told in the order of asking, one for each block
 //            that comes back.
 // Threading. safe. Blocks keep it alive.
@@ -28,6 +29,11 @@ class CheckpointMemory : public std::enable_shared_from_this<CheckpointMemory> {
   // outlives it; null: charged to nobody.
   CheckpointMemory(int64_t budget_bytes, const MemoryLedger* ledger);
 
+  struct FreePages {
+    void operator()(float* memory) const;
+  };
+  using Floats = std::unique_ptr<float[], FreePages>;
+
   // Given back when it is destroyed.
   class Block {
    public:
@@ -42,7 +48,7 @@ class CheckpointMemory : public std::enable_shared_from_this<CheckpointMemory> {
     void Release();
 
     std::shared_ptr<CheckpointMemory> owner_;
-    std::unique_ptr<float[]> data_;
+    Floats data_;
   };
 
   // If there is none, `when_free` runs once there is one, on the thread that
@@ -66,12 +72,12 @@ class CheckpointMemory : public std::enable_shared_from_this<CheckpointMemory> {
     absl::Time since;
   };
 
-  void GiveBack(std::unique_ptr<float[]> data) ACCRUE_EXCLUDES(mutex_);
+  void GiveBack(Floats data) ACCRUE_EXCLUDES(mutex_);
 
   const int64_t block_count_;
   const MemoryLedger* const ledger_;
   mutable Mutex mutex_;
-  std::vector<std::unique_ptr<float[]>> free_ ACCRUE_GUARDED_BY(mutex_);
+  std::vector<Floats> free_ ACCRUE_GUARDED_BY(mutex_);
   int64_t in_use_ ACCRUE_GUARDED_BY(mutex_) = 0;
   // Of those in use, and of free_.
   std::vector<MemoryLedger::Charge> charges_ ACCRUE_GUARDED_BY(mutex_);

@@ -1,12 +1,15 @@
 // CheckpointWriter: takes a model's state while it trains on, and makes a
 // checkpoint of it. WriteCheckpoint: the same of a state that stands still.
 //
-// Order.     moments first: folds wait for them where they do not fit into the
-//            memory. Then parameters, from their publication, and payloads that
-//            are held, both uncopied; then the manifest.
+// Order.     parameters first, from their publication, uncopied: the model
+// needs
+//            its memory for the update after next. Then moments: folds wait for
+//            them where they do not fit into the memory. Then payloads that are
+//            held, uncopied; then the manifest.
 //            Everything is written in steps of a piece on the pool, by one
 //            thread at a time.
-// Memory.    the captured publication and pushes live until it is done.
+// Memory.    the captured publication lives until it is written, pushes that
+//            are held until all is done.
 // Errors.    UNAVAILABLE kCheckpointFailed: the disk's, in its words; nothing
 //            of the checkpoint is left, and older ones are as before. A model's
 //            own, from Capture::Fail or its arrays.

@@ -125,10 +125,10 @@ absl::Status CheckpointWriting::WriteNext(const float* block) {
   switch (part_) {
     case Part::kDirectory:
       return MakeDirectory();
-    case Part::kArrays:
-      return WriteArrayPiece(block);
     case Part::kParameters:
       return WriteParameterPiece();
+    case Part::kArrays:
+      return WriteArrayPiece(block);
     case Part::kHeld:
       return WriteHeldPush();
     case Part::kManifest:
@@ -142,30 +142,14 @@ absl::Status CheckpointWriting::WriteNext(const float* block) {
 absl::Status CheckpointWriting::MakeDirectory() {
   ACCRUE_ASSIGN_OR_RETURN(
       files_, CheckpointFiles::Create(target_.files, target_.directory));
-  part_ = contents_.arrays.empty() ? Part::kParameters : Part::kArrays;
+  part_ = Part::kParameters;
   return absl::OkStatus();
 }
 
-absl::Status CheckpointWriting::WriteArrayPiece(const float* block) {
-  const int64_t piece = next_ % piece_count();
-  if (next_ == 0) {
-    ACCRUE_RETURN_IF_ERROR(files_->BeginFile(
-        kStateFile, ArrayFileHeader(target_.spec, contents_.arrays)));
-  }
-  if (piece == 0) files_->BeginArray(contents_.arrays[next_ / piece_count()]);
-  ACCRUE_RETURN_IF_ERROR(files_->AppendPiece({BytesOf(block, ElemsOf(piece))}));
-  ++next_;
-  if (next_ < piece_count() * static_cast<int64_t>(contents_.arrays.size())) {
-    return absl::OkStatus();
-  }
-  part_ = Part::kParameters;
-  next_ = 0;
-  return files_->EndFile();
-}
-
 absl::Status CheckpointWriting::WriteParameterPiece() {
+  const Part next = contents_.arrays.empty() ? Part::kHeld : Part::kArrays;
   if (contents_.parameters.empty()) {
-    part_ = Part::kHeld;
+    part_ = next;
     return absl::OkStatus();
   }
   if (next_ == 0) {
@@ -176,7 +160,10 @@ absl::Status CheckpointWriting::WriteParameterPiece() {
   }
   ACCRUE_RETURN_IF_ERROR(files_->AppendPiece(ParameterRuns(next_)));
   if (++next_ < piece_count()) return absl::OkStatus();
-  part_ = Part::kHeld;
+  // The model waits for their memory.
+  contents_.parameters.clear();
+  contents_.publication = nullptr;
+  part_ = next;
   next_ = 0;
   return files_->EndFile();
 }
@@ -191,6 +178,23 @@ std::vector<Bytes> CheckpointWriting::ParameterRuns(int64_t piece) const {
            runs);
   }
   return runs;
+}
+
+absl::Status CheckpointWriting::WriteArrayPiece(const float* block) {
+  const int64_t piece = next_ % piece_count();
+  if (next_ == 0) {
+    ACCRUE_RETURN_IF_ERROR(files_->BeginFile(
+        kStateFile, ArrayFileHeader(target_.spec, contents_.arrays)));
+  }
+  if (piece == 0) files_->BeginArray(contents_.arrays[next_ / piece_count()]);
+  ACCRUE_RETURN_IF_ERROR(files_->AppendPiece({BytesOf(block, ElemsOf(piece))}));
+  ++next_;
+  if (next_ < piece_count() * static_cast<int64_t>(contents_.arrays.size())) {
+    return absl::OkStatus();
+  }
+  part_ = Part::kHeld;
+  next_ = 0;
+  return files_->EndFile();
 }
 
 absl::Status CheckpointWriting::WriteHeldPush() {

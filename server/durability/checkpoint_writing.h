@@ -49,7 +49,7 @@ class CheckpointWriting
 
  private:
   // In the order in which they are written.
-  enum class Part { kDirectory, kArrays, kParameters, kHeld, kManifest, kNone };
+  enum class Part { kDirectory, kParameters, kArrays, kHeld, kManifest, kNone };
 
   // Queues Step, unless it is queued already, or runs.
   void Wake() ACCRUE_REQUIRES(mutex_);
@@ -60,8 +60,8 @@ class CheckpointWriting
   // arrays' next piece.
   absl::Status WriteNext(const float* block);
   absl::Status MakeDirectory();
-  absl::Status WriteArrayPiece(const float* block);
   absl::Status WriteParameterPiece();
+  absl::Status WriteArrayPiece(const float* block);
   absl::Status WriteHeldPush();
   absl::Status Commit();
   // Where the flat vector's piece lies in the groups' vectors.

@@ -97,8 +97,10 @@ class ArrayReader {
 // change.
 struct CapturedState {
   TrainingState state;
-  std::shared_ptr<const Publication> newest;  // null: no parameters
-  std::vector<Held> held;                     // as state.held
+  // Null: no parameters. While it is kept, one update may be made, and others
+  // wait.
+  std::shared_ptr<const Publication> newest;
+  std::vector<Held> held;  // as state.held
   // Those that Read serves. kParameters are `newest`.
   std::vector<StateArray> arrays;
 };

@@ -136,7 +136,7 @@ bool ModelImpl::DoCapture(const std::shared_ptr<Capture>& capture) {
     usable = Usable();
     if (usable.ok()) {
       captured.state = State();
-      captured.newest = newest_;
+      if (newest_ != nullptr) captured.newest = store_->Hold(newest_);
       captured.held = gathering_.All().pushes;
     }
   }

@@ -1,5 +1,7 @@
 #include "server/model/publication_store.h"
 
+#include <algorithm>
+#include <iterator>
 #include <list>
 #include <map>
 #include <utility>
@@ -23,6 +25,9 @@ class PublicationStore::State
 
   bool HasRoom() const {
     MutexLock lock(&mu_);
+    for (const Entry& entry : all_) {
+      if (entry.holds > 0 && &entry != &all_.back()) return false;
+    }
     return count_ < options_.max_publications;
   }
 
@@ -95,10 +100,28 @@ class PublicationStore::State
     return publication;
   }
 
+  std::shared_ptr<const Publication> Hold(
+      std::shared_ptr<const Publication> publication) {
+    MutexLock lock(&mu_);
+    auto place = all_.begin();
+    while (place->publication.owner_before(publication) ||
+           publication.owner_before(place->publication)) {
+      ++place;
+    }
+    ++place->holds;
+    const Publication* const held = publication.get();
+    return {held, [self = shared_from_this(), place,
+                   publication = std::move(publication)](
+                      const Publication* /*held*/) mutable {
+              self->EndHold(place, std::move(publication));
+            }};
+  }
+
   void EndOldestReaders(const absl::Status& why) {
     std::shared_ptr<const Publication> oldest;
     {
       MutexLock lock(&mu_);
+      if (count_ < options_.max_publications) return;
       // The newest is the model's own: only the others can go.
       for (auto it = all_.begin(); it != all_.end(); ++it) {
         if (std::next(it) == all_.end()) return;
@@ -120,6 +143,7 @@ class PublicationStore::State
  private:
   struct Entry {
     std::weak_ptr<const Publication> publication;
+    int holds = 0;
   };
 
   // It comes back when its last reference goes.
@@ -150,11 +174,28 @@ class PublicationStore::State
         });
   }
 
+  void EndHold(std::list<Entry>::iterator place,
+               std::shared_ptr<const Publication> publication) {
+    {
+      MutexLock lock(&mu_);
+      --place->holds;
+    }
+    publication.reset();
+    Freed();
+  }
+
   void Forget(std::list<Entry>::iterator place) {
     {
       MutexLock lock(&mu_);
       all_.erase(place);
       --count_;
+    }
+    Freed();
+  }
+
+  void Freed() {
+    {
+      MutexLock lock(&mu_);
       if (closed_) return;
     }
     options_.on_free();
@@ -196,6 +237,11 @@ std::shared_ptr<const Publication> PublicationStore::Publish(
     Publication::Facts facts,
     std::vector<std::shared_ptr<GroupBuffer>> groups) {
   return state_->Publish(std::move(facts), std::move(groups));
+}
+
+std::shared_ptr<const Publication> PublicationStore::Hold(
+    std::shared_ptr<const Publication> publication) {
+  return state_->Hold(std::move(publication));
 }
 
 void PublicationStore::EndOldestReaders(const absl::Status& why) {

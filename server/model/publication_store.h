@@ -43,13 +43,15 @@ class PublicationStore {
     // last may be a thread that must not wait.
     WorkPool* pool = nullptr;
     WorkPool::Lane lane;
-    // Runs, on any thread, whenever a publication has gone.
+    // Runs, on any thread, whenever a publication has gone, or is no longer
+    // held.
     std::function<void()> on_free;
   };
   explicit PublicationStore(Options options);
   ~PublicationStore();
 
-  // Whether one more may be made, now.
+  // Whether one more may be made, now: not while one that is not the newest is
+  // held.
   bool HasRoom() const;
 
   // A buffer for a group's next version; its contents are undefined.
@@ -67,8 +69,15 @@ class PublicationStore {
       Publication::Facts facts,
       std::vector<std::shared_ptr<GroupBuffer>> groups);
 
-  // Tells the readers of the oldest publication, if it is not the newest one,
-  // to stop. Repeated calls for the same publication do nothing more.
+  // `publication` for a reader who ends soon, but is not to cost any memory:
+  // the next one may still be made, the one after only once it has been let go
+  // of.
+  std::shared_ptr<const Publication> Hold(
+      std::shared_ptr<const Publication> publication);
+
+  // Where there are too many: tells the readers of the oldest publication, if
+  // it is not the newest one, to stop. Repeated calls for the same publication
+  // do nothing more.
   void EndOldestReaders(const absl::Status& why);
 
   int64_t count() const;

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "server/kernels/convert.h"
+#include "server/model/commit_log.h"
 #include "tests/model/harness.h"
 #include "tests/model/holding_reader.h"
 
@@ -80,6 +82,48 @@ TEST(PublicationTest, AtMostMaxPublicationsExistAndUpdatesGoOn) {
   for (auto& reader : readers) reader->LetGo();
   ASSERT_TRUE(harness.PushNow(*model, session, ++sequence, ones).ok());
   EXPECT_LE(model->Describe().publications, 2);
+}
+
+// Takes nothing but the publication, and keeps it.
+class KeepingCapture : public Capture {
+ public:
+  void Begin(CapturedState captured) override {
+    newest_ = std::move(captured.newest);
+  }
+  bool Read(const ArrayReader& /*arrays*/,
+            std::function<void()> /*resume*/) override {
+    taken_.set_value();
+    return true;
+  }
+  void Fail(const absl::Status& why) override { FAIL() << why; }
+
+  void Await() { taken_.get_future().wait(); }
+  void LetGo() { newest_ = nullptr; }
+
+ private:
+  std::shared_ptr<const Publication> newest_;
+  std::promise<void> taken_;
+};
+
+TEST(PublicationTest, ACaptureCostsNoThirdOneTheUpdateAfterNextWaitsForIt) {
+  Harness harness;
+  const ModelSpec spec = SimpleSpec(4, 1);
+  auto model = harness.Make(spec);
+  const std::string session = harness.Open(*model, "a")->id;
+  const std::vector<float> ones(4, 1.0F);
+  ASSERT_TRUE(harness.PushNow(*model, session, 1, ones).ok());
+  const auto capture = std::make_shared<KeepingCapture>();
+  model->CaptureState(capture);
+  capture->Await();
+  auto reader = HoldingReader::Of(model->newest());
+  ASSERT_TRUE(harness.PushNow(*model, session, 2, ones).ok());
+  auto answer = harness.Send(*model, harness.NewPush(*model, session, 3, ones));
+  EXPECT_FALSE(reader->ended());  // it is not in the way
+  reader->LetGo();
+  EXPECT_EQ(model->Describe().publications, 2);
+  capture->LetGo();
+  ASSERT_TRUE(answer.get().ok());
+  EXPECT_EQ(model->Describe().published_bytes, 2 * 4 * 4);
 }
 
 TEST(PublicationTest, ADeletedModelWaitsForNoReader) {
