@@ -1,5 +1,7 @@
 #include "server/durability/checkpoint_files.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <utility>
 #include <xxhash.h>
@@ -58,44 +60,53 @@ absl::StatusOr<std::unique_ptr<CheckpointFiles>> CheckpointFiles::Create(
 }
 
 CheckpointFiles::~CheckpointFiles() {
-  file_.reset();
+  held_file_.reset();
   // What cannot be removed now is a leftover of the next start.
   if (!committed_) files_->RemoveDirectory(temporary_).IgnoreError();
 }
 
-absl::Status CheckpointFiles::Open(const std::string& name) {
-  ACCRUE_ASSIGN_OR_RETURN(file_,
-                          files_->Create(absl::StrCat(temporary_, "/", name)));
-  return absl::OkStatus();
+absl::StatusOr<std::unique_ptr<WritableFile>> CheckpointFiles::Open(
+    const std::string& name) const {
+  return files_->Create(absl::StrCat(temporary_, "/", name));
 }
 
-absl::Status CheckpointFiles::BeginFile(const std::string& name,
-                                        const std::string& header) {
-  ACCRUE_RETURN_IF_ERROR(Open(name));
-  ArrayFile& file = array_files_.emplace_back();
-  file.name = name;
-  file.header_bytes = static_cast<int64_t>(header.size());
-  file.size_bytes = file.header_bytes;
-  file.header_hash = XXH3_64bits(header.data(), header.size());
-  return file_->Append({BytesOf(header)});
+absl::StatusOr<std::unique_ptr<CheckpointFiles::Arrays>>
+CheckpointFiles::BeginArrays(const std::string& name,
+                             const std::string& header) {
+  auto arrays = std::make_unique<Arrays>();
+  arrays->checkpoint_ = this;
+  ACCRUE_ASSIGN_OR_RETURN(arrays->file_, Open(name));
+  ArrayFile& facts = arrays->facts_;
+  facts.name = name;
+  facts.header_bytes = static_cast<int64_t>(header.size());
+  facts.size_bytes = facts.header_bytes;
+  facts.header_hash = XXH3_64bits(header.data(), header.size());
+  ACCRUE_RETURN_IF_ERROR(arrays->file_->Append({BytesOf(header)}));
+  return arrays;
 }
 
-void CheckpointFiles::BeginArray(StateArray array) {
-  array_files_.back().arrays.emplace_back().array = array;
+void CheckpointFiles::Arrays::BeginArray(StateArray array) {
+  facts_.arrays.emplace_back().array = array;
 }
 
-absl::Status CheckpointFiles::AppendPiece(absl::Span<const Bytes> runs) {
-  ArrayFile& file = array_files_.back();
-  kernels::PayloadHash hash;
-  for (const Bytes& run : runs) {
-    hash.Update(run.data(), static_cast<int64_t>(run.size()));
-    file.size_bytes += static_cast<int64_t>(run.size());
-  }
-  file.arrays.back().piece_hashes.push_back(hash.Digest());
+absl::Status CheckpointFiles::Arrays::AppendPiece(absl::Span<const Bytes> runs,
+                                                  uint64_t hash) {
+  for (const Bytes& run : runs) facts_.size_bytes += std::ssize(run);
+  facts_.arrays.back().piece_hashes.push_back(hash);
   return file_->Append(runs);
 }
 
-absl::Status CheckpointFiles::BeginHeld() { return Open(kHeldFile); }
+absl::Status CheckpointFiles::Arrays::End() {
+  ACCRUE_RETURN_IF_ERROR(file_->Sync());
+  file_.reset();
+  checkpoint_->array_files_.push_back(std::move(facts_));
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointFiles::BeginHeld() {
+  ACCRUE_ASSIGN_OR_RETURN(held_file_, Open(kHeldFile));
+  return absl::OkStatus();
+}
 
 absl::Status CheckpointFiles::AppendHeld(const ByteChain& payload) {
   kernels::PayloadHash hash;
@@ -105,12 +116,12 @@ absl::Status CheckpointFiles::AppendHeld(const ByteChain& payload) {
     pieces.emplace_back(span.data, static_cast<size_t>(span.size));
   }
   held_hashes_.push_back(hash.Digest());
-  return file_->Append(pieces);
+  return held_file_->Append(pieces);
 }
 
-absl::Status CheckpointFiles::EndFile() {
-  ACCRUE_RETURN_IF_ERROR(file_->Sync());
-  file_.reset();
+absl::Status CheckpointFiles::EndHeld() {
+  ACCRUE_RETURN_IF_ERROR(held_file_->Sync());
+  held_file_.reset();
   return absl::OkStatus();
 }
 
@@ -118,10 +129,10 @@ absl::Status CheckpointFiles::WriteManifestFile(const Manifest& manifest) {
   ACCRUE_ASSIGN_OR_RETURN(const std::string text, WriteManifest(manifest));
   // What could not be read back is refused now, while the model still lives.
   ACCRUE_RETURN_IF_ERROR(ParseManifest(text).status());
-  ACCRUE_RETURN_IF_ERROR(Open(kManifestFile));
-  ACCRUE_RETURN_IF_ERROR(file_->Append({BytesOf(text)}));
-  ACCRUE_RETURN_IF_ERROR(file_->Sync());
-  file_.reset();
+  ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
+                          Open(kManifestFile));
+  ACCRUE_RETURN_IF_ERROR(file->Append({BytesOf(text)}));
+  ACCRUE_RETURN_IF_ERROR(file->Sync());
   return files_->SyncDirectory(temporary_);
 }
 
@@ -150,6 +161,10 @@ absl::Status CheckpointFiles::Link(const std::string& path,
 }
 
 absl::Status CheckpointFiles::Commit(Manifest& manifest) {
+  // They may have ended in any order.
+  std::sort(
+      array_files_.begin(), array_files_.end(),
+      [](const ArrayFile& a, const ArrayFile& b) { return a.name < b.name; });
   manifest.files = std::move(array_files_);
   manifest.held_hashes = std::move(held_hashes_);
   AtFailPoint(FailPoint::kCheckpointHalfWritten);

@@ -3,12 +3,14 @@
 // whole, or not at all.
 //
 //   auto files = CheckpointFiles::Create(...);
-//   files->BeginFile(kStateFile, header);          // [arrays' files]
-//   files->BeginArray(StateArray::kMomentum);
-//   files->AppendPiece(runs);                      // each piece, in order
-//   files->EndFile();
-//   files->BeginHeld();  files->AppendHeld(payload);  files->EndFile();
+//   auto arrays = files->BeginArrays(kStateFile, header);  // [files of arrays]
+//   arrays->BeginArray(StateArray::kMomentum);
+//   arrays->AppendPiece(runs, hash);                 // each piece, in order
+//   arrays->End();
+//   files->BeginHeld();  files->AppendHeld(payload);  files->EndHeld();
 //   files->Commit(manifest);
+//
+// Files of arrays may be written side by side.
 //
 // Errors.    the disk's: nothing more can be done with it but destroy it.
 // Threading. compatible. Functions, the destructor too, block for as long as
@@ -16,6 +18,7 @@
 #ifndef ACCRUE_SERVER_DURABILITY_CHECKPOINT_FILES_H_
 #define ACCRUE_SERVER_DURABILITY_CHECKPOINT_FILES_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,14 +42,25 @@ class CheckpointFiles {
 
   using Bytes = WritableFile::Bytes;
 
-  absl::Status BeginFile(const std::string& name, const std::string& header);
-  void BeginArray(StateArray array);
-  absl::Status AppendPiece(absl::Span<const Bytes> runs);
+  class Arrays {
+   public:
+    void BeginArray(StateArray array);
+    // `hash`: XXH3-64 of all runs, one behind the other.
+    absl::Status AppendPiece(absl::Span<const Bytes> runs, uint64_t hash);
+    absl::Status End();
+
+   private:
+    friend class CheckpointFiles;
+    CheckpointFiles* checkpoint_ = nullptr;
+    std::unique_ptr<WritableFile> file_;
+    ArrayFile facts_;
+  };
+  absl::StatusOr<std::unique_ptr<Arrays>> BeginArrays(
+      const std::string& name, const std::string& header);
 
   absl::Status BeginHeld();
   absl::Status AppendHeld(const ByteChain& payload);
-
-  absl::Status EndFile();
+  absl::Status EndHeld();
 
   // Instead of all that: the files of another checkpoint, `path`, whose
   // manifest is `from`.
@@ -59,7 +73,8 @@ class CheckpointFiles {
  private:
   CheckpointFiles(FileSystem* files, std::string directory);
 
-  absl::Status Open(const std::string& name);
+  absl::StatusOr<std::unique_ptr<WritableFile>> Open(
+      const std::string& name) const;
   absl::Status WriteManifestFile(const Manifest& manifest);
   absl::Status MoveIntoPlace(const std::string& name);
 
@@ -67,8 +82,8 @@ class CheckpointFiles {
   const std::string directory_;
   const std::string temporary_;  // path
   bool committed_ = false;
-  std::unique_ptr<WritableFile> file_;  // that is written now
-  std::vector<ArrayFile> array_files_;
+  std::vector<ArrayFile> array_files_;  // that have ended
+  std::unique_ptr<WritableFile> held_file_;
   std::vector<uint64_t> held_hashes_;
 };
 

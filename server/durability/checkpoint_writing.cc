@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <utility>
+#include <xxhash.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
+#include "server/kernels/payload_hash.h"
 
 namespace accrue {
 namespace {
@@ -52,8 +55,15 @@ void CheckpointWriting::Start(CheckpointContents contents) {
 }
 
 void CheckpointWriting::AddPiece(CheckpointMemory::Block block) {
+  // Here, where it was read a moment ago.
+  const int64_t piece = [this] {
+    MutexLock lock(&mutex_);
+    return added_++ % piece_count();
+  }();
+  const Bytes bytes = BytesOf(block.data(), ElemsOf(piece));
+  const uint64_t hash = XXH3_64bits(bytes.data(), bytes.size());
   MutexLock lock(&mutex_);
-  blocks_.push_back(std::move(block));
+  pieces_.push_back({std::move(block), hash});
   Wake();
 }
 
@@ -75,23 +85,19 @@ void CheckpointWriting::Wake() {
 }
 
 void CheckpointWriting::Step() {
-  CheckpointMemory::Block block;
+  Piece piece;
   absl::Status status;
   {
     MutexLock lock(&mutex_);
     status = failure_;
-    if (status.ok() && part_ == Part::kArrays) {
-      if (blocks_.empty()) {
-        is_awake_ = false;
-        return;
-      }
-      block = std::move(blocks_.front());
-      blocks_.pop_front();
+    if (status.ok() && !TakePiece(&piece)) {
+      is_awake_ = false;
+      return;
     }
   }
   if (status.ok()) {
     const WorkPool::Waiting waiting;
-    status = WriteNext(block.data());
+    status = WriteNext(piece);
     if (!status.ok()) {
       status =
           MakeError(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
@@ -99,36 +105,47 @@ void CheckpointWriting::Step() {
                                  "\": ", status.message()));
     }
   }
-  block = {};
+  piece = {};
   if (!status.ok() || part_ == Part::kNone) return Finish(std::move(status));
   target_.pool->Post(lane_, [self = shared_from_this()] { self->Step(); });
 }
 
+bool CheckpointWriting::TakePiece(Piece* piece) {
+  if (part_ != Part::kArrays) return true;
+  const bool has_parameters = !contents_.parameters.empty();
+  if (has_parameters && added_ == array_piece_count()) return true;
+  if (pieces_.empty()) return has_parameters;
+  *piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  return true;
+}
+
 void CheckpointWriting::Finish(absl::Status status) {
-  std::deque<CheckpointMemory::Block> unused;
+  std::deque<Piece> unused;
   {
     MutexLock lock(&mutex_);
     failure_ = status.ok() ? absl::InternalError("it has ended") : status;
-    unused.swap(blocks_);
+    unused.swap(pieces_);
   }
   unused.clear();
   contents_ = {};
   {
     const WorkPool::Waiting waiting;
+    state_file_.reset();
+    parameters_file_.reset();
     files_.reset();
   }
   if (!status.ok()) return done_(std::move(status));
   done_(InfoOf(manifest_));
 }
 
-absl::Status CheckpointWriting::WriteNext(const float* block) {
+absl::Status CheckpointWriting::WriteNext(const Piece& piece) {
   switch (part_) {
     case Part::kDirectory:
       return MakeDirectory();
-    case Part::kParameters:
-      return WriteParameterPiece();
     case Part::kArrays:
-      return WriteArrayPiece(block);
+      if (piece.block.data() != nullptr) return WriteArrayPiece(piece);
+      return WriteParameterPiece();
     case Part::kHeld:
       return WriteHeldPush();
     case Part::kManifest:
@@ -142,30 +159,53 @@ absl::Status CheckpointWriting::WriteNext(const float* block) {
 absl::Status CheckpointWriting::MakeDirectory() {
   ACCRUE_ASSIGN_OR_RETURN(
       files_, CheckpointFiles::Create(target_.files, target_.directory));
-  part_ = Part::kParameters;
+  part_ = Part::kArrays;
+  EndArrays();
   return absl::OkStatus();
 }
 
+absl::Status CheckpointWriting::WriteArrayPiece(const Piece& piece) {
+  if (array_piece_ == 0) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        state_file_,
+        files_->BeginArrays(kStateFile,
+                            ArrayFileHeader(target_.spec, contents_.arrays)));
+  }
+  const int64_t of_array = array_piece_ % piece_count();
+  if (of_array == 0) {
+    state_file_->BeginArray(contents_.arrays[array_piece_ / piece_count()]);
+  }
+  ACCRUE_RETURN_IF_ERROR(state_file_->AppendPiece(
+      {BytesOf(piece.block.data(), ElemsOf(of_array))}, piece.hash));
+  if (++array_piece_ < array_piece_count()) return absl::OkStatus();
+  EndArrays();
+  return state_file_->End();
+}
+
 absl::Status CheckpointWriting::WriteParameterPiece() {
-  const Part next = contents_.arrays.empty() ? Part::kHeld : Part::kArrays;
-  if (contents_.parameters.empty()) {
-    part_ = next;
-    return absl::OkStatus();
+  if (parameter_piece_ == 0) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        parameters_file_,
+        files_->BeginArrays(
+            kParametersFile,
+            ArrayFileHeader(target_.spec, {StateArray::kParameters})));
+    parameters_file_->BeginArray(StateArray::kParameters);
   }
-  if (next_ == 0) {
-    ACCRUE_RETURN_IF_ERROR(files_->BeginFile(
-        kParametersFile,
-        ArrayFileHeader(target_.spec, {StateArray::kParameters})));
-    files_->BeginArray(StateArray::kParameters);
-  }
-  ACCRUE_RETURN_IF_ERROR(files_->AppendPiece(ParameterRuns(next_)));
-  if (++next_ < piece_count()) return absl::OkStatus();
-  // The model waits for their memory.
+  const std::vector<Bytes> runs = ParameterRuns(parameter_piece_);
+  kernels::PayloadHash hash;
+  for (const Bytes& run : runs) hash.Update(run.data(), std::ssize(run));
+  ACCRUE_RETURN_IF_ERROR(parameters_file_->AppendPiece(runs, hash.Digest()));
+  if (++parameter_piece_ < piece_count()) return absl::OkStatus();
   contents_.parameters.clear();
   contents_.publication = nullptr;
-  part_ = next;
-  next_ = 0;
-  return files_->EndFile();
+  EndArrays();
+  return parameters_file_->End();
+}
+
+void CheckpointWriting::EndArrays() {
+  if (contents_.parameters.empty() && array_piece_ == array_piece_count()) {
+    part_ = Part::kHeld;
+  }
 }
 
 std::vector<Bytes> CheckpointWriting::ParameterRuns(int64_t piece) const {
@@ -180,34 +220,18 @@ std::vector<Bytes> CheckpointWriting::ParameterRuns(int64_t piece) const {
   return runs;
 }
 
-absl::Status CheckpointWriting::WriteArrayPiece(const float* block) {
-  const int64_t piece = next_ % piece_count();
-  if (next_ == 0) {
-    ACCRUE_RETURN_IF_ERROR(files_->BeginFile(
-        kStateFile, ArrayFileHeader(target_.spec, contents_.arrays)));
-  }
-  if (piece == 0) files_->BeginArray(contents_.arrays[next_ / piece_count()]);
-  ACCRUE_RETURN_IF_ERROR(files_->AppendPiece({BytesOf(block, ElemsOf(piece))}));
-  ++next_;
-  if (next_ < piece_count() * static_cast<int64_t>(contents_.arrays.size())) {
-    return absl::OkStatus();
-  }
-  part_ = Part::kHeld;
-  next_ = 0;
-  return files_->EndFile();
-}
-
 absl::Status CheckpointWriting::WriteHeldPush() {
   const auto count = static_cast<int64_t>(contents_.held.size());
   if (count == 0) {
     part_ = Part::kManifest;
     return absl::OkStatus();
   }
-  if (next_ == 0) ACCRUE_RETURN_IF_ERROR(files_->BeginHeld());
-  ACCRUE_RETURN_IF_ERROR(files_->AppendHeld(contents_.held[next_]->payload));
-  if (++next_ < count) return absl::OkStatus();
+  if (held_push_ == 0) ACCRUE_RETURN_IF_ERROR(files_->BeginHeld());
+  ACCRUE_RETURN_IF_ERROR(
+      files_->AppendHeld(contents_.held[held_push_]->payload));
+  if (++held_push_ < count) return absl::OkStatus();
   part_ = Part::kManifest;
-  return files_->EndFile();
+  return files_->EndHeld();
 }
 
 absl::Status CheckpointWriting::Commit() {

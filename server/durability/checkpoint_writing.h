@@ -3,7 +3,9 @@
 //
 // Order.     Start; then AddPiece, all pieces of each array in turn. Or Fail,
 // at
-//            any time, which ends it.
+//            any time, which ends it. Pieces are written as they come, while
+//            folds may wait for their memory; parameters when there is none, or
+//            all are there: then updates wait for theirs.
 // Invariant. `done` runs exactly once, after the last step.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_DURABILITY_CHECKPOINT_WRITING_H_
@@ -49,19 +51,30 @@ class CheckpointWriting
 
  private:
   // In the order in which they are written.
-  enum class Part { kDirectory, kParameters, kArrays, kHeld, kManifest, kNone };
+  enum class Part { kDirectory, kArrays, kHeld, kManifest, kNone };
+  struct Piece {
+    CheckpointMemory::Block block;  // null: none
+    uint64_t hash = 0;
+  };
 
   // Queues Step, unless it is queued already, or runs.
   void Wake() ACCRUE_REQUIRES(mutex_);
   void Step() ACCRUE_EXCLUDES(mutex_);
   void Finish(absl::Status status) ACCRUE_EXCLUDES(mutex_);
+  int64_t array_piece_count() const {
+    return piece_count() * static_cast<int64_t>(contents_.arrays.size());
+  }
 
-  // A piece of the part that is due, or what else is next. `block`: the
-  // arrays' next piece.
-  absl::Status WriteNext(const float* block);
+  // What Step does next: false: nothing, for now.
+  bool TakePiece(Piece* piece) ACCRUE_REQUIRES(mutex_);
+  // `piece`: the next of an array; without a block: of parameters, or of the
+  // other parts.
+  absl::Status WriteNext(const Piece& piece);
   absl::Status MakeDirectory();
+  absl::Status WriteArrayPiece(const Piece& piece);
   absl::Status WriteParameterPiece();
-  absl::Status WriteArrayPiece(const float* block);
+  // On to the next part, if both are written.
+  void EndArrays();
   absl::Status WriteHeldPush();
   absl::Status Commit();
   // Where the flat vector's piece lies in the groups' vectors.
@@ -73,7 +86,8 @@ class CheckpointWriting
   mutable Mutex mutex_;
   bool is_awake_ ACCRUE_GUARDED_BY(mutex_) = false;  // stays so at the end
   absl::Status failure_ ACCRUE_GUARDED_BY(mutex_);
-  std::deque<CheckpointMemory::Block> blocks_ ACCRUE_GUARDED_BY(mutex_);
+  std::deque<Piece> pieces_ ACCRUE_GUARDED_BY(mutex_);
+  int64_t added_ ACCRUE_GUARDED_BY(mutex_) = 0;  // pieces
 
   // Of Start, then of the step that runs.
   CheckpointDone done_;
@@ -81,7 +95,12 @@ class CheckpointWriting
   Manifest manifest_;
   std::unique_ptr<CheckpointFiles> files_;
   Part part_ = Part::kDirectory;
-  int64_t next_ = 0;  // piece of all of the part's
+  std::unique_ptr<CheckpointFiles::Arrays> state_file_;
+  std::unique_ptr<CheckpointFiles::Arrays> parameters_file_;
+  // What comes next of each.
+  int64_t array_piece_ = 0;  // of all arrays
+  int64_t parameter_piece_ = 0;
+  int64_t held_push_ = 0;
 };
 
 }  // namespace accrue

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string>
 #include <vector>
+#include <xxhash.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -71,12 +72,14 @@ TrainingState State(const ModelSpec& spec) {
 void AppendFile(CheckpointFiles& files, const std::string& name,
                 const ModelSpec& spec, StateArray array,
                 const std::vector<float>& values) {
-  ASSERT_TRUE(files.BeginFile(name, ArrayFileHeader(spec, {array})).ok());
-  files.BeginArray(array);
+  const auto file = files.BeginArrays(name, ArrayFileHeader(spec, {array}));
+  ASSERT_TRUE(file.ok()) << file.status();
+  (*file)->BeginArray(array);
   const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
   const CheckpointFiles::Bytes run(bytes, values.size() * sizeof(float));
-  ASSERT_TRUE(files.AppendPiece({run}).ok());
-  ASSERT_TRUE(files.EndFile().ok());
+  const uint64_t hash = XXH3_64bits(run.data(), run.size());
+  ASSERT_TRUE((*file)->AppendPiece({run}, hash).ok());
+  ASSERT_TRUE((*file)->End().ok());
 }
 
 TEST(CheckpointFormatTest, TheExampleIsWhatIsWritten) {
