@@ -1,3 +1,6 @@
+#include <cstddef>
+#include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -65,6 +68,40 @@ TEST_F(PosixFileTest, ManyAndLongPiecesAreAppendedInOrder) {
   ASSERT_TRUE(AppendText(*file, "first").ok());
   ASSERT_TRUE(file->Append(pieces).ok());
   EXPECT_TRUE(*ReadWhole(files_, directory_ / "a") == "first" + want);
+}
+
+// Past the cache of files where they can be: from aligned memory and from any
+// other, at the file's beginning and behind some odd bytes; with an end that is
+// no whole sector. A file system in memory has no such way.
+TEST_F(PosixFileTest, LargeWritesAreReadAgainWhereverTheyBeginAndEnd) {
+  constexpr size_t kBytes = (size_t{9} << 20U) + 17;
+  const std::unique_ptr<std::byte[], decltype(&std::free)> memory(
+      static_cast<std::byte*>(std::aligned_alloc(4096, kBytes + 4096 - 17)),
+      std::free);
+  for (size_t i = 0; i < kBytes; ++i) {
+    memory[i] = static_cast<std::byte>((i * 0x9E3779B97F4A7C15U) >> 56U);
+  }
+  const auto text = [&](size_t from) {
+    return std::string(reinterpret_cast<const char*>(memory.get()) + from,
+                       kBytes - from);
+  };
+  const TemporaryDirectory in_memory("/dev/shm");
+  const TemporaryDirectory* const places[] = {&directory_, &in_memory};
+  for (const TemporaryDirectory* place : places) {
+    auto file = files_.Create(*place / "a");
+    ASSERT_TRUE(file.ok()) << file.status();
+    std::string want;
+    for (const size_t from : {0, 1, 4096, 5000}) {
+      SCOPED_TRACE(from);
+      ASSERT_TRUE((*file)->Append({{memory.get() + from, kBytes - from}}).ok());
+      want += text(from);
+      ASSERT_TRUE(AppendText(**file, "odd").ok());
+      want += "odd";
+      ASSERT_EQ((*file)->size_bytes(), std::ssize(want));
+      ASSERT_TRUE((*file)->Sync().ok());
+    }
+    EXPECT_TRUE(*ReadWhole(files_, *place / "a") == want);
+  }
 }
 
 TEST_F(PosixFileTest, OverwritesAndCuts) {

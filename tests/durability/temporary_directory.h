@@ -12,7 +12,8 @@ namespace accrue {
 
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() : path_(testing::TempDir() + "accrue.XXXXXX") {
+  explicit TemporaryDirectory(const std::string& parent = testing::TempDir())
+      : path_(parent + "/accrue.XXXXXX") {
     if (mkdtemp(path_.data()) == nullptr) std::abort();
   }
   ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
