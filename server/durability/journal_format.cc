@@ -96,45 +96,53 @@ int64_t FrameBytesOf(size_t head_bytes, size_t payload_count) {
 
 std::string EncodeFrame(const Frame& frame, uint64_t seed) {
   std::string rest;
-  AppendLittle(kFrameMagic, rest);
-  AppendLittle(frame.type, rest);
-  AppendLittle(frame.lsn, rest);
-  AppendLittle(frame.synced_bytes, rest);
-  AppendLittle(static_cast<uint32_t>(frame.head.size()), rest);
-  AppendLittle(static_cast<uint32_t>(frame.payloads.size()), rest);
   for (const PayloadFacts& payload : frame.payloads) {
     AppendLittle(payload.bytes, rest);
     AppendLittle(payload.hash, rest);
   }
   rest += frame.head;
   rest.resize(static_cast<size_t>(Aligned(static_cast<int64_t>(rest.size()))));
+  std::string fixed;
+  AppendLittle(kFrameMagic, fixed);
+  AppendLittle(frame.type, fixed);
+  AppendLittle(frame.lsn, fixed);
+  AppendLittle(frame.synced_bytes, fixed);
+  AppendLittle(static_cast<uint32_t>(frame.head.size()), fixed);
+  AppendLittle(static_cast<uint32_t>(frame.payloads.size()), fixed);
+  AppendLittle(Checksum(rest, seed), fixed);
   std::string bytes;
-  bytes.reserve(sizeof(uint64_t) + rest.size());
-  AppendLittle(Checksum(rest, seed), bytes);
-  return bytes += rest;
+  bytes.reserve(kFixedFrameBytes + rest.size());
+  AppendLittle(Checksum(fixed, seed), bytes);
+  return bytes += fixed += rest;
 }
 
-std::optional<int64_t> FrameBytes(Bytes fixed, int64_t most_bytes) {
-  if (fixed.size() < kFixedFrameBytes ||
-      LoadLittle<uint32_t>(&fixed[8]) != kFrameMagic) {
+std::optional<FrameStart> DecodeFrameStart(Bytes fixed, uint64_t seed) {
+  // First what costs least: it is asked of all that is behind a torn record.
+  if (LoadLittle<uint32_t>(&fixed[8]) != kFrameMagic) return std::nullopt;
+  const std::string_view checked =
+      View(fixed.subspan(0, kFixedFrameBytes).subspan(sizeof(uint64_t)));
+  if (LoadLittle<uint64_t>(&fixed[0]) != Checksum(checked, seed)) {
     return std::nullopt;
   }
-  // Of numbers below 2^32: nothing overflows.
-  const int64_t bytes = FrameBytesOf(LoadLittle<uint32_t>(&fixed[32]),
-                                     LoadLittle<uint32_t>(&fixed[36]));
-  if (bytes > most_bytes) return std::nullopt;
-  return bytes;
+  return FrameStart{
+      .lsn = LoadLittle<int64_t>(&fixed[16]),
+      .synced_bytes = LoadLittle<int64_t>(&fixed[24]),
+      // Of numbers below 2^32: nothing overflows.
+      .frame_bytes = FrameBytesOf(LoadLittle<uint32_t>(&fixed[32]),
+                                  LoadLittle<uint32_t>(&fixed[36]))};
 }
 
 std::optional<Frame> DecodeFrame(Bytes bytes, uint64_t seed) {
-  const std::string_view rest = View(bytes.subspan(sizeof(uint64_t)));
-  if (LoadLittle<uint64_t>(&bytes[0]) != Checksum(rest, seed)) {
+  const std::optional<FrameStart> start = DecodeFrameStart(bytes, seed);
+  const std::string_view rest = View(bytes.subspan(kFixedFrameBytes));
+  if (!start.has_value() ||
+      LoadLittle<uint64_t>(&bytes[40]) != Checksum(rest, seed)) {
     return std::nullopt;
   }
   Frame frame;
   frame.type = LoadLittle<uint32_t>(&bytes[12]);
-  frame.lsn = LoadLittle<int64_t>(&bytes[16]);
-  frame.synced_bytes = LoadLittle<int64_t>(&bytes[24]);
+  frame.lsn = start->lsn;
+  frame.synced_bytes = start->synced_bytes;
   const size_t head = LoadLittle<uint32_t>(&bytes[32]);
   const size_t payloads = LoadLittle<uint32_t>(&bytes[36]);
   frame.payloads.reserve(payloads);

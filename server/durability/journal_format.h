@@ -54,7 +54,9 @@ constexpr int64_t Aligned(int64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// A record: a frame, which ends in its head; then its payloads.
+// A record: a frame, which ends in its head; then its payloads. How a frame
+// begins is under a checksum of its own: nothing else is taken for a frame, and
+// read, because it looks like one.
 struct PayloadFacts {
   int64_t bytes = 0;
   uint64_t hash = 0;  // XXH3-64, of seed 0
@@ -66,13 +68,18 @@ struct Frame {
   std::vector<PayloadFacts> payloads;
   std::string head;
 };
-inline constexpr size_t kFixedFrameBytes = 40;
+inline constexpr size_t kFixedFrameBytes = 48;
+struct FrameStart {
+  int64_t lsn = 0;
+  int64_t synced_bytes = 0;
+  int64_t frame_bytes = 0;  // of the whole frame
+};
 // The whole size of a frame.
 int64_t FrameBytesOf(size_t head_bytes, size_t payload_count);
 std::string EncodeFrame(const Frame& frame, uint64_t seed);
-// As its fixed part says; empty where that is beyond `most_bytes`.
-std::optional<int64_t> FrameBytes(Bytes fixed, int64_t most_bytes);
-// `bytes`: as many as FrameBytes.
+// `fixed`: at least kFixedFrameBytes.
+std::optional<FrameStart> DecodeFrameStart(Bytes fixed, uint64_t seed);
+// `bytes`: as many as its start says.
 std::optional<Frame> DecodeFrame(Bytes bytes, uint64_t seed);
 
 }  // namespace accrue::journal

@@ -161,7 +161,8 @@ absl::Status JournalReader::EndSegment() {
 }
 
 // No record is intact at offset_. What was never synced may look so; but what
-// was synced before another record was begun was not left so.
+// was synced before another record was begun was not left so. That a record
+// begins somewhere is proof enough of that, whatever has become of the rest.
 absl::Status JournalReader::JudgeTail() {
   const int64_t end = file_->size_bytes();
   for (int64_t offset = offset_ + journal::kAlignment; offset < end;
@@ -169,16 +170,12 @@ absl::Status JournalReader::JudgeTail() {
     std::array<std::byte, journal::kFixedFrameBytes> fixed;
     if (end - offset < std::ssize(fixed)) break;
     ACCRUE_RETURN_IF_ERROR(file_->Read(offset, absl::MakeSpan(fixed)));
-    if (!journal::FrameBytes(fixed, end - offset).has_value()) continue;
-    absl::StatusOr<journal::Frame> frame = ReadFrame(offset);
-    if (!frame.ok() && !absl::IsDataLoss(frame.status())) {
-      return frame.status();
-    }
-    if (frame.ok() && frame->synced_bytes > offset_) {
+    const auto start = journal::DecodeFrameStart(fixed, segment().header.seed);
+    if (start.has_value() && start->synced_bytes > offset_) {
       return Damaged(
           offset_,
           absl::StrCat("record ", next_lsn_,
-                       " is damaged, and was durable when record ", frame->lsn,
+                       " is damaged, and was durable when record ", start->lsn,
                        ", at byte ", offset, ", was written"));
     }
   }
@@ -193,12 +190,15 @@ absl::StatusOr<journal::Frame> JournalReader::ReadFrame(int64_t offset) {
                                         " is missing: the file ends"));
   }
   ACCRUE_RETURN_IF_ERROR(file_->Read(offset, absl::MakeSpan(fixed)));
-  const std::optional<int64_t> size = journal::FrameBytes(fixed, left);
-  if (!size.has_value()) {
+  const auto start = journal::DecodeFrameStart(fixed, segment().header.seed);
+  if (!start.has_value()) {
     return Damaged(offset,
                    absl::StrCat("no record begins here, want ", next_lsn_));
   }
-  std::vector<std::byte> bytes(static_cast<size_t>(*size));
+  if (start->frame_bytes > left) {
+    return Damaged(offset, absl::StrCat("record ", next_lsn_, " is cut off"));
+  }
+  std::vector<std::byte> bytes(static_cast<size_t>(start->frame_bytes));
   ACCRUE_RETURN_IF_ERROR(file_->Read(offset, absl::MakeSpan(bytes)));
   std::optional<journal::Frame> frame =
       journal::DecodeFrame(bytes, segment().header.seed);

@@ -58,7 +58,7 @@ TEST(JournalFormatTest, ThePagesExampleIsWhatIsWritten) {
       BytesOfDump(std::string(source) + "/server/durability/FORMAT.md",
                   "journal-00000000000000000007.log");
   const std::string got = *files.files.at("m/journal-00000000000000000007.log");
-  EXPECT_EQ(got.size(), 4176U);
+  EXPECT_EQ(got.size(), 4184U);
   if (got != want) {
     std::ofstream(testing::TempDir() + "journal_example") << got;
   }
@@ -86,9 +86,11 @@ TEST(JournalFormatTest, AFrameIsWhatItWas) {
                                 .head = "head"};
   const std::string bytes = EncodeFrame(frame, 11);
   EXPECT_EQ(bytes.size() % 8, 0U);
-  EXPECT_EQ(journal::FrameBytes(BytesOf(bytes), 1000), std::ssize(bytes));
-  EXPECT_FALSE(
-      journal::FrameBytes(BytesOf(bytes), std::ssize(bytes) - 1).has_value());
+  const auto start = journal::DecodeFrameStart(BytesOf(bytes), 11);
+  ASSERT_TRUE(start.has_value());
+  EXPECT_EQ(start->frame_bytes, std::ssize(bytes));
+  EXPECT_EQ(start->lsn, 1LL << 40);
+  EXPECT_EQ(start->synced_bytes, 1LL << 41);
   const auto back = journal::DecodeFrame(BytesOf(bytes), 11);
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->type, 5U);
@@ -100,6 +102,27 @@ TEST(JournalFormatTest, AFrameIsWhatItWas) {
   EXPECT_EQ(back->payloads[1].hash, ~0ULL);
   // Another segment's.
   EXPECT_FALSE(journal::DecodeFrame(BytesOf(bytes), 12).has_value());
+  EXPECT_FALSE(journal::DecodeFrameStart(BytesOf(bytes), 12).has_value());
+}
+
+TEST(JournalFormatTest, EachBitOfAFrameIsUnderAChecksum) {
+  const journal::Frame frame = {.type = 5,
+                                .lsn = 6,
+                                .synced_bytes = 7,
+                                .payloads = {{3, 4}},
+                                .head = "h"};
+  std::string bytes = EncodeFrame(frame, 11);
+  for (size_t i = 0; i < bytes.size() * 8; ++i) {
+    const auto flip = [&] {
+      bytes[i / 8] = static_cast<char>(bytes[i / 8] ^ (1 << (i % 8)));
+    };
+    flip();
+    EXPECT_FALSE(journal::DecodeFrame(BytesOf(bytes), 11).has_value()) << i;
+    EXPECT_EQ(journal::DecodeFrameStart(BytesOf(bytes), 11).has_value(),
+              i >= 8 * journal::kFixedFrameBytes)
+        << i;
+    flip();
+  }
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "server/durability/journal_reader.h"
 
+#include <cstring>
 #include <map>
 #include <memory>
 #include <random>
@@ -185,6 +186,42 @@ TEST_F(JournalReaderTest, RecordsThatTheNextSegmentBeginsWithAreVoid) {
   Bytes(kFirst) += journal::EncodeFrame(frame, header->seed);
   EXPECT_EQ(Read()->notes.size(), 6U);
   EXPECT_EQ(Read()->notes[3], NoteOf(3));
+}
+
+// Its payload was made by a worker that knows this format, but no seed.
+TEST_F(JournalReaderTest, ATornTailOfWhatLooksLikeRecordsIsReadOnce) {
+  constexpr int64_t kTail = 2 * FileWindow::kWindowBytes;
+  constexpr int64_t kStep = 4096;
+  const journal::Frame frame = {.type = 1,
+                                .lsn = 8,
+                                .synced_bytes = ends_[5] + 1,
+                                .payloads = {},
+                                .head = ""};
+  const std::string start = journal::EncodeFrame(frame, /*seed=*/0)
+                                .substr(0, journal::kFixedFrameBytes);
+  std::string tail(kTail, '\0');
+  for (int64_t at = 0; at < kTail; at += kStep) {
+    char* const place = &tail[static_cast<size_t>(at)];
+    std::memcpy(place, start.data(), start.size());
+    // All that is behind it is its head.
+    const auto head = static_cast<uint32_t>(kTail - at - std::ssize(start));
+    std::memcpy(place + 32, &head, sizeof(head));
+  }
+  Bytes(kSecond) += tail;
+  files_.read_bytes = 0;
+  const auto back = Read();
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->notes.size(), 6U);
+  EXPECT_EQ(back->torn_bytes, kTail);
+  EXPECT_LT(files_.read_bytes, 2 * kTail);
+}
+
+TEST_F(JournalReaderTest, ThatARecordBeganIsEnoughToNoticeALoss) {
+  SetMarker(kSecond, journal::kRecordsBegin);
+  Bytes(kSecond)[journal::kRecordsBegin + 60] ^= 1;
+  Bytes(kSecond).resize(static_cast<size_t>(ends_[4]) +
+                        journal::kFixedFrameBytes);
+  ExpectLoss(kSecond, "was durable when record 6");
 }
 
 TEST_F(JournalReaderTest, AMissingSegmentIsALoss) {

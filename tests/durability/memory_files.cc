@@ -39,9 +39,10 @@ class Writable final : public WritableFile {
 
 class Readable final : public ReadableFile {
  public:
-  explicit Readable(std::shared_ptr<std::string> bytes)
-      : bytes_(std::move(bytes)) {}
+  Readable(std::shared_ptr<std::string> bytes, int64_t* read_bytes)
+      : bytes_(std::move(bytes)), read_bytes_(read_bytes) {}
   absl::Status Read(int64_t offset, absl::Span<std::byte> out) const override {
+    *read_bytes_ += std::ssize(out);
     if (offset < 0 || offset + std::ssize(out) > std::ssize(*bytes_)) {
       return absl::OutOfRangeError("read beyond the end");
     }
@@ -52,6 +53,7 @@ class Readable final : public ReadableFile {
 
  private:
   const std::shared_ptr<std::string> bytes_;
+  int64_t* const read_bytes_;
 };
 
 }  // namespace
@@ -76,7 +78,7 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> MemoryFiles::Open(
     const std::string& path) {
   const auto found = files.find(path);
   if (found == files.end()) return Missing(path);
-  return std::make_unique<Readable>(found->second);
+  return std::make_unique<Readable>(found->second, &read_bytes);
 }
 
 absl::Status MemoryFiles::Rename(const std::string& from,

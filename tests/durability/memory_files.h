@@ -7,6 +7,7 @@
 #ifndef ACCRUE_TESTS_DURABILITY_MEMORY_FILES_H_
 #define ACCRUE_TESTS_DURABILITY_MEMORY_FILES_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@ class MemoryFiles final : public FileSystem {
  public:
   // By path. Open files see what is changed here.
   std::map<std::string, std::shared_ptr<std::string>> files;
+  int64_t read_bytes = 0;  // of all of them, so far
 
   void Put(const std::string& path, std::string bytes) {
     files[path] = std::make_shared<std::string>(std::move(bytes));
