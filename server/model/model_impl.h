@@ -202,9 +202,12 @@ class ModelImpl final : public Model {
   void NextWindow() ACCRUE_REQUIRES(mu_);
   void WatchWindow() ACCRUE_REQUIRES(mu_);
   void ArmWindowTimer() ACCRUE_REQUIRES(mu_);
-  void OnCycleTimeout(int64_t window) ACCRUE_EXCLUDES(mu_);
-  bool CloseWindow(int64_t window) ACCRUE_EXCLUDES(mu_);
-  void RetryClose(int64_t window, const absl::Status& why) ACCRUE_EXCLUDES(mu_);
+  // Of the pushes that came after `version`: what has begun another lineage
+  // since may have windows of the same numbers.
+  void OnCycleTimeout(const Version& version) ACCRUE_EXCLUDES(mu_);
+  bool CloseWindow(const Version& version) ACCRUE_EXCLUDES(mu_);
+  void RetryClose(const Version& version, const absl::Status& why)
+      ACCRUE_EXCLUDES(mu_);
   bool DoEndCycle(const std::optional<Version>& version, const Closed& closed)
       ACCRUE_EXCLUDES(mu_);
   bool DoInitialize(const FirstVersionPtr& first) ACCRUE_EXCLUDES(mu_);

@@ -149,8 +149,9 @@ void ModelImpl::WatchWindow() {
   if (window_overdue_) {
     if (window_pushes_ < spec_.min_pushes) return;
     window_overdue_ = false;
-    queue_.push_front(
-        {nullptr, [this, window = window_] { return CloseWindow(window); }});
+    queue_.push_front({nullptr, [this, version = *version_] {
+                         return CloseWindow(version);
+                       }});
   } else if (window_timer_ == TimerId()) {
     ArmWindowTimer();
   }
@@ -159,21 +160,23 @@ void ModelImpl::WatchWindow() {
 void ModelImpl::ArmWindowTimer() {
   std::weak_ptr<ModelImpl> weak = Self();
   window_timer_ = environment_.timers->At(absl::Now() + spec_.cycle_timeout,
-                                          [weak, window = window_] {
+                                          [weak, version = *version_] {
                                             if (auto self = weak.lock())
-                                              self->OnCycleTimeout(window);
+                                              self->OnCycleTimeout(version);
                                           });
 }
 
-void ModelImpl::OnCycleTimeout(int64_t window) {
-  Run([this, window] { return CloseWindow(window); });
+void ModelImpl::OnCycleTimeout(const Version& version) {
+  Run([this, version] { return CloseWindow(version); });
 }
 
-bool ModelImpl::CloseWindow(int64_t window) {
+bool ModelImpl::CloseWindow(const Version& version) {
   std::shared_ptr<Batch> batch;
   {
     MutexLock lock(&mu_);
-    if (window != window_ || window_pushes_ == 0 || !Usable().ok()) return true;
+    if (version_ != version || window_pushes_ == 0 || !Usable().ok()) {
+      return true;
+    }
     if (window_pushes_ < spec_.min_pushes) {
       window_overdue_ = true;
       return true;
@@ -183,16 +186,16 @@ bool ModelImpl::CloseWindow(int64_t window) {
     TakeGathered(*batch);
   }
   return StartBatch(std::move(batch),
-                    [this, window](const absl::StatusOr<EndedCycle>& ended) {
-                      if (!ended.ok()) RetryClose(window, ended.status());
+                    [this, version](const absl::StatusOr<EndedCycle>& ended) {
+                      if (!ended.ok()) RetryClose(version, ended.status());
                     });
 }
 
 // Nobody else would try again: the workers may all be waiting for this close.
-void ModelImpl::RetryClose(int64_t window, const absl::Status& why) {
+void ModelImpl::RetryClose(const Version& version, const absl::Status& why) {
   {
     MutexLock lock(&mu_);
-    if (window != window_ || !Usable().ok()) return;
+    if (version_ != version || !Usable().ok()) return;
     ArmWindowTimer();
   }
   ACCRUE_LOG(error,

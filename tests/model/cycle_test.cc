@@ -9,6 +9,7 @@
 #include "server/base/error.h"
 #include "tests/model/cycle_timing.h"
 #include "tests/model/harness.h"
+#include "tests/model/stored.h"
 
 namespace accrue {
 namespace {
@@ -94,6 +95,38 @@ TEST(CycleTest, ATimeoutClosesACycleOnceMinPushesAreIn) {
   auto publication = next.Wait();
   EXPECT_EQ(publication->facts().missing_pushes, 2);
   EXPECT_THAT(harness.Parameters(*model), ElementsAre(-2));
+}
+
+// The restored cycle is as old as the one before: its first push was the
+// model's.
+TEST(CycleTest, ATimeoutFromBeforeARestoreClosesNothingOfWhatIsRestored) {
+  Harness harness;
+  ModelSpec spec = SimpleSpec(1, 4);
+  const auto other = harness.Make(spec);
+  ASSERT_TRUE(
+      harness.PushNow(*other, harness.Open(*other, "a")->id, 1, {1}).ok());
+  const std::shared_ptr<Stored> stored = *CaptureNow(*other);
+
+  spec.cycle_timeout = absl::Milliseconds(50);
+  const auto model = harness.Make(spec);
+  ASSERT_TRUE(
+      harness.PushNow(*model, harness.Open(*model, "a")->id, 1, {1}).ok());
+  std::promise<absl::StatusOr<Version>> restored;
+  {
+    const Hold hold(*model);
+    model->GoBack(
+        stored, [&](auto version) { restored.set_value(std::move(version)); });
+    std::promise<void> due;
+    harness.environment().timers->At(absl::Now() + spec.cycle_timeout,
+                                     [&] { due.set_value(); });
+    due.get_future().wait();
+    // So that its own time never runs out.
+    harness.environment().timers->Stop();
+  }
+  const auto version = restored.get_future().get();
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_EQ(harness.Image(*model).cycles[0].position, 1);
+  EXPECT_EQ(model->Describe().version, *version);
 }
 
 TEST(CycleTest, AnOverdueCycleClosesWithThePushThatMakesItEnough) {
