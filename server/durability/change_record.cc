@@ -29,7 +29,7 @@ void VisitFields(V& visit, T& change) {
 
 template <typename V, FieldsOf<SessionCloseChange> T>
 void VisitFields(V& visit, T& change) {
-  visit("id", change.id);
+  visit("ids", change.ids);
 }
 
 template <typename V, FieldsOf<HyperparameterChange> T>

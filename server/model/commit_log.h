@@ -51,8 +51,9 @@ struct SessionOpenChange {
   std::string id;
 };
 
+// Closed by their workers, or expired.
 struct SessionCloseChange {
-  std::string id;
+  std::vector<std::string> ids;
 };
 
 struct HyperparameterChange {

@@ -245,7 +245,7 @@ class ModelImpl final : public Model {
       ACCRUE_EXCLUDES(mu_);
   OpenedSession Opened(const Session& session) const ACCRUE_REQUIRES(mu_);
   bool HasSession(const std::string& session_id) ACCRUE_EXCLUDES(mu_);
-  void EndSession(const std::string& session_id) ACCRUE_EXCLUDES(mu_);
+  void EndSessions(const std::vector<std::string>& ids) ACCRUE_EXCLUDES(mu_);
 
   TrainingState State() const ACCRUE_REQUIRES(mu_);
   // As it will be with its first parameters.
@@ -284,7 +284,8 @@ class ModelImpl final : public Model {
   bool ReplayBatch(const BatchChange& change,
                    const std::function<void(absl::Status)>& done)
       ACCRUE_EXCLUDES(mu_);
-  void ExpireSessions() ACCRUE_EXCLUDES(mu_);
+  bool ExpireSessions() ACCRUE_EXCLUDES(mu_);
+  std::vector<std::string> IdleSessions() ACCRUE_EXCLUDES(mu_);
   void ScheduleExpiry();
 
   absl::Status Usable() const ACCRUE_REQUIRES(mu_);

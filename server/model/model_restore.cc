@@ -391,7 +391,7 @@ bool ModelImpl::DoReplay(const Change& change,
     if (const auto* open = std::get_if<SessionOpenChange>(&change)) {
       sessions_.Open(open->worker, open->id, absl::Now());
     } else if (const auto* close = std::get_if<SessionCloseChange>(&change)) {
-      sessions_.Close(close->id);
+      for (const std::string& id : close->ids) sessions_.Close(id);
     } else if (const auto* hyper = std::get_if<HyperparameterChange>(&change)) {
       for (size_t g = 0; g < rules_.size(); ++g) {
         rules_[g].hyper = hyper->groups[g];

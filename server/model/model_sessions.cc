@@ -96,10 +96,10 @@ void ModelImpl::CloseSession(std::string session_id,
       done(absl::OkStatus());
       return true;
     }
-    SessionCloseChange change{.id = session_id};
+    SessionCloseChange change{.ids = {session_id}};
     return Commit(std::move(change),
                   [this, session_id, done](const absl::Status& durable) {
-                    if (durable.ok()) EndSession(session_id);
+                    if (durable.ok()) EndSessions({session_id});
                     done(durable);
                     return true;
                   });
@@ -111,10 +111,12 @@ bool ModelImpl::HasSession(const std::string& session_id) {
   return sessions_.Find(session_id).ok();
 }
 
-void ModelImpl::EndSession(const std::string& session_id) {
+void ModelImpl::EndSessions(const std::vector<std::string>& ids) {
   MutexLock lock(&mu_);
-  sessions_.Close(session_id);
-  AbortArrivalsOf(session_id);
+  for (const std::string& id : ids) {
+    sessions_.Close(id);
+    AbortArrivalsOf(id);
+  }
 }
 
 // Of a session that is no more.
@@ -132,32 +134,44 @@ void ModelImpl::ScheduleExpiry() {
       std::min(environment_.session_ttl / 4, kLongestExpiryPeriod);
   std::weak_ptr<ModelImpl> weak = Self();
   MutexLock lock(&mu_);
+  if (deleted_) return;
   expiry_timer_ = environment_.timers->At(absl::Now() + period, [weak] {
     auto self = weak.lock();
     if (self == nullptr) return;
-    self->Run([raw = self.get()] {
-      raw->ExpireSessions();
-      return true;
-    });
+    self->Run([raw = self.get()] { return raw->ExpireSessions(); });
   });
 }
 
-void ModelImpl::ExpireSessions() {
-  int64_t expired = 0;
-  {
-    MutexLock lock(&mu_);
-    if (deleted_) return;
-    // One whose push is on its way is not idle.
-    for (const Incoming& incoming : arrivals_) {
-      absl::StatusOr<Session*> session = sessions_.Find(incoming.session_id);
-      if (session.ok()) (*session)->last_active = absl::Now();
+std::vector<std::string> ModelImpl::IdleSessions() {
+  MutexLock lock(&mu_);
+  // What is made again is what happened: its ends come with it.
+  if (replaying_) return {};
+  // One whose push is on its way is not idle.
+  for (const Incoming& incoming : arrivals_) {
+    absl::StatusOr<Session*> session = sessions_.Find(incoming.session_id);
+    if (session.ok()) (*session)->last_active = absl::Now();
+  }
+  return sessions_.IdleSince(absl::Now() - environment_.session_ttl);
+}
+
+// Appended like all that changes the sessions: else a restart would have them
+// back, and with all of a long journal's more than there may be.
+bool ModelImpl::ExpireSessions() {
+  SessionCloseChange change{.ids = IdleSessions()};
+  if (change.ids.empty()) {
+    ScheduleExpiry();
+    return true;
+  }
+  const std::vector<std::string> ids = change.ids;
+  return Commit(std::move(change), [this, ids](const absl::Status& durable) {
+    if (durable.ok()) {
+      EndSessions(ids);
+      ACCRUE_LOG(info, "model \"{}\": {} idle sessions ended", name(),
+                 ids.size());
     }
-    expired = sessions_.Expire(absl::Now() - environment_.session_ttl);
-  }
-  if (expired > 0) {
-    ACCRUE_LOG(info, "model \"{}\": {} idle sessions ended", name(), expired);
-  }
-  ScheduleExpiry();
+    ScheduleExpiry();
+    return true;
+  });
 }
 
 }  // namespace accrue

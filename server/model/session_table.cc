@@ -107,18 +107,12 @@ bool SessionTable::Close(const std::string& id) {
   return true;
 }
 
-int64_t SessionTable::Expire(absl::Time deadline) {
-  int64_t count = 0;
-  for (auto it = by_worker_.begin(); it != by_worker_.end();) {
-    if (it->second->last_active < deadline) {
-      by_id_.erase(it->second->id);
-      it = by_worker_.erase(it);
-      ++count;
-    } else {
-      ++it;
-    }
+std::vector<std::string> SessionTable::IdleSince(absl::Time deadline) const {
+  std::vector<std::string> ids;
+  for (const auto& [worker, session] : by_worker_) {
+    if (session->last_active < deadline) ids.push_back(session->id);
   }
-  return count;
+  return ids;
 }
 
 void SessionTable::CountPushes(const std::string& worker, int64_t version,

@@ -54,8 +54,8 @@ class SessionTable {
 
   absl::StatusOr<Session*> Find(const std::string& id);
   bool Close(const std::string& id);
-  // Ends those that were last active before `deadline`; returns how many.
-  int64_t Expire(absl::Time deadline);
+  // Ids of those that were last active before `deadline`.
+  std::vector<std::string> IdleSince(absl::Time deadline) const;
 
   // Pushes of a worker toward the version after `version`. Counting toward
   // another version than before forgets the counts of that one.

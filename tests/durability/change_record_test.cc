@@ -98,8 +98,8 @@ class ChangeRecordTest : public testing::TestWithParam<KeptModel> {
     ASSERT_TRUE(harness_.PushNow(model, NextPush(model, 1)).ok());
   }
 
-  // A model that has done what is in files_, and what it was before.
-  std::shared_ptr<Model> Trained() {
+  // A model that does what is in files_, and what it was before.
+  std::shared_ptr<Model> Journalled() {
     std::shared_ptr<Model> model = harness_.Make(spec_, 0.5);
     stored_ = *CaptureNow(*model);
     model->Attach(std::make_shared<JournalledLog>(
@@ -107,6 +107,10 @@ class ChangeRecordTest : public testing::TestWithParam<KeptModel> {
                         .pool = harness_.environment().pool,
                         .directory = "m",
                         .id = kJournalId})));
+    return model;
+  }
+  std::shared_ptr<Model> Trained() {
+    const std::shared_ptr<Model> model = Journalled();
     Train(*model);
     return model;
   }
@@ -177,6 +181,25 @@ TEST_P(ChangeRecordTest, WhatIsReplayedIsWhatWasDone) {
     pushes_ -= 8;
   }
   EXPECT_EQ(harness_.Image(*again), harness_.Image(*original));
+}
+
+TEST_P(ChangeRecordTest, SessionsThatHaveExpiredDoNotComeBack) {
+  harness_.environment().session_ttl = absl::Milliseconds(20);
+  harness_.environment().max_sessions = 1;
+  const std::shared_ptr<Model> model = Journalled();
+  for (const char* worker : {"a", "b"}) {
+    ASSERT_TRUE(harness_.Open(*model, worker).ok());
+    const absl::Time limit = absl::Now() + absl::Seconds(30);
+    while (!model->Sessions().empty() && absl::Now() < limit) {
+      harness_.Image(*model);  // a turn of the executor
+    }
+  }
+  const std::shared_ptr<Model> again = Untrained();
+  for (JournalRecord& record : Records()) {
+    ASSERT_TRUE(Replay(*again, *Decode(std::move(record))).ok());
+    EXPECT_LE(again->Sessions().size(), 1);
+  }
+  EXPECT_TRUE(again->Sessions().empty());
 }
 
 TEST_P(ChangeRecordTest, PushesThatDoNotFollowWhatTheModelIsAreDamage) {

@@ -60,7 +60,9 @@ TEST(SessionTableTest, AnExpiredSessionLeavesItsWorkersShareUsed) {
   const absl::Time now = absl::Now();
   table.Open("a", "1", now);
   table.CountPushes("a", 7, 2);
-  ASSERT_EQ(table.Expire(now + absl::Seconds(1)), 1);
+  const auto idle = table.IdleSince(now + absl::Seconds(1));
+  ASSERT_EQ(idle.size(), 1);
+  ASSERT_TRUE(table.Close(idle[0]));
   table.Open("a", "2", now);
   EXPECT_EQ(table.PushesAfter(7, "a"), 2);
   table.CountPushes("b", 8, 1);
