@@ -5,6 +5,7 @@
 #define ACCRUE_SERVER_DURABILITY_BATCH_RECORD_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,6 +62,8 @@ struct BatchRecord {
   std::vector<int32_t> updated;
   std::vector<int64_t> missing;  // parallel to updated
   std::vector<int32_t> looking_ahead;
+  // -> window of its last push, accepted or refused.
+  std::map<int64_t, int64_t> recent_micro_steps;
 };
 
 template <typename V, FieldsOf<rule::PushScalars> T>
@@ -157,6 +160,7 @@ void VisitFields(V& visit, T& batch) {
   visit("updated", batch.updated);
   visit("missing", batch.missing);
   visit("looking_ahead", batch.looking_ahead);
+  visit("recent_micro_steps", batch.recent_micro_steps);
 }
 
 }  // namespace accrue

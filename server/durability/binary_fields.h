@@ -5,6 +5,7 @@
 //   std::string                  uint32 length, bytes
 //   std::optional                a byte, 1 or 0, and the value if there is one
 //   std::vector                  uint32 count, elements
+//   std::map                     uint32 count, keys and values; keys ascend
 //   a struct                     its fields, in order
 //
 // Invariant. what BinaryWriter wrote, BinaryReader reads back equal. A reader
@@ -14,6 +15,7 @@
 #define ACCRUE_SERVER_DURABILITY_BINARY_FIELDS_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,6 +63,14 @@ class BinaryWriter {
   void Write(const std::vector<T>& values) {
     AppendLittle(static_cast<uint32_t>(values.size()), out_);
     for (const T& value : values) Write(value);
+  }
+  template <typename K, typename T>
+  void Write(const std::map<K, T>& values) {
+    AppendLittle(static_cast<uint32_t>(values.size()), out_);
+    for (const auto& [key, value] : values) {
+      Write(key);
+      Write(value);
+    }
   }
 
   std::string out_;
@@ -125,6 +135,22 @@ class BinaryReader {
     values.clear();
     for (uint32_t i = 0; i < count; ++i) {
       if (!Read(values.emplace_back())) return false;
+    }
+    return true;
+  }
+  template <typename K, typename T>
+  bool Read(std::map<K, T>& values) {
+    uint32_t count = 0;
+    if (!Read(count) || bytes_.size() < count) return false;
+    values.clear();
+    for (uint32_t i = 0; i < count; ++i) {
+      K key{};
+      T value{};
+      if (!Read(key) || !Read(value) ||
+          (!values.empty() && !(values.rbegin()->first < key))) {
+        return false;
+      }
+      values.emplace_hint(values.end(), std::move(key), std::move(value));
     }
     return true;
   }

@@ -103,6 +103,7 @@ BatchRecord RecordOf(const BatchChange& change) {
   record.updated = batch.updated;
   record.missing = batch.missing;
   record.looking_ahead = batch.looking_ahead;
+  record.recent_micro_steps = batch.recent_micro_steps.last();
   for (const Batch::Item& item : batch.items) {
     const PushHeader& header = item.push->header;
     record.items.push_back({.session_id = header.session_id,
@@ -329,6 +330,11 @@ absl::Status Decoder::Check(const BatchRecord& record) const {
     return Wrong(absl::StrCat(record.missing.size(), " counts of missing ",
                               "pushes, want ", record.updated.size()));
   }
+  for (const auto& [micro_steps, window] : record.recent_micro_steps) {
+    if (micro_steps < 1 || micro_steps > rule::kMaxK || !IsCount(window)) {
+      return Wrong("micro_steps of no push");
+    }
+  }
   ACCRUE_RETURN_IF_ERROR(CheckGroups(record.updated, "updated"));
   ACCRUE_RETURN_IF_ERROR(CheckGroups(record.looking_ahead, "looking_ahead"));
   for (size_t i = 0; i < record.items.size(); ++i) {
@@ -358,6 +364,9 @@ absl::StatusOr<Change> Decoder::DecodeBatch() {
   batch.updated = std::move(record.updated);
   batch.missing = std::move(record.missing);
   batch.looking_ahead = std::move(record.looking_ahead);
+  for (const auto& [micro_steps, window] : record.recent_micro_steps) {
+    batch.recent_micro_steps.Note(micro_steps, window);
+  }
   for (size_t g = 0; g < record.groups.size(); ++g) {
     GroupRecord& group = record.groups[g];
     kernels::GroupPass& pass = batch.pass.groups[g];

@@ -35,6 +35,9 @@ struct Batch {
   std::vector<int32_t> looking_ahead;    // groups whose next it begins
   // Parallel to updated: pushes of the cycle that never came.
   std::vector<int64_t> missing;
+  // As they are when it starts: its changes of k go by them. Pushes that come
+  // later meet the k that there is then.
+  rule::RecentMicroSteps recent_micro_steps;
   std::vector<rule::KChange> k_changes;  // made when it was committed
 
   std::vector<bool> measured;  // parallel to updated: |m|^2 is

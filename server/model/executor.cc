@@ -278,15 +278,16 @@ bool ModelImpl::RunBatch(std::shared_ptr<Batch> batch, Closed closed,
     }
     return true;
   }
-  if (log_ == nullptr || !log_->journals()) return FoldBatch(batch, closed);
-  AtFailPoint(FailPoint::kBatchPlanned);
   BatchChange change{.batch = batch, .k = {}, .version = {}};
   {
     MutexLock lock(&mu_);
+    batch->recent_micro_steps = recent_micro_steps_;
     for (const rule::RuleSpec& rule : rules_) change.k.push_back(rule.k);
     change.version = *version_;
     change.folded_pushes = folded_pushes_;
   }
+  if (log_ == nullptr || !log_->journals()) return FoldBatch(batch, closed);
+  AtFailPoint(FailPoint::kBatchPlanned);
   return Commit(std::move(change), [this, batch, closed](absl::Status durable) {
     if (durable.ok()) return FoldBatch(batch, closed);
     FailBatch(*batch, closed, std::move(durable));

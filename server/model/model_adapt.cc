@@ -18,7 +18,7 @@ void ModelImpl::AdaptK(Batch& batch) {
   };
   if (nested && std::any_of(cycles_.begin(), cycles_.end(), is_open)) return;
   rule::KFit fit;
-  fit.micro_steps = recent_micro_steps_.LeastCommonMultiple(window_);
+  fit.micro_steps = batch.recent_micro_steps.LeastCommonMultiple(window_);
   for (const int32_t g : batch.updated) {
     const auto& policy = spec_.groups[g].adaptive_k;
     const auto& reading = noise_[g];

@@ -433,9 +433,8 @@ bool ModelImpl::ReplayBatch(const BatchChange& change,
       if (rules_[g].k == change.k[g]) continue;
       rules_[g].k = rules_[g].update_every = change.k[g];
     }
-    for (const Batch::Item& item : batch->items) {
-      recent_micro_steps_.Note(item.push->header.micro_steps, window_);
-    }
+    // With those of pushes that were refused.
+    recent_micro_steps_ = batch->recent_micro_steps;
     open = gathering_.OpenCycles(batch->updated, batch->held);
   }
   for (const Held& held : batch->held) {

@@ -171,18 +171,18 @@ std::string ValidateAdaptiveGroups(
 
 void RecentMicroSteps::Note(int64_t micro_steps, int64_t version) {
   last_[micro_steps] = version;
+  std::erase_if(last_, [version](const auto& noted) {
+    return noted.second <= version - kVersions;
+  });
 }
 
-int64_t RecentMicroSteps::LeastCommonMultiple(int64_t version) {
+int64_t RecentMicroSteps::LeastCommonMultiple(int64_t version) const {
   int64_t multiple = 1;
-  for (auto it = last_.begin(); it != last_.end();) {
-    if (it->second <= version - kVersions) {
-      it = last_.erase(it);
-      continue;
-    }
+  for (const auto& [micro_steps, last] : last_) {
     // Neither is beyond kMaxK here: the product does not overflow.
-    if (multiple <= kMaxK) multiple = std::lcm(multiple, it->first);
-    ++it;
+    if (last > version - kVersions && multiple <= kMaxK) {
+      multiple = std::lcm(multiple, micro_steps);
+    }
   }
   return multiple;
 }

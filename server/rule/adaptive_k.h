@@ -66,11 +66,12 @@ inline constexpr int64_t kMaxGrowth = 4;
 class RecentMicroSteps {
  public:
   static constexpr int64_t kVersions = 64;
-  // A push toward publication `version`; versions do not fall.
+  // A push toward publication `version`; versions do not fall. What is older
+  // than kVersions is forgotten.
   void Note(int64_t micro_steps, int64_t version);
-  // Of those of (version - kVersions, version]; what is older is forgotten. 1
-  // if there are none; where it is beyond kMaxK, something beyond kMaxK.
-  int64_t LeastCommonMultiple(int64_t version);
+  // Of those of (version - kVersions, version]. 1 if there are none; where it
+  // is beyond kMaxK, something beyond kMaxK.
+  int64_t LeastCommonMultiple(int64_t version) const;
 
   // micro_steps -> version of its last push.
   const std::map<int64_t, int64_t>& last() const { return last_; }
