@@ -85,7 +85,7 @@ TEST_F(PosixFileTest, LargeWritesAreReadAgainWhereverTheyBeginAndEnd) {
     return std::string(reinterpret_cast<const char*>(memory.get()) + from,
                        kBytes - from);
   };
-  const TemporaryDirectory in_memory("/dev/shm");
+  const TemporaryDirectory in_memory("/dev/shm/");
   const TemporaryDirectory* const places[] = {&directory_, &in_memory};
   for (const TemporaryDirectory* place : places) {
     auto file = files_.Create(*place / "a");

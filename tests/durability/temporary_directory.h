@@ -12,8 +12,9 @@ namespace accrue {
 
 class TemporaryDirectory {
  public:
+  // `parent` ends in a slash.
   explicit TemporaryDirectory(const std::string& parent = testing::TempDir())
-      : path_(parent + "/accrue.XXXXXX") {
+      : path_(parent + "accrue.XXXXXX") {
     if (mkdtemp(path_.data()) == nullptr) std::abort();
   }
   ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
