@@ -11,6 +11,7 @@
 #include "tests/e2e/acked_pushes.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/small_disk.h"
+#include "tests/e2e/training.h"
 #include "tests/e2e/twin.h"
 #include "tests/e2e/wire.h"
 
@@ -18,6 +19,7 @@ namespace accrue {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr char kNoSpace[] = "No space left on device";
 // Room for a push and half of another, or for one of a checkpoint's two files.
@@ -82,6 +84,33 @@ TEST_F(FullDiskTest, PushesAreRefusedPulledAllTheSameAndGoOn) {
   Kill();
   pushes.Resume();
   pushes.ExpectHolds();
+}
+
+// The SDK repeats what is refused, and says nothing of it.
+TEST_F(FullDiskTest, WorkersRideThrough) {
+  constexpr int64_t kVersions = 20;
+  Training training;
+  const client::Model model = accrue::Make(daemon_->tcp(), training);
+  const auto trained = Train(daemon_->tcp(), training, kVersions, [&] {
+    client::Watcher watcher = model.Watch();
+    AwaitVersion(watcher, 7);
+    disk_->Fill();
+    while (daemon_->Log().find(kNoSpace) == std::string::npos) {
+    }
+    Parameters(daemon_->tcp(), training);
+    disk_->Free();
+  });
+  for (const Trained& worker : trained) {
+    EXPECT_TRUE(worker.status.ok()) << worker.status;
+    EXPECT_EQ(worker.accepted, kVersions);
+    EXPECT_THAT(worker.refusals, IsEmpty());
+  }
+  const auto twin = Daemon::Start();
+  training.durability = client::Durability::kMemory;
+  accrue::Make(twin->tcp(), training);
+  Train(twin->tcp(), training, kVersions);
+  EXPECT_TRUE(Parameters(daemon_->tcp(), training) ==
+              Parameters(twin->tcp(), training));
 }
 
 TEST_F(FullDiskTest, WhatNeedsTheDiskIsRefusedAndChangesNothing) {

@@ -75,15 +75,24 @@ SmallDisk::~SmallDisk() {
 }
 
 void SmallDisk::Fill(int64_t left_bytes) {
-  struct statvfs facts;
-  ASSERT_EQ(statvfs(path().c_str(), &facts), 0) << System("statvfs");
-  const auto bytes =
-      static_cast<int64_t>(facts.f_bavail * facts.f_frsize) - left_bytes;
   const int file =
       open(ballast().c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-  const off_t size = lseek(file, 0, SEEK_END);
-  EXPECT_TRUE(bytes <= 0 || posix_fallocate(file, size, bytes) == 0);
+  // Others may take some of it meanwhile.
+  for (int64_t bytes = FreeBytes() - left_bytes; bytes > 0;
+       bytes = FreeBytes() - left_bytes) {
+    const int error = posix_fallocate(file, lseek(file, 0, SEEK_END), bytes);
+    if (error != 0 && error != ENOSPC) {
+      ADD_FAILURE() << std::strerror(error);
+      break;
+    }
+  }
   close(file);
+}
+
+int64_t SmallDisk::FreeBytes() const {
+  struct statvfs facts;
+  EXPECT_EQ(statvfs(path().c_str(), &facts), 0) << System("statvfs");
+  return static_cast<int64_t>(facts.f_bavail * facts.f_frsize);
 }
 
 void SmallDisk::Free() { std::filesystem::remove(ballast()); }

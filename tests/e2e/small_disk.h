@@ -36,6 +36,7 @@ class SmallDisk {
   void SetWritable(const std::string& directory);
 
  private:
+  int64_t FreeBytes() const;
   std::string ballast() const { return path() + "/ballast"; }
 
   TemporaryDirectory place_;
