@@ -151,9 +151,6 @@ JournalEntry EncodeBatch(const BatchChange& change) {
   return entry;
 }
 
-// Of what only grows, by less than this in any life of a model.
-bool IsCount(int64_t value) { return value >= 0 && value <= int64_t{1} << 60; }
-
 // What a record says, read against the model that it is of.
 class Decoder {
  public:
@@ -179,7 +176,7 @@ class Decoder {
                          const ByteChain& payload) const;
   absl::Status CheckHeld(const BatchRecord& record) const;
   absl::Status CheckGroup(const BatchRecord& record, size_t g) const;
-  absl::Status CheckCycle(const GroupRecord& group, rule::RuleSpec rule) const;
+  absl::Status CheckK(const GroupRecord& group, size_t g) const;
   absl::Status CheckGroups(const std::vector<int32_t>& groups,
                            absl::string_view what) const;
   bool gathers() const { return KeepsPayloads(spec_); }
@@ -272,23 +269,22 @@ absl::Status Decoder::CheckGroup(const BatchRecord& record, size_t g) const {
   if (gathers() && updates != (pushes > 0)) {
     return Wrong("a cycle that is not gathered");
   }
-  return CheckCycle(group, rules_[g]);
+  return CheckK(group, g);
 }
 
-absl::Status Decoder::CheckCycle(const GroupRecord& group,
-                                 rule::RuleSpec rule) const {
-  if (group.k != rule.k) rule.k = rule.update_every = group.k;
-  const rule::CycleState& cycle = group.cycle;
-  if (group.k < 1 || group.k > rule::kMaxK || cycle.position < 0 ||
-      cycle.position >= rule.update_every || !IsCount(cycle.updates) ||
-      !IsCount(cycle.since_update) || !IsCount(cycle.micro_steps) ||
-      !IsFinite(group)) {
-    return Wrong("a cycle that cannot be");
+absl::Status Decoder::CheckK(const GroupRecord& group, size_t g) const {
+  rule::RuleSpec rule = rules_[g];
+  const auto& adaptive = spec_.groups[g].adaptive_k;
+  if (adaptive.has_value()
+          ? group.k < adaptive->min_k || group.k > adaptive->max_k
+          : group.k != rule.k) {
+    return Wrong(
+        absl::StrCat("k = ", group.k, ", which its group cannot have"));
   }
-  if (cycle.position == 0) return absl::OkStatus();
-  rule.hyper = cycle.active;
-  const std::string why = rule::ValidateRule(rule);
-  return why.empty() ? absl::OkStatus() : Wrong(why);
+  if (adaptive.has_value()) rule.k = rule.update_every = group.k;
+  if (!IsFinite(group)) return Wrong("numbers that are not finite");
+  const absl::Status sound = CheckCycle(group.cycle, rule);
+  return sound.ok() ? sound : Wrong(sound.message());
 }
 
 absl::Status Decoder::CheckHeld(const BatchRecord& record) const {

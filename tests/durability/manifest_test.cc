@@ -10,6 +10,7 @@
 
 #include "server/base/error.h"
 #include "server/durability/json_fields.h"
+#include "server/durability/state_check.h"
 #include "tests/durability/sample_model.h"
 #include "tests/durability/samples.h"
 
@@ -82,7 +83,6 @@ TEST(ManifestTest, WhatDoesNotFitTogetherIsRefused) {
       {[](M& m) { m.files[1].header_bytes = 0; }, "sizes of state"},
       {[](M& m) { m.files[1].arrays.clear(); }, "sizes of state"},
       {[](M& m) { m.files.erase(m.files.begin()); }, "without parameters"},
-      {[](M& m) { m.state.groups[0].looks_ahead = true; }, "looks ahead"},
       {[](M& m) { m.held_hashes.pop_back(); }, "1 hashes of payloads"},
   };
   for (const Case& c : cases) {
@@ -111,6 +111,24 @@ TEST(ManifestTest, AStateThatDoesNotFitItsSpecIsRefused) {
        "group \"bias\": position 4: want 0 to 3"},
       {[](S& s) { s.groups[1].cycle.position = -1; }, "position -1"},
       {[](S& s) { s.groups[0].cycle.mass1 = INFINITY; }, "mass1"},
+      {[](S& s) { s.groups[0].cycle.since_update = 0; }, "since_update"},
+      {[](S& s) { s.groups[0].cycle.since_update = 2; }, "since_update"},
+      {[](S& s) { s.groups[0].cycle.micro_steps = 0; }, "fit position 1"},
+      {[](S& s) { s.groups[0].cycle.position = 0; }, "fit position 0"},
+      {[](S& s) { s.groups[0].cycle.updates = INT64_MAX; }, "updates"},
+      {[](S& s) { s.groups[0].k = 4; }, "they are not adaptive"},
+      {[](S& s) { s.groups[0].looks_ahead = true; }, "looks ahead: want"},
+      {[](S& s) { s.groups[0].version = 0; }, "version 0"},
+      {[](S& s) { s.version.reset(); }, "version"},
+      {[](S& s) { s.window_pushes = 2; }, "folded_pushes"},
+      {[](S& s) { s.received_bytes = INT64_MAX; }, "folded_pushes"},
+      {[](S& s) { s.sessions[1].last_outcome.reset(); }, "outcome"},
+      {[](S& s) { s.sessions[1].last_outcome->groups.pop_back(); }, "outcomes"},
+      {[](S& s) { s.sessions[1].last_sequence = INT64_MAX; }, "sequences"},
+      {[](S& s) { s.held[1].facts.micro_steps = 2; }, "same micro_steps"},
+      {[](S& s) { s.groups[0].gather_begin = 2; }, "held: 0 of an open"},
+      {[](S& s) { s.groups[1].gather_begin = 1; }, "held: 1 of an open"},
+      {[](S& s) { s.held[1].facts.gain_factor = 2; }, "held: facts"},
       {[](S& s) { s.groups[0].cycle.weight_sum = -1; }, "weight_sum"},
       {[](S& s) { s.groups[0].cycle.noise.cycle.power = NAN; }, "noise"},
       {[](S& s) { s.groups[0].version = 5; }, "version 5: want 0 to 4"},
@@ -139,6 +157,56 @@ TEST(ManifestTest, AStateThatDoesNotFitItsSpecIsRefused) {
     EXPECT_THAT(std::string(ReadBack(manifest).status().message()),
                 HasSubstr(c.message));
   }
+}
+
+// Its end would be the mean of nothing.
+TEST(ManifestTest, AnOpenCycleThatGathersHoldsItsPushes) {
+  Manifest manifest = SampleManifest();
+  manifest.held_hashes.clear();
+  manifest.state.held.clear();
+  for (GroupState& group : manifest.state.groups) group.gather_begin = 0;
+  EXPECT_THAT(std::string(ReadBack(manifest).status().message()),
+              HasSubstr("held: 0 of an open cycle"));
+}
+
+TEST(ManifestTest, WhatAnUpdateDividesByIsThere) {
+  TrainingState state = SampleState();
+  ASSERT_EQ(CheckState(state, SampleSpec()), absl::OkStatus());
+  state.groups[0].cycle.mass2 = 0;
+  EXPECT_THAT(std::string(CheckState(state, SampleSpec()).message()),
+              HasSubstr("mass1, mass2: want those"));
+
+  ModelSpec classic = GatheringSpec();
+  classic.optimizer.buffering = rule::Buffering::kClassic;
+  state = SampleState();
+  for (GroupState& group : state.groups) group.cycle.weight_sum = 1.5;
+  ASSERT_EQ(CheckState(state, classic), absl::OkStatus());
+  state.groups[1].cycle.weight_sum = 0;
+  EXPECT_THAT(std::string(CheckState(state, classic).message()),
+              HasSubstr("weight_sum: want that"));
+}
+
+TEST(ManifestTest, WhatIsHalfWayIsStored) {
+  ModelSpec spec = GatheringSpec();
+  spec.optimizer = {.optimizer = rule::Optimizer::kSgd, .nesterov = true};
+  for (GroupSpec& group : spec.groups) group.hyper.clip_norm = 0;
+  TrainingState state = SampleState();
+  for (GroupState& group : state.groups) {
+    for (rule::Hyperparameters* hyper : {&group.hyper, &group.cycle.active}) {
+      hyper->clip_norm = 0;
+    }
+  }
+  EXPECT_THAT(std::string(CheckState(state, spec).message()),
+              HasSubstr("looks ahead: want just where"));
+  for (GroupState& group : state.groups) group.looks_ahead = true;
+  EXPECT_EQ(CheckState(state, spec), absl::OkStatus());
+
+  Manifest manifest = SampleManifest();
+  manifest.spec = spec;
+  manifest.state = state;
+  manifest.held_hashes.clear();
+  EXPECT_THAT(std::string(ReadBack(manifest).status().message()),
+              HasSubstr("looks ahead, but the array is missing"));
 }
 
 TEST(ManifestTest, WhatWorkersSayMayBeNoNumber) {

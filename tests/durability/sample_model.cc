@@ -79,7 +79,10 @@ void SampleModel::HoldPushes() {
                            held->payload.size_bytes(), held->facts,
                            held->group_square_sums});
   }
-  state_.groups[1].gather_begin = 1;
+  // Of the longer cycle both, of the shorter one the second.
+  state_.groups[0].gather_begin = 1;
+  state_.groups[1].cycle.position = state_.groups[1].cycle.since_update = 2;
+  for (GroupState& group : state_.groups) group.cycle.weight_sum = 0;
 }
 
 CapturedState SampleModel::Captured() const {
@@ -97,7 +100,12 @@ CapturedState SampleModel::Captured() const {
 BeginChange SampleModel::Begun() const {
   BeginChange begun{.state = state_, .parameters = groups_};
   begun.state.held.clear();
-  begun.state.groups[1].gather_begin = 0;
+  for (GroupState& group : begun.state.groups) {
+    group.gather_begin = 0;
+    const int64_t updates = group.cycle.updates;
+    group.cycle = {};
+    group.cycle.updates = updates;
+  }
   return begun;
 }
 

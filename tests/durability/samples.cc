@@ -33,7 +33,6 @@ GroupState Group(int64_t k, double odd) {
                  .micro_steps = 1,
                  .mass1 = 0.1 * odd,
                  .mass2 = 0.01 * odd,
-                 .weight_sum = 1.5,
                  .noise = {.moment = {1.0 / 3, 0.25, 1e-30, 0.5},
                            .cycle = {0.2, 0.125, 1e30, 0.75},
                            .before = {0.3, 0.1, 5e-324, 0.7}},

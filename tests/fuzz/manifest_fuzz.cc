@@ -14,7 +14,6 @@
 #include "server/base/logging.h"
 #include "server/durability/manifest.h"
 #include "server/kernels/encoding.h"
-#include "server/model/gathering.h"
 #include "tests/fuzz/allocation_meter.h"
 #include "tests/fuzz/json_mutation.h"
 #include "tests/fuzz/world.h"
@@ -100,8 +99,7 @@ void GoOn(const Manifest& manifest) {
   RunQueued();
   Require(model.Describe().folded_pushes == manifest.state.folded_pushes,
           "a model goes on from where it was");
-  // Whether what is held is a cycle's pushes the check does not ask.
-  if (manifest.state.version.has_value() && !KeepsPayloads(spec)) {
+  if (manifest.state.version.has_value()) {
     Require(world.EndCycle(model).status(), "its cycle can be ended");
     Require(world.EndCycle(model).status(), "so can the next");
   }
