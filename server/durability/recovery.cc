@@ -151,7 +151,7 @@ absl::Status ReplayRecord(JournalRecord record, Model& model) {
       DecodeChange(std::move(record), model.spec(), *model.layout()));
   // The number of a beginning that never was: one that was is refused above.
   if (!change.has_value()) return absl::OkStatus();
-  const absl::Status made = Await<absl::Status>(
+  absl::Status made = Await<absl::Status>(
       [&](auto done) { model.Replay(*std::move(change), std::move(done)); });
   if (!absl::IsDataLoss(made)) return made;
   return absl::DataLossError(absl::StrCat(where, ": ", made.message()));
