@@ -11,9 +11,11 @@ constexpr char kWorker[] = "w";
 // Where nothing is refused at last.
 constexpr int kMostPushes = 10'000;
 
-v1::ModelSpec SpecOf(const std::string& model, v1::Durability durability) {
+v1::ModelSpec SpecOf(const std::string& model, v1::Durability durability,
+                     v1::Buffering buffering) {
   v1::ModelSpec spec = Wire::Spec(model, AckedPushes::kElems, /*k=*/2);
   spec.set_durability(durability);
+  spec.mutable_optimizer()->set_buffering(buffering);
   return spec;
 }
 
@@ -29,8 +31,8 @@ std::vector<float> Gradient(int64_t seed) {
 }  // namespace
 
 AckedPushes::AckedPushes(const Daemon& daemon, const std::string& model,
-                         v1::Durability durability)
-    : daemon_(daemon), spec_(SpecOf(model, durability)) {
+                         v1::Durability durability, v1::Buffering buffering)
+    : daemon_(daemon), spec_(SpecOf(model, durability, buffering)) {
   wire().Make(spec_);
   session_ = wire().Open(model, kWorker);
 }
@@ -89,7 +91,8 @@ void AckedPushes::ExpectHolds() {
   EXPECT_EQ(described.folded_pushes(), count());
   const auto daemon = Daemon::Start();
   Wire twin(daemon->tcp());
-  twin.Make(SpecOf(model(), v1::DURABILITY_MEMORY));
+  twin.Make(
+      SpecOf(model(), v1::DURABILITY_MEMORY, spec_.optimizer().buffering()));
   const std::string session = twin.Open(model(), kWorker);
   int64_t sequence = 0;
   for (const std::vector<float>& gradient : acked_) {

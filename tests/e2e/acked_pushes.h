@@ -25,9 +25,10 @@ class AckedPushes {
  public:
   static constexpr int64_t kElems = 10'000;  // 40 kB, more than a page
 
-  // Makes the model.
+  // Makes the model, of cycles of two pushes.
   AckedPushes(const Daemon& daemon, const std::string& model,
-              v1::Durability durability);
+              v1::Durability durability,
+              v1::Buffering buffering = v1::BUFFERING_EMBEDDED);
 
   // After a restart or a restore: resumes the session, or opens another where
   // that is gone.

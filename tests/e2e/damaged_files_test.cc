@@ -89,7 +89,9 @@ class DamagedFilesTest : public testing::TestWithParam<Damage> {
 };
 
 TEST_P(DamagedFilesTest, AreNamedAndAnOlderCheckpointIsRestored) {
-  AckedPushes pushes(*daemon_, "model", GetParam().durability);
+  // In a checkpoint amid a cycle it has held pushes.
+  AckedPushes pushes(*daemon_, "model", GetParam().durability,
+                     v1::BUFFERING_GATHER);
   AckedPushes other(*daemon_, "other", kJournal);
   other.PushAll(3);
   pushes.PushAll(3);
@@ -147,6 +149,9 @@ INSTANTIATE_TEST_SUITE_P(
         Damage{"State", kMemory, "/state.safetensors", 5000, false,
                "bytes [4096, 44096)"},
         Damage{"StateCut", kJournal, "/state.safetensors", 5000, true, "5000"},
+        Damage{"Held", kJournal, "/gathered.bin", 10'000, false,
+               "bytes [0, 40000)"},
+        Damage{"HeldCut", kMemory, "/gathered.bin", 10'000, true, "10000"},
         Damage{"JournalHeader", kJournal, "/journal-", 30, false, "byte 0: "},
         Damage{"JournalHeaderCut", kJournal, "/journal-", 30, true,
                "byte 30: "},
