@@ -72,7 +72,10 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       gathering_(spec.groups.size()),
       clip_norms_(spec.groups.size(), 0.0),
       noise_(spec.groups.size()),
-      sessions_(spec.name, environment.max_sessions) {}
+      sessions_(
+          spec.name,
+          std::min(environment.max_sessions,
+                   MostSessions(static_cast<int64_t>(spec.groups.size())))) {}
 
 absl::Status ModelImpl::MakeShard() {
   kernels::ShardOptions options;

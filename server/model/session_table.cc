@@ -11,6 +11,10 @@ namespace {
 
 constexpr size_t kMaxWorkerName = 255;
 constexpr size_t kMaxFenced = 10'000;
+// What a manifest has room for, of sessions' outcomes of one group. What a
+// session is besides takes as much as kSessionOutcomes of them.
+constexpr int64_t kMostOutcomes = int64_t{1} << 20;
+constexpr int64_t kSessionOutcomes = 16;
 
 absl::Status CheckName(const std::string& worker) {
   if (!worker.empty() && worker.size() <= kMaxWorkerName) {
@@ -23,6 +27,10 @@ absl::Status CheckName(const std::string& worker) {
 
 }  // namespace
 
+int64_t MostSessions(int64_t group_count) {
+  return kMostOutcomes / (group_count + kSessionOutcomes);
+}
+
 absl::Status SessionTable::CheckOpen(const std::string& worker) const {
   ACCRUE_RETURN_IF_ERROR(CheckName(worker));
   if (by_worker_.contains(worker) || size() < max_sessions_) {
@@ -33,8 +41,8 @@ absl::Status SessionTable::CheckOpen(const std::string& worker) const {
   info.subject = "--max_sessions";
   return MakeError(absl::StatusCode::kResourceExhausted, info,
                    absl::StrCat("model \"", model_, "\" has ", size(),
-                                " sessions, as many as --max_sessions "
-                                "allows"));
+                                " sessions, as many as --max_sessions, or "
+                                "the number of its groups, allows"));
 }
 
 SessionTable::Opened SessionTable::Open(const std::string& worker,

@@ -35,6 +35,11 @@ struct Session {
   absl::Time last_active;
 };
 
+// The most that a model of so many groups may have, whatever --max_sessions is:
+// each has its last push's outcome, group by group, and a checkpoint's manifest
+// has room for about a million of those. 61,680 of one group, 10,000 of 88.
+int64_t MostSessions(int64_t group_count);
+
 class SessionTable {
  public:
   SessionTable(std::string model, int64_t max_sessions)
