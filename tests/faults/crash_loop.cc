@@ -164,16 +164,18 @@ absl::Status CrashLoop::Restart(std::optional<FailPoint> next) {
   return NoteRollbacks();
 }
 
-// A model under MEMORY does not know what a machine has lost.
 void CrashLoop::MayCutPower() {
-  if (options_.durability != Durability::kJournal || random_() % 3 != 0) return;
+  if (random_() % 3 != 0) return;
   ForgetfulFiles::CutPower(shadow_, random_());
   ++result_.power_cuts;
+  power_cut_ = true;
 }
 
 absl::Status CrashLoop::NoteRollbacks() {
   ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->replayed(), rollbacks_.replayed));
-  return NoteRollback(trial_->one_hot(), rollbacks_.one_hot);
+  ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->one_hot(), rollbacks_.one_hot));
+  power_cut_ = false;
+  return absl::OkStatus();
 }
 
 absl::Status CrashLoop::NoteRollback(const TrialModel& model,
@@ -191,6 +193,7 @@ absl::Status CrashLoop::NoteRollback(const TrialModel& model,
                           client.Describe(name));
   Rollback& last = rollbacks.back();
   last.next = description.version->lineage;
+  last.power_cut = power_cut_;
   if (description.lost_pushes == last.lost &&
       description.restored_folded_pushes == last.t) {
     return absl::OkStatus();
@@ -203,10 +206,7 @@ absl::Status CrashLoop::NoteRollback(const TrialModel& model,
 
 std::vector<std::string> CrashLoop::Environment(
     std::optional<FailPoint> point) {
-  std::vector<std::string> environment;
-  if (options_.durability == Durability::kJournal) {
-    environment.push_back(ShadowVariable(shadow_));
-  }
+  std::vector<std::string> environment = {ShadowVariable(shadow_)};
   if (point.has_value()) {
     // Those of checkpoints are rare.
     const bool rare = *point >= FailPoint::kJournalSegmentCreated;

@@ -3,8 +3,10 @@
 // [trial.h].
 //
 // Every second kill is a SIGKILL at a moment of chance; the others come at the
-// fail points, in turn. Under JOURNAL the power is cut with every third, and
-// the disk forgets what was not synced. Each comes after kAcksBetween pushes at
+// fail points, in turn. With every third the power is cut, and the disk forgets
+// what was not synced: a model under MEMORY then goes back to a state that it
+// names, and all before that is there, but how much came after it the daemon
+// may not know. Each comes after kAcksBetween pushes at
 // least were acknowledged since the start, but for those in the middle of a
 // restart.
 //
@@ -91,6 +93,7 @@ class CrashLoop {
   std::unique_ptr<Trial> trial_;
   Trial::Rollbacks rollbacks_;
   std::optional<FailPoint> due_;
+  bool power_cut_ = false;  // since the daemon last began to listen
   CrashLoopResult result_;
 };
 

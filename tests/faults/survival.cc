@@ -83,7 +83,9 @@ Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
     }
     const int64_t lost = held - CountOn(survivors.chain, pushes);
     survivors.chain.push_back({rollback.next, kOpen, kOpen});
-    survivors.unreported += std::max<int64_t>(0, lost - rollback.lost);
+    if (!rollback.power_cut) {
+      survivors.unreported += std::max<int64_t>(0, lost - rollback.lost);
+    }
     if (rollback.lost > lost + CountUnknown(pushes, before)) {
       survivors.complaints.push_back(
           absl::StrCat("a restart said that it lost ", rollback.lost,

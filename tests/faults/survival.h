@@ -21,8 +21,11 @@ struct Rollback {
   std::string lineage;  // of the state that it went back to
   int64_t t = 0;        // pushes folded in it
   int64_t version = 0;  // its number
-  int64_t lost = 0;     // pushes that had been acknowledged after it
-  std::string next;     // the lineage that goes on from there
+  // Pushes that had been acknowledged after it; after a power cut, those of
+  // which the disk still knew.
+  int64_t lost = 0;
+  bool power_cut = false;
+  std::string next;  // the lineage that goes on from there
 };
 
 struct Survivors {
