@@ -4,14 +4,19 @@
 
 #include <cstdint>
 #include <iostream>
+#include <iterator>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "absl/status/status.h"
 
 namespace accrue::faults {
 namespace {
 
 using client::Durability;
+using testing::Contains;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr uint64_t kSeed = 2;
@@ -43,6 +48,14 @@ INSTANTIATE_TEST_SUITE_P(Durabilities, CrashLoopTest,
                          testing::Values(Durability::kJournal,
                                          Durability::kMemory));
 
+// The same runs as below.
+TEST(MistakeTest, WithoutOneNothingIsNoticed) {
+  const CrashLoopResult result =
+      Loop({.kills = 0, .durability = Durability::kMemory});
+  EXPECT_TRUE(result.held(Durability::kMemory));
+  EXPECT_GT(result.verdict.acked, 0);
+}
+
 TEST(MistakeTest, APushThatIsFoldedTwiceIsNoticed) {
   const CrashLoopResult result = Loop({.kills = 0,
                                        .durability = Durability::kMemory,
@@ -59,6 +72,8 @@ TEST(MistakeTest, APushThatItsSessionForgetsIsNoticed) {
                                        .mistake = FailPoint::kForgetPush,
                                        .mistake_every = 7});
   EXPECT_FALSE(result.held(Durability::kMemory));
+  // A worker's next one is of a sequence that its session does not expect.
+  EXPECT_THAT(result.verdict.complaints, Contains(HasSubstr("OUT_OF_RANGE")));
 }
 
 // By the daemon itself, where it finds its journal shorter than it was, or by
@@ -70,7 +85,12 @@ TEST(MistakeTest, APushThatIsAnsweredBeforeItIsDurableIsNoticed) {
                   .mistake = FailPoint::kAckUnsynced,
                   .mistake_every = 1});
   const auto result = loop.Run();
-  EXPECT_FALSE(result.ok() && result->held(Durability::kJournal));
+  if (!result.ok()) {
+    EXPECT_TRUE(absl::IsDataLoss(result.status())) << result.status();
+    return;
+  }
+  EXPECT_FALSE(result->held(Durability::kJournal));
+  EXPECT_GT(result->verdict.lost + std::ssize(result->verdict.complaints), 0);
 }
 
 }  // namespace

@@ -294,6 +294,20 @@ TEST(ReplayCheckTest, WhatARestartLostBeyondThatIsUnreported) {
   EXPECT_EQ(run.Check(run.Final(), {rollback}).unreported, 2);
 }
 
+TEST(ReplayCheckTest, AfterAPowerCutNobodyHasToKnowHowMuchIsLost) {
+  FabricatedRun run;
+  run.Train(20);
+  const FabricatedRun::Checkpoint checkpoint = run.Save();
+  run.Train(5);
+  Rollback rollback = run.Restore(checkpoint, 3);
+  rollback.power_cut = true;
+  run.Train(4);
+  const Verdict verdict = run.Check(run.Final(), {rollback});
+  EXPECT_EQ(verdict.lost, 5);
+  EXPECT_EQ(verdict.unreported, 0);
+  EXPECT_THAT(verdict.complaints, IsEmpty());
+}
+
 TEST(ReplayCheckTest, ARestartThatSaysTooMuchIsWrongToo) {
   FabricatedRun run;
   run.Train(20);

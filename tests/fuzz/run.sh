@@ -2,10 +2,10 @@
 # Fuzzes: builds libFuzzer's targets (preset `fuzz`: clang, AddressSanitizer and
 # UndefinedBehaviorSanitizer) and runs them.
 #
-#   run.sh --seconds=S [--jobs=2] [--built] [--forgetful] [TARGET...]
+#   run.sh --seconds=S [--jobs=N] [--built] [--forgetful] [TARGET...]
 #
 # All targets, or those named, take S seconds together, the build apart; so many
-# of them run at a time. --built: build nothing. What they find worth keeping goes
+# of them run at a time: one a processor, unless it is said. --built: build nothing. What they find worth keeping goes
 # on from run to run, in build/fuzz/corpus; --forgetful: it does not, and they
 # begin with the seeds alone. Inputs that break something are in
 # build/fuzz/artifacts, with the log that says what:
@@ -18,7 +18,7 @@ root=$(cd "$here/../.." && pwd)
 build=$root/build/fuzz
 usage="usage: $0 --seconds=S [--jobs=N] [--built] [--forgetful] [TARGET...]"
 
-seconds='' jobs=2 built='' forgetful='' targets=()
+seconds='' jobs=$(nproc) built='' forgetful='' targets=()
 for argument; do
   case $argument in
     --seconds=*) seconds=${argument#--seconds=} ;;
