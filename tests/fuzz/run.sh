@@ -4,10 +4,11 @@
 #
 #   run.sh --seconds=S [--jobs=N] [--built] [--forgetful] [TARGET...]
 #
-# All targets, or those named, take S seconds together, the build apart; so many
-# of them run at a time: one a processor, unless it is said. --built: build nothing. What they find worth keeping goes
-# on from run to run, in build/fuzz/corpus; --forgetful: it does not, and they
-# begin with the seeds alone. Inputs that break something are in
+# All targets, or those named, take S seconds together, the build apart; N of
+# them run at a time, as many as there are processors unless it is said.
+# --built: build nothing. What they find worth keeping goes on from run to run,
+# in build/fuzz/corpus; --forgetful: it does not, and they begin with the seeds
+# alone. Inputs that break something are in
 # build/fuzz/artifacts, with the log that says what:
 # `build/fuzz/bin/TARGET FILE` repeats it.
 #
