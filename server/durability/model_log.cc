@@ -209,14 +209,12 @@ void ModelLog::EndBegin(absl::StatusOr<CheckpointInfo> made, Done done) {
 }
 
 void ModelLog::OnBegun(const CheckpointInfo& made) {
+  if (progress_ != nullptr) progress_->Note(*made.version, made.folded_pushes);
   {
     MutexLock lock(&mutex_);
     newest_ = made;
     version_ = *made.version;
     folded_pushes_ = made.folded_pushes;
-    if (progress_ != nullptr) {
-      progress_->Note(version_.lineage, folded_pushes_);
-    }
   }
   Retire(made);
 }
@@ -233,10 +231,10 @@ CheckpointTarget ModelLog::Target(std::function<int64_t()> lsn) const {
 }
 
 void ModelLog::NoteFolded(const Version& version, int64_t folded_pushes) {
+  if (progress_ != nullptr) progress_->Note(version, folded_pushes);
   MutexLock lock(&mutex_);
   version_ = version;
   folded_pushes_ = folded_pushes;
-  if (progress_ != nullptr) progress_->Note(version.lineage, folded_pushes);
   const int64_t every = environment_.options.checkpoint_every_updates;
   if (every == 0 || checkpointing_) return;
   const bool same = newest_.version.has_value() &&
@@ -352,16 +350,11 @@ void ModelLog::CheckpointLast(CheckpointDone done) {
   Checkpoint([self = shared_from_this(), done = std::move(done)](
                  const absl::StatusOr<CheckpointInfo>& made) {
     absl::Status clean = made.status();
-    {
-      MutexLock lock(&self->mutex_);
-      // Unless a cycle was closed meanwhile.
-      if (clean.ok() && self->progress_ != nullptr &&
-          made->version.value_or(Version()) == self->version_ &&
-          made->folded_pushes == self->folded_pushes_) {
-        clean = self->progress_->Set({.lineage = self->version_.lineage,
-                                      .folded_pushes = self->folded_pushes_,
-                                      .clean = true});
-      }
+    if (clean.ok() && self->progress_ != nullptr) {
+      // Where a cycle is closed meanwhile, this is not what is noted last.
+      const WorkPool::Waiting waiting;
+      clean = self->progress_->End(made->version.value_or(Version()),
+                                   made->folded_pushes);
     }
     if (clean.ok()) {
       done(made);

@@ -106,8 +106,11 @@ class ModelLog : public CommitLog,
   const int64_t journal_limit_bytes_;
   const std::shared_ptr<Journal> journal_;
 
+  // Null: JOURNAL. Noted by the executor, and by a beginning that it waits for:
+  // never under the lock, since it may have to wait for the disk.
+  const std::unique_ptr<Progress> progress_;
+
   mutable Mutex mutex_;
-  std::unique_ptr<Progress> progress_ ACCRUE_GUARDED_BY(mutex_);
   CheckpointInfo newest_ ACCRUE_GUARDED_BY(mutex_);
   int64_t last_number_ ACCRUE_GUARDED_BY(mutex_);  // MEMORY: a checkpoint's
   // As last noted.

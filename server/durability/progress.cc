@@ -1,5 +1,6 @@
 #include "server/durability/progress.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <xxhash.h>
@@ -18,8 +19,8 @@ constexpr size_t kIdBytes = 40;  // a lineage; zeros behind it
 struct Record {
   char magic[8];
   char lineage[kIdBytes];
+  int64_t version;
   int64_t folded_pushes;
-  int64_t clean;
   uint64_t hash;  // XXH3-64 of all before it
 };
 static_assert(sizeof(Record) == 72);
@@ -28,25 +29,25 @@ uint64_t HashOf(const Record& record) {
   return XXH3_64bits(&record, offsetof(Record, hash));
 }
 
-void CopyId(const std::string& from, char (&to)[kIdBytes]) {
-  std::memcpy(to, from.data(), std::min(from.size(), kIdBytes - 1));
+Record RecordOf(const Version& version, int64_t folded_pushes) {
+  Record record = {};
+  std::memcpy(record.magic, kMagic, sizeof(kMagic));
+  std::memcpy(record.lineage, version.lineage.data(),
+              std::min(version.lineage.size(), kIdBytes - 1));
+  record.version = version.number;
+  record.folded_pushes = folded_pushes;
+  record.hash = HashOf(record);
+  return record;
 }
 
 WritableFile::Bytes BytesOf(const Record& record) {
   return {reinterpret_cast<const std::byte*>(&record), sizeof(record)};
 }
 
-std::optional<Progress::Facts> Damaged(const std::string& path) {
-  ACCRUE_LOG(warn, "\"{}\" is damaged: nobody knows how many pushes are lost",
-             path);
-  return std::nullopt;
-}
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
-    FileSystem& files, const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kProgressFile);
+// A file that is there, and has room for a record.
+absl::StatusOr<std::unique_ptr<WritableFile>> OpenRecord(
+    FileSystem& files, const std::string& directory, const char* name) {
+  const std::string path = absl::StrCat(directory, "/", name);
   absl::StatusOr<std::unique_ptr<WritableFile>> file = files.Reopen(path);
   if (absl::IsNotFound(file.status())) {
     file = files.Create(path);
@@ -60,56 +61,85 @@ absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
     const WritableFile::Bytes bytes = BytesOf(empty);
     ACCRUE_RETURN_IF_ERROR((*file)->Append({&bytes, 1}));
   }
-  return std::unique_ptr<Progress>(new Progress(*std::move(file)));
+  return file;
+}
+
+// Nothing: there is none, or it is damaged.
+absl::StatusOr<std::optional<Record>> ReadRecord(FileSystem& files,
+                                                 const std::string& directory,
+                                                 const char* name) {
+  const std::string path = absl::StrCat(directory, "/", name);
+  const auto file = files.Open(path);
+  if (absl::IsNotFound(file.status())) return std::optional<Record>();
+  ACCRUE_RETURN_IF_ERROR(file.status());
+  Record record = {};
+  if ((*file)->size_bytes() >= static_cast<int64_t>(sizeof(record))) {
+    ACCRUE_RETURN_IF_ERROR((*file)->Read(
+        0,
+        absl::MakeSpan(reinterpret_cast<std::byte*>(&record), sizeof(record))));
+  }
+  if (std::memcmp(record.magic, kMagic, sizeof(kMagic)) != 0 ||
+      record.hash != HashOf(record)) {
+    ACCRUE_LOG(warn, "\"{}\" is damaged: nobody knows how many pushes are lost",
+               path);
+    return std::optional<Record>();
+  }
+  return std::optional<Record>(record);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
+    FileSystem& files, const std::string& directory) {
+  ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
+                          OpenRecord(files, directory, kProgressFile));
+  return std::unique_ptr<Progress>(
+      new Progress(files, directory, std::move(file)));
 }
 
 absl::StatusOr<std::optional<Progress::Facts>> Progress::Read(
     FileSystem& files, const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kProgressFile);
-  const auto file = files.Open(path);
-  if (absl::IsNotFound(file.status())) return std::optional<Facts>();
-  ACCRUE_RETURN_IF_ERROR(file.status());
-  Record record = {};
-  if ((*file)->size_bytes() < static_cast<int64_t>(sizeof(record))) {
-    return Damaged(path);
-  }
-  ACCRUE_RETURN_IF_ERROR((*file)->Read(
-      0,
-      absl::MakeSpan(reinterpret_cast<std::byte*>(&record), sizeof(record))));
-  if (std::memcmp(record.magic, kMagic, sizeof(kMagic)) != 0 ||
-      record.hash != HashOf(record)) {
-    return Damaged(path);
-  }
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> record,
+                          ReadRecord(files, directory, kProgressFile));
+  if (!record.has_value()) return std::optional<Facts>();
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> end,
+                          ReadRecord(files, directory, kEndFile));
   Facts facts;
-  facts.lineage.assign(record.lineage,
-                       strnlen(record.lineage, sizeof(record.lineage)));
-  facts.folded_pushes = record.folded_pushes;
-  facts.clean = record.clean != 0;
+  facts.version.lineage.assign(
+      record->lineage, strnlen(record->lineage, sizeof(record->lineage)));
+  facts.version.number = record->version;
+  facts.folded_pushes = record->folded_pushes;
+  facts.clean =
+      end.has_value() && std::memcmp(&*end, &*record, sizeof(Record)) == 0;
   return std::optional<Facts>(std::move(facts));
 }
 
-void Progress::Note(const std::string& lineage, int64_t folded_pushes) {
-  const absl::Status written =
-      Write({.lineage = lineage, .folded_pushes = folded_pushes});
+void Progress::Note(const Version& version, int64_t folded_pushes) {
+  const Record record = RecordOf(version, folded_pushes);
+  const absl::Status written = file_->Overwrite(0, BytesOf(record));
   if (!written.ok() && !std::exchange(failed_, true)) {
     ACCRUE_LOG(warn, "a restart will not know what was lost: {}",
                written.message());
   }
 }
 
-absl::Status Progress::Set(const Facts& facts) {
-  ACCRUE_RETURN_IF_ERROR(Write(facts));
-  return file_->Sync();
+absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
+  const Record record = RecordOf(version, folded_pushes);
+  ACCRUE_RETURN_IF_ERROR(file_->Overwrite(0, BytesOf(record)));
+  ACCRUE_RETURN_IF_ERROR(file_->Sync());
+  const absl::Status removed =
+      files_.Remove(absl::StrCat(directory_, "/", kEndFile));
+  if (absl::IsNotFound(removed)) return absl::OkStatus();
+  ACCRUE_RETURN_IF_ERROR(removed);
+  return files_.SyncDirectory(directory_);
 }
 
-absl::Status Progress::Write(const Facts& facts) {
-  Record record = {};
-  std::memcpy(record.magic, kMagic, sizeof(kMagic));
-  CopyId(facts.lineage, record.lineage);
-  record.folded_pushes = facts.folded_pushes;
-  record.clean = facts.clean ? 1 : 0;
-  record.hash = HashOf(record);
-  return file_->Overwrite(0, BytesOf(record));
+absl::Status Progress::End(const Version& version, int64_t folded_pushes) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
+                          OpenRecord(files_, directory_, kEndFile));
+  const Record record = RecordOf(version, folded_pushes);
+  ACCRUE_RETURN_IF_ERROR(file->Overwrite(0, BytesOf(record)));
+  return file->Sync();
 }
 
 }  // namespace accrue

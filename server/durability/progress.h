@@ -3,11 +3,13 @@
 //
 // A small file that is overwritten, not synced, before each answer. What a
 // process has written is there after its end, however it ended; but after the
-// machine's own, it may be older than what was answered.
+// machine's own, it may be older than what was answered. And another, which a
+// process that ends in order leaves behind.
 //
-// Order.     Note is short: it waits for no disk. The others do.
+// Order.     Note takes no longer than the system takes to keep 72 bytes for
+//            later. The others wait for the disk.
 // Errors.    the disk's. What cannot be written is logged once.
-// Threading. compatible.
+// Threading. compatible; but End may run while Note does.
 #ifndef ACCRUE_SERVER_DURABILITY_PROGRESS_H_
 #define ACCRUE_SERVER_DURABILITY_PROGRESS_H_
 
@@ -15,42 +17,50 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "server/durability/file.h"
 #include "server/model/version.h"
 
 namespace accrue {
 
 inline constexpr char kProgressFile[] = "progress";
+inline constexpr char kEndFile[] = "ended";
 
 class Progress {
  public:
   struct Facts {
-    std::string lineage = {};   // 32 hexadecimal digits
+    Version version;
     int64_t folded_pushes = 0;  // t that was answered
     // A checkpoint has all of it: the process ended in order.
     bool clean = false;
   };
 
-  // A new file, or the one that is there, written anew.
+  // A new file, or the one that is there, written anew. `files` outlives it.
   static absl::StatusOr<std::unique_ptr<Progress>> Open(
       FileSystem& files, const std::string& directory);
-  // Nothing: there is none, or it is damaged, which is logged.
+  // Nothing: there is none, or it is damaged.
   static absl::StatusOr<std::optional<Facts>> Read(
       FileSystem& files, const std::string& directory);
 
-  void Note(const std::string& lineage, int64_t folded_pushes);
-  // And durable.
-  absl::Status Set(const Facts& facts);
+  void Note(const Version& version, int64_t folded_pushes);
+  // What Note is to go on from, durably; an end in order is over.
+  absl::Status Begin(const Version& version, int64_t folded_pushes);
+  // The process ends in order, durably; unless what Note has written is, or
+  // will be, something else.
+  absl::Status End(const Version& version, int64_t folded_pushes);
 
  private:
-  explicit Progress(std::unique_ptr<WritableFile> file)
-      : file_(std::move(file)) {}
-  absl::Status Write(const Facts& facts);
+  Progress(FileSystem& files, std::string directory,
+           std::unique_ptr<WritableFile> file)
+      : files_(files),
+        directory_(std::move(directory)),
+        file_(std::move(file)) {}
 
+  FileSystem& files_;
+  const std::string directory_;
   const std::unique_ptr<WritableFile> file_;
   bool failed_ = false;
 };

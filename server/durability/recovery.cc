@@ -40,7 +40,10 @@ absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory) {
   for (const std::string& entry : entries) {
     const std::string path = absl::StrCat(directory, "/", entry);
     const std::optional<int64_t> lsn = journal::LsnOfName(entry);
-    if (entry == kProgressFile || entry == journal::kUnfinishedName) continue;
+    if (entry == kProgressFile || entry == kEndFile ||
+        entry == journal::kUnfinishedName) {
+      continue;
+    }
     if (!lsn.has_value()) {
       return absl::DataLossError(
           absl::StrCat("there is \"", path, "\", but no checkpoint"));
@@ -64,7 +67,7 @@ absl::StatusOr<std::optional<int64_t>> FindLoss(FileSystem& files,
   ACCRUE_ASSIGN_OR_RETURN(const std::optional<Progress::Facts> seen,
                           Progress::Read(files, directory));
   if (!seen.has_value()) return 0;
-  if (seen->clean && seen->lineage == state.version->lineage &&
+  if (seen->clean && seen->version == *state.version &&
       seen->folded_pushes == state.folded_pushes) {
     return std::optional<int64_t>();
   }
@@ -305,8 +308,7 @@ absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log) {
                           Progress::Open(*environment.files, log.directory));
   const ModelDescription model = log.model->Describe();
   if (!model.version.has_value()) return absl::OkStatus();
-  return log.progress->Set({.lineage = model.version->lineage,
-                            .folded_pushes = model.folded_pushes});
+  return log.progress->Begin(*model.version, model.folded_pushes);
 }
 
 }  // namespace accrue

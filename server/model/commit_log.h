@@ -80,7 +80,8 @@ class CommitLog {
   // (MEMORY) only BeginChange and RestoreChange are appended.
   virtual bool journals() const = 0;
   virtual void Append(Change change, Done done) = 0;
-  // So much is folded now; nobody has heard of it yet. Short.
+  // So much is folded now; nobody who pushed it has heard of it yet. Short, but
+  // not called under a lock of the model's: it may write.
   virtual void NoteFolded(const Version& version, int64_t folded_pushes) = 0;
 };
 

@@ -27,13 +27,15 @@ void ModelImpl::FinishBatch(Batch& batch, const Closed& closed,
   // Kept past the lock: the last reference to a publication calls Unpark.
   const std::shared_ptr<const Publication> before = newest();
   std::vector<Held> gone;
+  int64_t folded_pushes;
   {
     MutexLock lock(&mu_);
     gone = CommitBatch(batch, *result);
     if (batch.publishes()) news = newest_;
     ended.version = *version_;
-    if (log_ != nullptr) log_->NoteFolded(*version_, folded_pushes_);
+    folded_pushes = folded_pushes_;
   }
+  if (log_ != nullptr) log_->NoteFolded(ended.version, folded_pushes);
   AtFailPoint(FailPoint::kBatchFolded);
   // Its memory is free before anybody hears of it.
   batch.folding.clear();

@@ -1,64 +1,14 @@
 // A model is deleted, and another of its name is created, while the disk is not
 // done with the first one.
 #include <future>
-#include <memory>
-#include <string>
 
 #include "gtest/gtest.h"
-#include "tests/durability/forgetful_files.h"
-#include "tests/durability/keeping_process.h"
-#include "tests/durability/temporary_directory.h"
-#include "tests/model/harness.h"
+#include "tests/durability/slow_disk.h"
 
 namespace accrue {
 namespace {
 
-ModelSpec Spec(Durability durability) {
-  ModelSpec spec = SimpleSpec(5, 2);
-  spec.name = "m";
-  spec.durability = durability;
-  FillDefaults(spec);
-  return spec;
-}
-
-class IncarnationTest : public ::testing::Test {
- protected:
-  IncarnationTest() { StartAgain(); }
-
-  void StartAgain() {
-    process_.reset();
-    process_ = std::make_unique<KeepingProcess>(data_.path(),
-                                                DurabilityOptions(), &files_);
-    const absl::Status started = process_->Start();
-    ASSERT_TRUE(started.ok()) << started;
-  }
-  std::shared_ptr<Model> Create(Durability durability) {
-    auto made = process_->Create(Spec(durability));
-    EXPECT_TRUE(made.ok()) << made.status();
-    return *made;
-  }
-  // The next call of that kind waits for LetGo.
-  void HoldUp(const std::string& operation, const std::string& path_part) {
-    files_.faults().Add({.operation = operation,
-                         .path_part = path_part,
-                         .code = absl::StatusCode::kOk,
-                         .first = [this] {
-                           reached_.set_value();
-                           let_go_.get_future().wait();
-                         }});
-  }
-  void AwaitHeldUp() { reached_.get_future().wait(); }
-  void LetGo() { let_go_.set_value(); }
-
-  Harness& harness() { return process_->harness(); }
-
-  const TemporaryDirectory data_;
-  const TemporaryDirectory shadow_;
-  ForgetfulFiles files_{shadow_ / "shadow"};
-  std::promise<void> reached_;
-  std::promise<void> let_go_;
-  std::unique_ptr<KeepingProcess> process_;
-};
+using IncarnationTest = SlowDiskTest;
 
 TEST_F(IncarnationTest, ACheckpointOfADeletedModelIsNotTheNextOnes) {
   auto model = Create(Durability::kMemory);

@@ -1,0 +1,68 @@
+// How far a model under MEMORY has come, on a disk that takes its time.
+#include <chrono>
+#include <future>
+#include <optional>
+
+#include "gtest/gtest.h"
+#include "tests/durability/slow_disk.h"
+
+namespace accrue {
+namespace {
+
+using ProgressTest = SlowDiskTest;
+
+TEST_F(ProgressTest, WhileItIsWrittenNoLockIsHeld) {
+  const auto model = Create(Durability::kMemory);
+  ASSERT_TRUE(harness().Initialize(*model, 1).ok());
+  const auto session = harness().Open(*model, "w");
+  const auto log = *process_->data().Find("m");
+  HoldUp("overwrite", "/progress");
+  auto pushed = harness().Send(
+      *model, harness().NewPush(*model, session->id, 1, {1, 2, 3, 4, 5}));
+  AwaitHeldUp();
+  auto asked = std::async(std::launch::async, [&] {
+    model->Describe();
+    log->newest();
+  });
+  EXPECT_EQ(asked.wait_for(std::chrono::seconds(20)),
+            std::future_status::ready);
+  LetGo();
+  EXPECT_TRUE(pushed.get().ok());
+}
+
+TEST_F(ProgressTest, AnEndInOrderIsNoneIfACycleIsClosedMeanwhile) {
+  auto model = Create(Durability::kMemory);
+  ASSERT_TRUE(harness().Initialize(*model, 1).ok());
+  const auto session = harness().Open(*model, "w");
+  ASSERT_TRUE(harness().PushNow(*model, session->id, 1, {1, 2, 3, 4, 5}).ok());
+  HoldUp("sync", "/ended");
+  auto drained = std::async(std::launch::async, [this] { process_->Drain(); });
+  AwaitHeldUp();
+  const auto ended = std::async(std::launch::async, [&] {
+                       return harness().EndCycle(*model);
+                     }).get();
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  LetGo();
+  drained.get();
+  model.reset();
+  StartAgain();
+  const ModelDescription is = (*process_->store().Find("m"))->Describe();
+  EXPECT_EQ(is.folded_pushes, 1);
+  EXPECT_NE(is.version->lineage, ended->version.lineage);
+}
+
+TEST_F(ProgressTest, AnEndInOrderIsOneOnce) {
+  auto model = Create(Durability::kMemory);
+  ASSERT_TRUE(harness().Initialize(*model, 1).ok());
+  const Version before = *model->Describe().version;
+  process_->Drain();
+  model.reset();
+  StartAgain();
+  EXPECT_EQ((*process_->store().Find("m"))->Describe().version, before);
+  // It has ended as it was, but not in order.
+  StartAgain();
+  EXPECT_NE((*process_->store().Find("m"))->Describe().version, before);
+}
+
+}  // namespace
+}  // namespace accrue
