@@ -1,5 +1,7 @@
 // ModelImpl, going on from a stored state, and from what was appended since.
 #include <algorithm>
+#include <atomic>
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -38,6 +40,13 @@ std::vector<ArrayPieces> CutArrays(const std::vector<StateArray>& arrays,
     }
   }
   return work;
+}
+
+// Others have the thread's place while it waits for the disk.
+absl::Status ReadFrom(const StateSource& source, StateArray array,
+                      int64_t piece, absl::Span<float> out) {
+  const WorkPool::Waiting waiting;
+  return source.Read(array, piece, out);
 }
 
 }  // namespace
@@ -153,6 +162,7 @@ absl::Status ModelImpl::MakeRestored(Restoring& restoring) {
     ACCRUE_ASSIGN_OR_RETURN(restoring.next[g],
                             store_->NewBuffer(static_cast<int>(g)));
   }
+  const WorkPool::Waiting waiting;  // for the disk
   for (size_t i = 0; i < state.held.size(); ++i) {
     const HeldPushState& push = state.held[i];
     auto held = std::make_shared<HeldPush>();
@@ -175,18 +185,26 @@ void ModelImpl::FillArrays(const RestoringPtr& restoring) {
   auto work = std::make_shared<std::vector<ArrayPieces>>(CutArrays(
       arrays, *restoring->from.source, layout_->elems(), shard_->device()));
   const auto count = static_cast<int64_t>(work->size());
-  auto fill = [this, work, restoring](int64_t chunk) {
-    const ArrayPieces& pieces = (*work)[static_cast<size_t>(chunk)];
-    for (int64_t piece = pieces.begin; piece < pieces.end; ++piece) {
-      absl::Status filled = RestorePiece(*restoring, pieces.array, piece);
-      if (filled.ok()) continue;
-      MutexLock lock(&restoring->mu);
-      restoring->status.Update(filled);
-      return;
+  auto next = std::make_shared<std::atomic<int64_t>>(0);
+  auto fill = [this, work, next, restoring](int64_t) {
+    while (true) {
+      const int64_t i = next->fetch_add(1);
+      if (i >= std::ssize(*work)) return;
+      const ArrayPieces& pieces = (*work)[static_cast<size_t>(i)];
+      for (int64_t piece = pieces.begin; piece < pieces.end; ++piece) {
+        absl::Status filled = RestorePiece(*restoring, pieces.array, piece);
+        if (filled.ok()) continue;
+        MutexLock lock(&restoring->mu);
+        restoring->status.Update(filled);
+        return;
+      }
     }
   };
+  // While they wait for the disk others work: so many at once, and no more.
+  const int64_t readers =
+      std::min<int64_t>(count, environment_.pool->thread_count());
   environment_.pool->Run(
-      lane_, count, std::move(fill),
+      lane_, readers, std::move(fill),
       [self = Self(), restoring] { self->LoadParameters(restoring); });
 }
 
@@ -203,7 +221,7 @@ absl::Status ModelImpl::RestorePiece(const Restoring& restoring,
   const int64_t elems = std::min(kStatePieceElems, layout_->elems() - offset);
   const std::unique_ptr<float[]> floats(new float[static_cast<size_t>(elems)]);
   const absl::Span<float> values(floats.get(), static_cast<size_t>(elems));
-  ACCRUE_RETURN_IF_ERROR(source.Read(array, piece, values));
+  ACCRUE_RETURN_IF_ERROR(ReadFrom(source, array, piece, values));
   return shard_->Write(ShardArray(array), offset, values);
 }
 
@@ -214,7 +232,7 @@ absl::Status ModelImpl::ReadPiece(
   const int64_t elems = std::min(kStatePieceElems, layout_->elems() - offset);
   const std::unique_ptr<float[]> floats(new float[static_cast<size_t>(elems)]);
   const absl::Span<float> values(floats.get(), static_cast<size_t>(elems));
-  ACCRUE_RETURN_IF_ERROR(source.Read(array, piece, values));
+  ACCRUE_RETURN_IF_ERROR(ReadFrom(source, array, piece, values));
   for (const LayoutRun& run : layout_->Runs(offset, elems)) {
     const auto& buffer = groups[static_cast<size_t>(run.group)];
     if (buffer == nullptr) continue;

@@ -1,0 +1,84 @@
+// A model goes back to what is stored on a slow disk: nobody else waits for it.
+#include <chrono>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "tests/model/harness.h"
+#include "tests/model/stored.h"
+
+namespace accrue {
+namespace {
+
+// The first read of either arrays or held payloads takes as long as is wanted.
+class SlowStored : public Stored {
+ public:
+  SlowStored(Stored stored, bool held)
+      : Stored(std::move(stored)), held_is_slow_(held) {}
+
+  absl::Status Read(StateArray array, int64_t piece,
+                    absl::Span<float> out) const override {
+    if (!held_is_slow_) Wait();
+    return Stored::Read(array, piece, out);
+  }
+  absl::StatusOr<ByteChain> ReadHeld(int64_t index) const override {
+    if (held_is_slow_) Wait();
+    return Stored::ReadHeld(index);
+  }
+  void AwaitRead() { reached_.get_future().wait(); }
+  void LetGo() { let_go_.set_value(); }
+
+ private:
+  void Wait() const {
+    std::call_once(once_, [this] { reached_.set_value(); });
+    going_.wait();
+  }
+
+  const bool held_is_slow_;
+  mutable std::once_flag once_;
+  mutable std::promise<void> reached_;
+  std::promise<void> let_go_;
+  const std::shared_future<void> going_ = let_go_.get_future().share();
+};
+
+// A pool of one thread.
+void ExpectOthersTrainWhileReading(bool held) {
+  Harness harness(/*threads=*/1);
+  ModelSpec spec = SimpleSpec(3, 2);
+  spec.optimizer.buffering = rule::Buffering::kGather;
+  const auto model = harness.Make(spec);
+  const auto session = harness.Open(*model, "w");
+  ASSERT_TRUE(harness.PushNow(*model, session->id, 1, {1, 2, 3}).ok());
+  const auto other = harness.Make(SimpleSpec(3, 1));
+  const auto others = harness.Open(*other, "w");
+  const auto stored = CaptureNow(*model);
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  const auto slow = std::make_shared<SlowStored>(**stored, held);
+
+  std::promise<absl::StatusOr<Version>> back;
+  model->GoBack(slow, [&](absl::StatusOr<Version> version) {
+    back.set_value(std::move(version));
+  });
+  slow->AwaitRead();
+  auto pushed =
+      harness.Send(*other, harness.NewPush(*other, others->id, 1, {1, 2, 3}));
+  EXPECT_EQ(pushed.wait_for(std::chrono::seconds(20)),
+            std::future_status::ready);
+  slow->LetGo();
+  EXPECT_TRUE(pushed.get().ok());
+  const auto version = back.get_future().get();
+  EXPECT_TRUE(version.ok()) << version.status();
+}
+
+TEST(SlowSourceTest, WhileArraysAreReadOtherModelsTrain) {
+  ExpectOthersTrainWhileReading(/*held=*/false);
+}
+
+TEST(SlowSourceTest, WhileHeldPushesAreReadOtherModelsTrain) {
+  ExpectOthersTrainWhileReading(/*held=*/true);
+}
+
+}  // namespace
+}  // namespace accrue
