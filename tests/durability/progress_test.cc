@@ -17,8 +17,9 @@ TEST_F(ProgressTest, WhileItIsWrittenNoLockIsHeld) {
   const auto session = harness().Open(*model, "w");
   const auto log = *process_->data().Find("m");
   HoldUp("overwrite", "/progress");
-  auto pushed = harness().Send(
-      *model, harness().NewPush(*model, session->id, 1, {1, 2, 3, 4, 5}));
+  auto pushed = std::async(std::launch::async, [&] {
+    return harness().PushNow(*model, session->id, 1, {1, 2, 3, 4, 5});
+  });
   AwaitHeldUp();
   auto asked = std::async(std::launch::async, [&] {
     model->Describe();
