@@ -58,9 +58,12 @@ ModelLog::ModelLog(Options options)
       journal_(std::move(options.journal)),
       progress_(std::move(options.progress)),
       newest_(std::move(options.newest)),
-      last_number_(newest_.lsn),
-      version_(newest_.version.value_or(Version())),
-      folded_pushes_(newest_.folded_pushes) {}
+      last_number_(newest_.lsn) {
+  // Not the checkpoint's: a restart may have begun a lineage.
+  const ModelDescription model = options.model->Describe();
+  version_ = model.version.value_or(Version());
+  folded_pushes_ = model.folded_pushes;
+}
 
 ModelLog::~ModelLog() {
   MutexLock lock(&mutex_);
@@ -142,6 +145,7 @@ void ModelLog::NumberBegin(
 
 int64_t ModelLog::NextNumber() {
   MutexLock lock(&mutex_);
+  changed_ = false;
   return ++last_number_;
 }
 
@@ -230,6 +234,11 @@ CheckpointTarget ModelLog::Target(std::function<int64_t()> lsn) const {
           .layout = layout_};
 }
 
+void ModelLog::NoteChange() {
+  MutexLock lock(&mutex_);
+  changed_ = true;
+}
+
 void ModelLog::NoteFolded(const Version& version, int64_t folded_pushes) {
   if (progress_ != nullptr) progress_->Note(version, folded_pushes);
   MutexLock lock(&mutex_);
@@ -245,7 +254,7 @@ void ModelLog::NoteFolded(const Version& version, int64_t folded_pushes) {
 
 bool ModelLog::Changed() const {
   if (journal_ != nullptr) return journal_->appended_lsn() >= newest_.next_lsn;
-  return folded_pushes_ != newest_.folded_pushes ||
+  return changed_ || folded_pushes_ != newest_.folded_pushes ||
          version_ != newest_.version.value_or(Version());
 }
 
@@ -313,6 +322,7 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
                made.status().message());
     MutexLock lock(&mutex_);
     not_before_ = absl::Now() + kPauseAfterFailure;
+    changed_ = true;
   }
   std::vector<CheckpointDone> told;
   bool again;
@@ -378,8 +388,9 @@ void ModelLog::ArmTimer() {
           MutexLock lock(&self->mutex_);
           changed = self->Changed() && !self->closed_;
         }
-        if (changed) return self->CheckpointSoon();
+        // It may come to nothing.
         self->ArmTimer();
+        if (changed) self->CheckpointSoon();
       });
 }
 

@@ -51,6 +51,7 @@ class ModelLog : public CommitLog,
 
   bool journals() const override { return journal_ != nullptr; }
   void Append(Change change, Done done) override;
+  void NoteChange() override;
   void NoteFolded(const Version& version, int64_t folded_pushes) override;
 
   // A checkpoint of everything that was answered by now. `done` runs on the
@@ -116,6 +117,8 @@ class ModelLog : public CommitLog,
   // As last noted.
   Version version_ ACCRUE_GUARDED_BY(mutex_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  // MEMORY: beside those, since a capture began.
+  bool changed_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool closed_ ACCRUE_GUARDED_BY(mutex_) = false;
   absl::Time not_before_ ACCRUE_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool checkpointing_ ACCRUE_GUARDED_BY(mutex_) = false;

@@ -70,7 +70,7 @@ using Change =
 //            it made.
 // Errors.    UNAVAILABLE kJournalFailed: it could not be written; it never
 //            happened.
-// Threading. Append, NoteFolded: the model's executor.
+// Threading. Append, NoteChange, NoteFolded: the model's executor.
 class CommitLog {
  public:
   using Done = absl::AnyInvocable<void(absl::Status)>;
@@ -80,6 +80,8 @@ class CommitLog {
   // (MEMORY) only BeginChange and RestoreChange are appended.
   virtual bool journals() const = 0;
   virtual void Append(Change change, Done done) = 0;
+  // MEMORY: something is about to change that is neither appended nor a fold.
+  virtual void NoteChange() = 0;
   // So much is folded now; nobody who pushed it has heard of it yet. Short, but
   // not called under a lock of the model's: it may write.
   virtual void NoteFolded(const Version& version, int64_t folded_pushes) = 0;

@@ -299,7 +299,9 @@ bool ModelImpl::Commit(Change change,
                        absl::AnyInvocable<bool(absl::Status)> make) {
   const bool anew = std::holds_alternative<BeginChange>(change) ||
                     std::holds_alternative<RestoreChange>(change);
-  if (log_ == nullptr || (!anew && !log_->journals())) {
+  if (log_ == nullptr) return make(absl::OkStatus());
+  if (!anew && !log_->journals()) {
+    log_->NoteChange();
     return make(absl::OkStatus());
   }
   log_->Append(std::move(change), [self = Self(), make = std::move(make)](

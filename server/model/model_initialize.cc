@@ -315,6 +315,7 @@ void ModelImpl::StartAnew() {
   folded_pushes_ = 0;
   sessions_.ForgetPushes();
   NextWindow();
+  window_ = 0;  // as FirstState has it: a restart counts from there
   loss_sum_ = 0;
   loss_count_ = 0;
   last_loss_.reset();

@@ -53,6 +53,8 @@ absl::StatusOr<std::vector<rule::RuleSpec>> ModelImpl::ChangedRules(
   {
     MutexLock lock(&mu_);
     ACCRUE_RETURN_IF_ERROR(Usable());
+    // The last checkpoint may have been captured.
+    ACCRUE_RETURN_IF_ERROR(Draining());
     rules = rules_;
   }
   const std::string why = ChangeRules(updates, rules);

@@ -21,6 +21,7 @@ class JournalledLog : public CommitLog {
   void Append(Change change, Done done) override {
     journal_->Append(EncodeChange(change), std::move(done));
   }
+  void NoteChange() override {}
   void NoteFolded(const Version&, int64_t) override {}
 
  private:

@@ -85,6 +85,13 @@ class RecoveryTest : public ::testing::Test {
       ASSERT_TRUE(outcome.ok()) << outcome.status();
     }
   }
+  absl::Status SetLearningRate(double rate) {
+    return harness().Update(
+        *model_,
+        {{.group = "slow", .change = [rate](rule::Hyperparameters& hyper) {
+            hyper.learning_rate = rate;
+          }}});
+  }
   std::string FileOf(const std::string& prefix) const {
     const std::string directory = ModelDirectory(path_, "m");
     std::string found;
@@ -169,13 +176,7 @@ TEST_F(RecoveryTest, SessionsAndHyperparametersAreInTheJournal) {
   Push(1);
   ASSERT_TRUE(harness().CloseSession(*model_, turns_[1].session).ok());
   const std::string taken = harness().Open(*model_, "a")->id;
-  ASSERT_TRUE(harness()
-                  .Update(*model_, {{.group = "slow",
-                                     .change =
-                                         [](rule::Hyperparameters& hyper) {
-                                           hyper.learning_rate = 0.25;
-                                         }}})
-                  .ok());
+  ASSERT_TRUE(SetLearningRate(0.25).ok());
   StartAgain();
   ASSERT_EQ(model_->Sessions().size(), 1);
   EXPECT_EQ(model_->Sessions()[0].id, taken);
@@ -230,6 +231,42 @@ TEST_F(RecoveryTest, MemoryLosesNothingInOrder) {
   EXPECT_EQ(model_->Describe().lost_pushes, 0);
   Push(2);
   EXPECT_EQ(model_->Describe().folded_pushes, 7);
+}
+
+TEST_F(RecoveryTest, MemoryLosesNothingInOrderThoughNobodyPushedSinceALoss) {
+  Create(Spec(Durability::kMemory));
+  Push(4);
+  ASSERT_TRUE(process_->Checkpoint("m").ok());
+  Push(1);
+  StartAgain();
+  ASSERT_EQ(model_->Describe().lost_pushes, 1);
+  const std::string session = harness().Open(*model_, "a")->id;
+  const StateImage before = harness().Image(*model_);
+  process_->Drain();
+  StartAgain();
+  EXPECT_EQ(harness().Image(*model_), before);
+  ASSERT_EQ(model_->Sessions().size(), 1);
+  EXPECT_EQ(model_->Sessions()[0].id, session);
+}
+
+// The last checkpoint may not have it.
+TEST_F(RecoveryTest, HyperparametersDoNotChangeOnceTheProcessEnds) {
+  Create(Spec(Durability::kMemory));
+  process_->Drain();
+  EXPECT_EQ(GetErrorInfo(SetLearningRate(0.25)).reason, Reason::kDraining);
+}
+
+TEST_F(RecoveryTest, MemoryIsCheckpointedForChangedHyperparametersAlone) {
+  options_.checkpoint_period = absl::Milliseconds(5);
+  StartAgain();
+  Create(Spec(Durability::kMemory));
+  const auto log = *process_->data().Find("m");
+  ASSERT_TRUE(process_->Checkpoint("m").ok());
+  const int64_t before = log->newest().lsn;
+  ASSERT_TRUE(SetLearningRate(0.25).ok());
+  while (log->newest().lsn == before) std::this_thread::yield();
+  StartAgain();
+  EXPECT_EQ(model_->Describe().spec.groups[1].hyper.learning_rate, 0.25);
 }
 
 TEST_F(RecoveryTest, ASlowModelKeepsNoOtherFromItsLastCheckpoint) {

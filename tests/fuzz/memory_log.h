@@ -28,6 +28,7 @@ class MemoryLog final : public CommitLog {
 
   bool journals() const override { return true; }
   void Append(Change change, Done done) override;
+  void NoteChange() override {}
   void NoteFolded(const Version&, int64_t) override {}
 
   // From now on nothing can be written; or it can again.

@@ -14,6 +14,7 @@
 #include "tests/model/flawed_shard.h"
 #include "tests/model/harness.h"
 #include "tests/model/holding_reader.h"
+#include "tests/model/stored.h"
 
 namespace accrue {
 namespace {
@@ -115,6 +116,9 @@ TEST_P(RestoreOfEachKindTest, ItIsAsANewModel) {
     EXPECT_EQ(now.spec, other.spec);
   };
   expect_same(10);
+  const auto stored = CaptureNow(*model);
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  EXPECT_EQ((*stored)->state().window, 0);
   Train(*model, session, 11);
   Train(*fresh, its, 1);
   expect_same(15);
