@@ -182,6 +182,7 @@ void VisitFields(V& visit, T& state) {
   visit("published_folded_pushes", state.published_folded_pushes);
   visit("groups", state.groups);
   visit("sessions", state.sessions);
+  visit("fenced_sessions", state.fenced_sessions);
   visit("pushes_this_version", state.pushes_this_version);
   visit("held", state.held);
   visit("window", state.window);

@@ -12,6 +12,7 @@
 #include "server/base/status_macros.h"
 #include "server/kernels/encoding.h"
 #include "server/model/gathering.h"
+#include "server/model/session_table.h"
 #include "server/rule/cycle.h"
 #include "server/rule/groups.h"
 
@@ -178,6 +179,13 @@ absl::Status CheckSessions(const TrainingState& state) {
                  session.last_outcome->groups.size() == state.groups.size(),
              "sessions", "outcomes of this model's pushes"));
   }
+  for (const std::string& id : state.fenced_sessions) {
+    ACCRUE_RETURN_IF_ERROR(Want(IsId(id) && ids.insert(id).second,
+                                "fenced_sessions", "ids, each once"));
+  }
+  ACCRUE_RETURN_IF_ERROR(Want(state.fenced_sessions.size() <= kMaxFenced,
+                              "fenced_sessions",
+                              absl::StrCat(kMaxFenced, " at most")));
   for (const auto& [worker, pushes] : state.pushes_this_version) {
     ACCRUE_RETURN_IF_ERROR(Want(IsWorker(worker) && IsCount(pushes),
                                 "pushes_this_version", "counts of workers"));

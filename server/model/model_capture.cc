@@ -111,6 +111,7 @@ TrainingState ModelImpl::State() const {
                           .group_square_sums = push->group_square_sums});
   }
   state.sessions = SessionStates();
+  state.fenced_sessions = sessions_.fenced();
   state.window = window_;
   state.window_pushes = window_pushes_;
   state.loss_sum = loss_sum_;

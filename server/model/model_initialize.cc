@@ -250,6 +250,7 @@ void ModelImpl::AppendFirst(const FirstVersionPtr& first) {
     MutexLock lock(&mu_);
     change.state = FirstState(version);
     change.state.is_beginning = true;
+    change.state.fenced_sessions = sessions_.fenced();
   }
   change.parameters = first->groups;
   Commit(std::move(change), [this, first, version](absl::Status durable) {

@@ -137,6 +137,7 @@ bool ModelImpl::DoGoBack(const RestoringPtr& restoring) {
   {
     MutexLock lock(&mu_);
     change.state.sessions = SessionStates();
+    change.state.fenced_sessions = sessions_.fenced();
   }
   change.source = restoring->from.source;
   Commit(std::move(change), [this, restoring](absl::Status durable) {
@@ -271,6 +272,8 @@ void ModelImpl::TakeState(const RestoringPtr& restoring) {
     MutexLock lock(&mu_);
     TakeCounts(state);
     lost_pushes_ = restoring->from.lost_pushes;
+    // Their owners are to end, in any lineage.
+    for (const std::string& id : state.fenced_sessions) sessions_.Fence(id);
     if (!state.version.has_value() ||
         state.version->lineage == restoring->from.version.lineage) {
       for (const SessionState& session : state.sessions) TakeSession(session);

@@ -10,7 +10,6 @@ namespace accrue {
 namespace {
 
 constexpr size_t kMaxWorkerName = 255;
-constexpr size_t kMaxFenced = 10'000;
 // What a manifest has room for, of sessions' outcomes of one group. What a
 // session is besides takes as much as kSessionOutcomes of them.
 constexpr int64_t kMostOutcomes = int64_t{1} << 20;

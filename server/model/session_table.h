@@ -39,6 +39,8 @@ struct Session {
 // each has its last push's outcome, group by group, and a checkpoint's manifest
 // has room for about a million of those. 61,680 of one group, 10,000 of 88.
 int64_t MostSessions(int64_t group_count);
+// Of those that others have taken over so many are remembered, the newest.
+inline constexpr size_t kMaxFenced = 10'000;
 
 class SessionTable {
  public:
@@ -70,6 +72,12 @@ class SessionTable {
   void ForgetPushes() { counted_version_ = -1; }
   std::map<std::string, int64_t> PushesAfter(int64_t version) const;
 
+  // Ids that are fenced, in their order.
+  std::vector<std::string> fenced() const {
+    return {fenced_order_.begin(), fenced_order_.end()};
+  }
+  void Fence(const std::string& id);
+
   int64_t size() const { return static_cast<int64_t>(by_worker_.size()); }
   // By worker name.
   const std::map<std::string, std::unique_ptr<Session>>& by_worker() const {
@@ -77,8 +85,6 @@ class SessionTable {
   }
 
  private:
-  void Fence(const std::string& id);
-
   const std::string model_;
   const int64_t max_sessions_;
   std::map<std::string, std::unique_ptr<Session>> by_worker_;

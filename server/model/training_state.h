@@ -72,6 +72,8 @@ struct TrainingState {
   int64_t published_folded_pushes = 0;  // t of the newest publication
   std::vector<GroupState> groups;
   std::vector<SessionState> sessions;                  // by worker
+  // Ids of sessions that others have taken over, the oldest first.
+  std::vector<std::string> fenced_sessions;
   std::map<std::string, int64_t> pushes_this_version;  // by worker
   std::vector<HeldPushState> held;  // in the order of acceptance
   // The pushes toward the next publication.

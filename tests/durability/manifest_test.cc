@@ -140,6 +140,8 @@ TEST(ManifestTest, AStateThatDoesNotFitItsSpecIsRefused) {
       {[](S& s) { s.sessions[1].worker = "ann"; }, "names, ascending"},
       {[](S& s) { s.sessions[0].worker = ""; }, "names, ascending"},
       {[](S& s) { s.sessions[1].id = s.sessions[0].id; }, "each once"},
+      {[](S& s) { s.fenced_sessions[1] = s.sessions[0].id; }, "fenced"},
+      {[](S& s) { s.fenced_sessions[1] = "x"; }, "fenced"},
       {[](S& s) { s.sessions[0].id = "G" + s.sessions[0].id.substr(1); },
        "ids of 32"},
       {[](S& s) { s.sessions[0].last_sequence = -1; }, "sequences"},

@@ -184,6 +184,26 @@ TEST_F(RecoveryTest, SessionsAndHyperparametersAreInTheJournal) {
   EXPECT_EQ(model_->Describe().spec.groups[0].hyper.learning_rate, 0.05);
 }
 
+// Who was taken over must not take over in turn.
+TEST_F(RecoveryTest, WhatWasFencedStaysFenced) {
+  for (const Durability durability :
+       {Durability::kMemory, Durability::kJournal}) {
+    SCOPED_TRACE(static_cast<int>(durability));
+    for (Turn& turn : turns_) turn.sequence = 0;
+    Create(Spec(durability));
+    Push(2);
+    ASSERT_TRUE(harness().Open(*model_, "a").ok());
+    ASSERT_TRUE(process_->Checkpoint("m").ok());
+    for (int starts = 0; starts < 2; ++starts) {
+      StartAgain();
+      const auto refused =
+          harness().PushNow(*model_, turns_[0].session, 2, Gradient());
+      EXPECT_EQ(GetErrorInfo(refused.status()).reason, Reason::kSessionFenced);
+    }
+    ASSERT_TRUE(process_->store().Delete("m").ok());
+  }
+}
+
 TEST_F(RecoveryTest, AModelWithoutParametersIsThereAgain) {
   for (const Durability durability :
        {Durability::kMemory, Durability::kJournal}) {

@@ -113,6 +113,7 @@ TrainingState SampleState() {
                                    .duplicate = false,
                                    .groups = {{5, 1, 2}, {3, 0, 4}}},
        .last_hash = 0xfedcba9876543210}};
+  state.fenced_sessions = {std::string(32, '3'), std::string(32, '0')};
   state.pushes_this_version = {{"ann", 1}, {"bob", 2}};
   state.window = 6;
   state.window_pushes = 1;
