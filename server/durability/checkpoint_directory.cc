@@ -105,6 +105,8 @@ absl::Status RemoveLeftovers(FileSystem& files, const std::string& directory) {
                           files.List(directory));
   for (const std::string& name : names) {
     if (name.rfind(kTemporaryPrefix, 0) != 0) continue;
+    // Else a power cut might leave its former name, and not all of its files.
+    ACCRUE_RETURN_IF_ERROR(files.SyncDirectory(directory));
     ACCRUE_RETURN_IF_ERROR(
         files.RemoveDirectory(absl::StrCat(directory, "/", name)));
   }

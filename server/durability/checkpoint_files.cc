@@ -62,7 +62,7 @@ absl::StatusOr<std::unique_ptr<CheckpointFiles>> CheckpointFiles::Create(
 CheckpointFiles::~CheckpointFiles() {
   held_file_.reset();
   // What cannot be removed now is a leftover of the next start.
-  if (!committed_) files_->RemoveDirectory(temporary_).IgnoreError();
+  if (removable_) files_->RemoveDirectory(temporary_).IgnoreError();
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> CheckpointFiles::Open(
@@ -139,10 +139,14 @@ absl::Status CheckpointFiles::WriteManifestFile(const Manifest& manifest) {
 absl::Status CheckpointFiles::MoveIntoPlace(const std::string& name) {
   const std::string path = absl::StrCat(directory_, "/", name);
   ACCRUE_RETURN_IF_ERROR(files_->Rename(temporary_, path));
+  removable_ = false;
   AtFailPoint(FailPoint::kCheckpointRenamed);
   absl::Status synced = files_->SyncDirectory(directory_);
-  // Nobody may take for durable what perhaps is not.
-  if (!synced.ok()) files_->Rename(path, temporary_).IgnoreError();
+  if (synced.ok()) return synced;
+  // Nobody may take for durable what perhaps is not. Nor may the disk keep the
+  // name, and not all of the files.
+  removable_ = files_->Rename(path, temporary_).ok() &&
+               files_->SyncDirectory(directory_).ok();
   return synced;
 }
 
@@ -171,7 +175,6 @@ absl::Status CheckpointFiles::Commit(Manifest& manifest) {
   ACCRUE_RETURN_IF_ERROR(WriteManifestFile(manifest));
   AtFailPoint(FailPoint::kCheckpointWritten);
   ACCRUE_RETURN_IF_ERROR(MoveIntoPlace(CheckpointName(manifest.lsn)));
-  committed_ = true;
   AtFailPoint(FailPoint::kCheckpointFinished);
   return absl::OkStatus();
 }

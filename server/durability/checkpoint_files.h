@@ -37,7 +37,8 @@ class CheckpointFiles {
   // Of the model whose checkpoints are in `directory`, which is there.
   static absl::StatusOr<std::unique_ptr<CheckpointFiles>> Create(
       FileSystem* files, std::string directory);
-  // Removes what was not committed.
+  // Removes what was not committed; unless a power cut might still make a
+  // checkpoint of it, which then is whole. The next start does.
   ~CheckpointFiles();
 
   using Bytes = WritableFile::Bytes;
@@ -81,7 +82,7 @@ class CheckpointFiles {
   FileSystem* const files_;
   const std::string directory_;
   const std::string temporary_;  // path
-  bool committed_ = false;
+  bool removable_ = true;        // what is at temporary_, if there is anything
   std::vector<ArrayFile> array_files_;  // that have ended
   std::unique_ptr<WritableFile> held_file_;
   std::vector<uint64_t> held_hashes_;

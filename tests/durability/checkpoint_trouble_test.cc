@@ -245,6 +245,35 @@ TEST(CheckpointTroubleTest, AStepThatFailsLeavesTheOlderOnesAndNothingElse) {
   }
 }
 
+TEST(CheckpointTroubleTest, WhatMayStillHaveItsNameIsLeftWholeForTheNextStart) {
+  const SampleModel model(GatheringSpec());
+  Disk disk;
+  disk.files().faults().Add({.operation = "sync directory",
+                             .path_part = "/live",
+                             .after = 1,
+                             .times = 2});
+  ASSERT_FALSE(WriteSample(model, disk.files(), disk.live(), 2).ok());
+  ASSERT_EQ(Listed(disk).size(), 1);
+  const std::string left = Listed(disk)[0];
+  EXPECT_EQ(left.rfind("tmp-", 0), 0) << left;
+  // As if the disk had kept the first of its two renames alone.
+  ASSERT_TRUE(disk.files()
+                  .Rename(disk.live() + "/" + left,
+                          disk.live() + "/" + CheckpointName(2))
+                  .ok());
+  ExpectHolds(disk, CheckpointName(2), model);
+}
+
+TEST(CheckpointTroubleTest, ALeftoverGoesOnceItsNameIsDurable) {
+  Disk disk;
+  ASSERT_TRUE(disk.files().CreateDirectory(disk.live() + "/tmp-a").ok());
+  disk.files().faults().Add({.operation = "sync directory"});
+  EXPECT_FALSE(RemoveLeftovers(disk.files(), disk.live()).ok());
+  EXPECT_THAT(Listed(disk), ElementsAre("tmp-a"));
+  EXPECT_TRUE(RemoveLeftovers(disk.files(), disk.live()).ok());
+  EXPECT_THAT(Listed(disk), ElementsAre());
+}
+
 TEST(CheckpointTroubleTest, AFullDiskIsAnErrorThatSaysSo) {
   const SampleModel model(GatheringSpec());
   for (const int64_t room : {0, 1, 4096, 5000, 9000, 12000}) {
