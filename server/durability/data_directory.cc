@@ -124,7 +124,10 @@ absl::Status DataDirectory::Recover(ModelStore& store) {
   for (const std::string& entry : entries) {
     const std::string path = absl::StrCat(models_, "/", entry);
     if (absl::StartsWith(entry, kTemporaryPrefix)) {
-      LogIfKept(files.RemoveDirectory(path));
+      // Else a power cut might leave the model's name, and not all of it.
+      absl::Status removed = files.SyncDirectory(models_);
+      if (removed.ok()) removed = files.RemoveDirectory(path);
+      LogIfKept(removed);
       continue;
     }
     const std::optional<std::string> of = ModelOfDirectory(entry);
@@ -182,6 +185,7 @@ absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
   const std::string& name = model->name();
   // What is left of one that could be neither kept nor removed.
   ACCRUE_RETURN_IF_ERROR(Forget(name));
+  ACCRUE_RETURN_IF_ERROR(Erase(name));
   ModelLog::Options options;
   options.environment = environment_;
   options.model = model;
@@ -197,38 +201,39 @@ absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
     return files.SyncDirectory(models_);
   };
   if (absl::Status kept = keep(); !kept.ok()) {
-    Forget(name).IgnoreError();
+    if (Forget(name).ok()) Erase(name).IgnoreError();
     return Unwritable(kept, name);
   }
   return AddLog(std::move(options));
 }
 
+// With its first change of the disk: whatever fails behind that, a power cut
+// may leave nothing of what is done to the model afterwards.
 absl::Status DataDirectory::Forget(const std::string& name) {
-  const std::string gone =
-      absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
-  {
-    MutexLock changing(&changing_);
-    const auto kept = FindKept(name);
-    if (!kept.ok()) return absl::OkStatus();
-    absl::Status moved = MoveAway(kept->directory, gone);
-    if (!moved.ok()) return Unwritable(moved, name);
-    if (kept->log != nullptr) kept->log->Close();
-    MutexLock lock(&mutex_);
-    kept_.erase(name);
-  }
-  LogIfKept(environment_->files->RemoveDirectory(gone));
+  MutexLock changing(&changing_);
+  auto kept = FindKept(name);
+  if (!kept.ok() || !kept->gone.empty()) return absl::OkStatus();
+  kept->gone = absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
+  absl::Status moved = environment_->files->Rename(kept->directory, kept->gone);
+  // It may never have been there.
+  if (!moved.ok() && !absl::IsNotFound(moved)) return Unwritable(moved, name);
+  if (kept->log != nullptr) kept->log->Close();
+  kept->log = nullptr;
+  Note(name, *std::move(kept));
   return absl::OkStatus();
 }
 
-absl::Status DataDirectory::MoveAway(const std::string& from,
-                                     const std::string& to) {
-  FileSystem& files = *environment_->files;
-  absl::Status moved = files.Rename(from, to);
-  // It never was there, or an earlier call could not take its own back.
-  if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
-  absl::Status synced = files.SyncDirectory(models_);
-  if (!synced.ok()) files.Rename(to, from).IgnoreError();
-  return synced;
+absl::Status DataDirectory::Erase(const std::string& name) {
+  const auto kept = FindKept(name);
+  if (!kept.ok()) return absl::OkStatus();
+  absl::Status synced = environment_->files->SyncDirectory(models_);
+  if (!synced.ok()) return Unwritable(synced, name);
+  {
+    MutexLock lock(&mutex_);
+    kept_.erase(name);
+  }
+  LogIfKept(environment_->files->RemoveDirectory(kept->gone));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<ModelLog>> DataDirectory::Find(

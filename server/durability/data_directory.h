@@ -46,6 +46,7 @@ class DataDirectory : public ModelKeeper {
   absl::StatusOr<std::shared_ptr<CommitLog>> Keep(
       const std::shared_ptr<Model>& model) override;
   absl::Status Forget(const std::string& name) override;
+  absl::Status Erase(const std::string& name) override;
 
   // NOT_FOUND kModelUnknown; of a damaged one, too.
   absl::StatusOr<std::shared_ptr<ModelLog>> Find(const std::string& name) const;
@@ -74,12 +75,11 @@ class DataDirectory : public ModelKeeper {
   struct Kept {
     std::string directory;          // path
     std::shared_ptr<ModelLog> log;  // null: it is damaged, or not there yet
+    std::string gone = {};          // where it has been moved; empty: nowhere
   };
 
   void Note(const std::string& name, Kept kept);
   absl::StatusOr<Kept> FindKept(const std::string& name) const;
-  // Durably, or nothing has changed. OK if there is no `from`.
-  absl::Status MoveAway(const std::string& from, const std::string& to);
   absl::StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(
       const std::string& name, const std::string& checkpoint) const;
   absl::StatusOr<std::shared_ptr<Model>> Revive(

@@ -15,7 +15,8 @@ namespace accrue {
 class Model;
 
 // Order.     blocks for as long as the disk does.
-// Errors.    UNAVAILABLE kCheckpointFailed: the disk's; nothing has changed.
+// Errors.    UNAVAILABLE kCheckpointFailed: the disk's; nothing has changed,
+//            but as Erase says.
 // Threading. safe; one call a name at a time.
 class ModelKeeper {
  public:
@@ -24,9 +25,12 @@ class ModelKeeper {
   // it is to be attached to.
   virtual absl::StatusOr<std::shared_ptr<CommitLog>> Keep(
       const std::shared_ptr<Model>& model) = 0;
-  // A restart will not find it. What its log is given from now on fails. OK if
-  // there is none of that name.
+  // Its end: what its log is given from now on fails. OK if there is none of
+  // that name.
   virtual absl::Status Forget(const std::string& name) = 0;
+  // Of a forgotten one: a restart will not find it. Not OK: it may, after a
+  // power cut, and another call may be made.
+  virtual absl::Status Erase(const std::string& name) = 0;
 };
 
 }  // namespace accrue

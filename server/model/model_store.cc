@@ -57,6 +57,14 @@ absl::Status Draining(const std::string& model) {
                 "the server is shutting down");
 }
 
+absl::Status HalfDeleted(const std::string& model) {
+  return Refuse(
+      absl::StatusCode::kUnavailable, Reason::kCheckpointFailed, model,
+      absl::StrCat("model \"", model,
+                   "\" is deleted, but not yet on the disk; where that "
+                   "fails, delete it again"));
+}
+
 ModelStore::Options WithBudget(ModelStore::Options options,
                                std::shared_ptr<StateBudget> budget) {
   options.environment.state_budget = std::move(budget);
@@ -208,20 +216,31 @@ absl::Status ModelStore::Delete(const std::string& name) {
   if (options_.keeper != nullptr) {
     ACCRUE_RETURN_IF_ERROR(options_.keeper->Forget(name));
   }
-  std::shared_ptr<Model> model;
+  Remove(name);
+  if (options_.keeper != nullptr) {
+    ACCRUE_RETURN_IF_ERROR(options_.keeper->Erase(name));
+  }
   {
     MutexLock lock(&mu_);
     missing_.erase(name);
+  }
+  ACCRUE_LOG(info, "model \"{}\" deleted", name);
+  return absl::OkStatus();
+}
+
+void ModelStore::Remove(const std::string& name) {
+  std::shared_ptr<Model> model;
+  {
+    MutexLock lock(&mu_);
+    missing_[name] = HalfDeleted(name);
     auto found = models_.find(name);
-    if (found == models_.end()) return absl::OkStatus();
+    if (found == models_.end()) return;
     model = found->second;
     models_.erase(found);
     std::erase_if(deleted_, [](const auto& gone) { return gone.expired(); });
     deleted_.push_back(model);
   }
   model->Delete();
-  ACCRUE_LOG(info, "model \"{}\" deleted", name);
-  return absl::OkStatus();
 }
 
 void ModelStore::Drain(std::function<void()> done) {

@@ -63,6 +63,8 @@ class ModelStore {
                                            int64_t limit) const;
   // What it had reserved is given back with its memory: when its last pass has
   // ended, and whoever else still holds it, or reads a publication, lets go.
+  // UNAVAILABLE: nothing has changed; or its end is not durable, then it is
+  // missing until it is deleted again.
   absl::Status Delete(const std::string& name);
 
   // Bytes of state and of all publications that the models may come to hold,
@@ -87,6 +89,8 @@ class ModelStore {
   absl::StatusOr<std::shared_ptr<Model>> FindOrBegin(const ModelSpec& spec)
       ACCRUE_REQUIRES(mu_);
   absl::StatusOr<std::shared_ptr<Model>> Make(const ModelSpec& spec);
+  // It is there no more: it is missing.
+  void Remove(const std::string& name) ACCRUE_EXCLUDES(mu_);
   absl::StatusOr<Created> Publish(const ModelSpec& spec,
                                   absl::StatusOr<std::shared_ptr<Model>> made)
       ACCRUE_EXCLUDES(mu_);
