@@ -243,12 +243,25 @@ absl::StatusOr<std::shared_ptr<ModelLog>> DataDirectory::Find(
   return std::move(kept.log);
 }
 
+absl::StatusOr<std::vector<std::string>> DataDirectory::CheckpointNames(
+    const Kept& kept) const {
+  ACCRUE_ASSIGN_OR_RETURN(
+      std::vector<std::string> names,
+      ListCheckpoints(*environment_->files, kept.directory));
+  if (kept.log == nullptr) return names;
+  const int64_t newest = kept.log->newest().lsn;
+  std::erase_if(names, [newest](const std::string& name) {
+    return *ParseCheckpointName(name) > newest;
+  });
+  return names;
+}
+
 absl::StatusOr<std::vector<CheckpointInfo>> DataDirectory::Checkpoints(
     const std::string& name) const {
   FileSystem& files = *environment_->files;
   ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                          ListCheckpoints(files, kept.directory));
+                          CheckpointNames(kept));
   std::vector<CheckpointInfo> infos;
   for (const std::string& checkpoint : names) {
     const auto manifest =
@@ -264,7 +277,7 @@ DataDirectory::OpenCheckpoint(const std::string& name,
   FileSystem& files = *environment_->files;
   ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                          ListCheckpoints(files, kept.directory));
+                          CheckpointNames(kept));
   const auto found = checkpoint.empty()
                          ? names.begin()
                          : std::find(names.begin(), names.end(), checkpoint);

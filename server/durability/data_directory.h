@@ -80,6 +80,9 @@ class DataDirectory : public ModelKeeper {
 
   void Note(const std::string& name, Kept kept);
   absl::StatusOr<Kept> FindKept(const std::string& name) const;
+  // Newest first; without that of a beginning that was refused, or is to be.
+  absl::StatusOr<std::vector<std::string>> CheckpointNames(
+      const Kept& kept) const;
   absl::StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(
       const std::string& name, const std::string& checkpoint) const;
   absl::StatusOr<std::shared_ptr<Model>> Revive(

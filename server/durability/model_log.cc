@@ -1,6 +1,7 @@
 #include "server/durability/model_log.h"
 
 #include <algorithm>
+#include <future>
 #include <iterator>
 #include <utility>
 #include <variant>
@@ -134,13 +135,62 @@ absl::Status ModelLog::CheckRoom() const {
 // as if it had never been.
 void ModelLog::NumberBegin(
     Done done, absl::AnyInvocable<void(int64_t lsn, Done done)> write) {
-  if (journal_ == nullptr) return write(NextNumber(), std::move(done));
+  if (journal_ == nullptr) {
+    const int64_t lsn = NextNumber();
+    return write(lsn, RemoveIfRefused(lsn, std::move(done)));
+  }
   journal_->Append(EncodeBegin(),
                    [self = shared_from_this(), write = std::move(write),
                     done = std::move(done)](absl::Status durable) mutable {
                      if (!durable.ok()) return done(std::move(durable));
-                     write(self->journal_->Roll() - 1, std::move(done));
+                     const int64_t lsn = self->journal_->Roll() - 1;
+                     write(lsn, self->RemoveIfRefused(lsn, std::move(done)));
                    });
+}
+
+CommitLog::Done ModelLog::RemoveIfRefused(int64_t lsn, Done done) {
+  return [self = shared_from_this(), lsn,
+          done = std::move(done)](absl::Status begun) mutable {
+    if (begun.ok()) return done(std::move(begun));
+    {
+      MutexLock lock(&self->mutex_);
+      self->refused_.push_back(lsn);
+    }
+    // Not in the journal's job, which is waited for.
+    self->environment_.pool->Post(
+        self->lane_,
+        [self, begun = std::move(begun), done = std::move(done)]() mutable {
+          self->RemoveRefused();
+          done(std::move(begun));
+        });
+  };
+}
+
+// That the model has begun may be on the disk all the same, until there is
+// another record in its place; as long as it may, the checkpoint is there.
+void ModelLog::RemoveRefused() {
+  std::vector<int64_t> refused;
+  {
+    MutexLock lock(&mutex_);
+    refused = refused_;
+  }
+  if (refused.empty()) return;
+  const WorkPool::Waiting waiting;
+  if (journal_ != nullptr && journal_->durable_lsn() <= refused.back()) {
+    std::promise<absl::Status> written;
+    journal_->Append(EncodeBegin(), [&written](absl::Status durable) {
+      written.set_value(std::move(durable));
+    });
+    if (!written.get_future().get().ok()) return;
+  }
+  for (const int64_t lsn : refused) {
+    const absl::Status removed =
+        RemoveCheckpoint(*environment_.files, directory_, CheckpointName(lsn));
+    // It may never have been there.
+    if (!removed.ok() && !absl::IsNotFound(removed)) return;
+  }
+  MutexLock lock(&mutex_);
+  refused_.clear();
 }
 
 int64_t ModelLog::NextNumber() {
@@ -205,8 +255,6 @@ void ModelLog::EndBegin(absl::StatusOr<CheckpointInfo> made, Done done) {
   journal_->Append(EncodeBegun(),
                    [self = shared_from_this(), made = *std::move(made),
                     done = std::move(done)](absl::Status durable) mutable {
-                     // A refused one stays: should its record be found all the
-                     // same, for lack of another, it must be there.
                      if (durable.ok()) self->OnBegun(made);
                      done(std::move(durable));
                    });
@@ -297,6 +345,8 @@ void ModelLog::Capture() {
   }
   model->CaptureState(std::make_shared<CheckpointWriter>(
       Target([self = shared_from_this()] {
+        // In a step of the executor: no beginning is on its way.
+        self->RemoveRefused();
         if (self->journal_ == nullptr) return self->NextNumber();
         return self->journal_->Roll() - 1;
       }),
@@ -306,6 +356,11 @@ void ModelLog::Capture() {
 }
 
 void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
+  {
+    MutexLock lock(&mutex_);
+    // What it was to have was refused: it would be the newest once more.
+    if (!made.ok() && journal_ != nullptr && !Changed()) made = newest_;
+  }
   // What was made of a model that is deleted is gone with it.
   if (absl::Status closed = Closed(); !closed.ok()) made = std::move(closed);
   if (made.ok()) {

@@ -77,6 +77,11 @@ class ModelLog : public CommitLog,
   // The number of the checkpoint that a beginning is; then `write` it.
   void NumberBegin(Done done,
                    absl::AnyInvocable<void(int64_t lsn, Done done)> write);
+  // `done`; where the beginning `lsn` is refused, its checkpoint goes first. If
+  // it cannot, it goes before the next one is written.
+  Done RemoveIfRefused(int64_t lsn, Done done);
+  // Appends and waits: no beginning is on its way.
+  void RemoveRefused();
   // Once its checkpoint has been written, or could not be.
   void EndBegin(absl::StatusOr<CheckpointInfo> made, Done done);
   void OnBegun(const CheckpointInfo& made);
@@ -114,6 +119,8 @@ class ModelLog : public CommitLog,
   mutable Mutex mutex_;
   CheckpointInfo newest_ ACCRUE_GUARDED_BY(mutex_);
   int64_t last_number_ ACCRUE_GUARDED_BY(mutex_);  // MEMORY: a checkpoint's
+  // Beginnings whose checkpoints may still be there.
+  std::vector<int64_t> refused_ ACCRUE_GUARDED_BY(mutex_);
   // As last noted.
   Version version_ ACCRUE_GUARDED_BY(mutex_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mutex_) = 0;

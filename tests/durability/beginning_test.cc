@@ -2,6 +2,7 @@
 // for it is told so; or it never has, whatever is left of it, and what the
 // model was goes on, in the process that runs and in the next.
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <random>
 #include <string>
@@ -62,6 +63,36 @@ class KeptModelOfAge {
     }
   }
   absl::Status GoBack() { return process_->Restore("m", checkpoint_).status(); }
+  absl::StatusOr<CheckpointInfo> Checkpoint() {
+    return process_->Checkpoint("m");
+  }
+  // Asked for before a push is refused, and made behind that.
+  absl::StatusOr<CheckpointInfo> CheckpointWhileAPushIsRefused() {
+    std::promise<void> reached, refuse;
+    files_->faults().Add(
+        {.operation = "create", .path_part = "/journal.tmp", .first = [&] {
+           reached.set_value();
+           refuse.get_future().wait();
+         }});
+    auto pushed = std::async(std::launch::async, [this] {
+      return harness()
+          .PushNow(*model_, session_, sequence_ + 1,
+                   std::vector<float>(kTwoGroupsElems, 1))
+          .status();
+    });
+    reached.get_future().wait();
+    std::promise<absl::StatusOr<CheckpointInfo>> made;
+    (*process_->data().Find("m"))->Checkpoint([&](auto checkpoint) {
+      made.set_value(std::move(checkpoint));
+    });
+    refuse.set_value();
+    EXPECT_FALSE(pushed.get().ok());
+    return made.get_future().get();
+  }
+  // That the model can be restored from, newest first.
+  std::vector<CheckpointInfo> Checkpoints() {
+    return *process_->data().Checkpoints("m");
+  }
   StateImage Image() { return harness().Image(*model_); }
 
   bool is_there() const { return model_ != nullptr; }
@@ -142,6 +173,43 @@ INSTANTIATE_TEST_SUITE_P(
              (trouble.goes_on ? "AndGoesOn" : "AndEnds") +
              (trouble.cuts_power ? "WithoutPower" : "");
     });
+
+// Where it is not removed at once, for lack of a record behind it, it is before
+// the next checkpoint.
+TEST(BeginningTest, WhatWasRefusedIsInNobodysWay) {
+  for (const int64_t times : {1, 2}) {
+    SCOPED_TRACE(testing::Message() << times << " segments cannot be begun");
+    KeptModelOfAge model;
+    const StateImage before = model.Image();
+    const std::string newest = model.newest();
+    model.files().faults().Add(
+        {.operation = "create", .path_part = "/journal.tmp", .times = times});
+    ASSERT_FALSE(model.GoBack().ok());
+    EXPECT_EQ(model.newest() == newest, times == 1);
+    EXPECT_EQ(model.Checkpoints().front().name, newest);
+
+    const auto checkpoint = model.Checkpoint();
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    EXPECT_EQ(checkpoint->folded_pushes, 8);
+    ASSERT_EQ(model.Checkpoints().size(), 2);
+    EXPECT_EQ(model.Checkpoints()[0].name, checkpoint->name);
+    EXPECT_EQ(model.Checkpoints()[1].name, newest);
+    model.StartAgain();
+    ASSERT_TRUE(model.is_there()) << model.Why();
+    EXPECT_EQ(model.Image(), before);
+    model.Push(2);
+  }
+}
+
+TEST(BeginningTest, ACheckpointOfWhatWasRefusedIsTheNewestThatThereIs) {
+  KeptModelOfAge model;
+  const auto newest = model.Checkpoint();
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  const auto again = model.CheckpointWhileAPushIsRefused();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->name, newest->name);
+  model.Push(2);
+}
 
 // Its checkpoint is gone: what came behind it is of another lineage than what
 // an older one would make of it.
