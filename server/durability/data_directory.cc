@@ -153,7 +153,7 @@ absl::Status DataDirectory::Recover(ModelStore& store) {
     const std::shared_ptr<Model> model = recovered->model;
     if (model == nullptr) continue;  // it never came to be
     model->Attach(AddLog(*std::move(recovered)));
-    store.Adopt(model);
+    ACCRUE_RETURN_IF_ERROR(store.Adopt(model));
   }
   return absl::OkStatus();
 }
@@ -340,7 +340,11 @@ absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
   if (!log.ok()) return WithReason(log.status(), name);
   const std::shared_ptr<Model> model = log->model;
   model->Attach(AddLog(*std::move(log)));
-  store.Adopt(model);
+  if (absl::Status adopted = store.Adopt(model); !adopted.ok()) {
+    // The next start takes it up.
+    Note(name, {.directory = kept.directory, .log = nullptr});
+    return adopted;
+  }
   return model;
 }
 

@@ -145,6 +145,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::Make(const ModelSpec& spec) {
 
 absl::StatusOr<std::shared_ptr<Model>> ModelStore::MakeAgain(
     const ModelSpec& spec) {
+  if (draining()) return Draining(spec.name);
   ModelEnvironment environment = options_.environment;
   ACCRUE_ASSIGN_OR_RETURN(environment.state_reservation,
                           ReserveState(spec, *environment.device, *budget_));
@@ -172,10 +173,12 @@ absl::StatusOr<ModelStore::Created> ModelStore::Publish(
   return Created{*std::move(made), true};
 }
 
-void ModelStore::Adopt(const std::shared_ptr<Model>& model) {
+absl::Status ModelStore::Adopt(const std::shared_ptr<Model>& model) {
   MutexLock lock(&mu_);
+  if (draining_) return Draining(model->name());
   missing_.erase(model->name());
   models_[model->name()] = model;
+  return absl::OkStatus();
 }
 
 void ModelStore::Miss(const std::string& name, absl::Status why) {

@@ -52,9 +52,9 @@ class ModelStore {
   void Create(ModelSpec spec, CreateDone done);
   absl::StatusOr<std::shared_ptr<Model>> Find(const std::string& name) const;
   // A model that was found on the disk: made, but not there until it is
-  // adopted.
+  // adopted. UNAVAILABLE kDraining, both: a drain would not wait for it.
   absl::StatusOr<std::shared_ptr<Model>> MakeAgain(const ModelSpec& spec);
-  void Adopt(const std::shared_ptr<Model>& model);
+  absl::Status Adopt(const std::shared_ptr<Model>& model);
   // What is stored of a model cannot be used: whoever asks for it is told why,
   // which is not NOT_FOUND. It may be deleted.
   void Miss(const std::string& name, absl::Status why);
