@@ -261,11 +261,15 @@ absl::StatusOr<ModelLog::Options> ReviveModel(
   ACCRUE_RETURN_IF_ERROR(Await<absl::Status>([&](auto done) {
     log.model->Restore(std::move(from), std::move(done));
   }));
-  ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
+  // A journal is there before a checkpoint of it is; progress says what older
+  // ones lack until then.
+  const bool journals = stored.spec.durability == Durability::kJournal;
+  if (journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
   ACCRUE_ASSIGN_OR_RETURN(const auto made,
                           CheckpointFiles::Create(&files, directory));
   ACCRUE_RETURN_IF_ERROR(made->Link(checkpoint->path(), stored));
   ACCRUE_RETURN_IF_ERROR(made->Commit(manifest));
+  if (!journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
   log.newest = InfoOf(manifest);
   return log;
 }
