@@ -66,7 +66,8 @@ absl::Status LeftOut(const absl::Status& why, const std::string& model) {
       said ? why.code() : absl::StatusCode::kUnavailable, info,
       absl::StrCat("model \"", model, "\" is left out: ", why.message(),
                    "; start the daemon again when that is mended, or restore "
-                   "the model from one of its checkpoints"));
+                   "the model from one of its checkpoints, and give up what "
+                   "came behind that"));
 }
 
 absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
@@ -335,10 +336,15 @@ absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
                    name);
   }
   ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
+  const std::string from = checkpoint->path();
   absl::StatusOr<ModelLog::Options> log =
       ReviveModel(environment_, kept.directory, std::move(checkpoint), store);
   if (!log.ok()) return WithReason(log.status(), name);
   const std::shared_ptr<Model> model = log->model;
+  ACCRUE_LOG(warn,
+             "model \"{}\": restored from {}; what its files have beyond that "
+             "is given up",
+             name, from);
   model->Attach(AddLog(*std::move(log)));
   if (absl::Status adopted = store.Adopt(model); !adopted.ok()) {
     // The next start takes it up.
