@@ -125,7 +125,7 @@ absl::Status RemoveCheckpoint(FileSystem& files, const std::string& directory,
 
 absl::StatusOr<std::vector<CheckpointInfo>> RetireCheckpoints(
     FileSystem& files, const std::string& directory, int64_t newest_lsn,
-    int64_t keep) {
+    int64_t keep, const std::set<std::string>& pinned) {
   ACCRUE_ASSIGN_OR_RETURN(std::vector<std::string> names,
                           ListCheckpoints(files, directory));
   // A beginning on its way, which may come to nothing.
@@ -142,6 +142,7 @@ absl::StatusOr<std::vector<CheckpointInfo>> RetireCheckpoints(
   }
   if (kept.empty()) return kept;
   for (; next < names.size(); ++next) {
+    if (pinned.contains(names[next])) continue;
     ACCRUE_RETURN_IF_ERROR(RemoveCheckpoint(files, directory, names[next]));
   }
   return kept;

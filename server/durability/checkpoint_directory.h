@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,11 +59,11 @@ absl::Status RemoveCheckpoint(FileSystem& files, const std::string& directory,
 
 // Keeps, of those up to number `newest_lsn`, the newest `keep` (at least 1)
 // that have a sound manifest and all of their files, and what is newer than the
-// last of them; removes the others. Returns those that are kept and sound,
-// newest first; none: nothing was removed.
+// last of them, and those named in `pinned`; removes the others. Returns the
+// newest that are kept and sound, newest first; none: nothing was removed.
 absl::StatusOr<std::vector<CheckpointInfo>> RetireCheckpoints(
     FileSystem& files, const std::string& directory, int64_t newest_lsn,
-    int64_t keep);
+    int64_t keep, const std::set<std::string>& pinned = {});
 
 }  // namespace accrue
 

@@ -83,6 +83,12 @@ std::optional<std::string> ModelOfDirectory(absl::string_view name) {
   return std::string(name.substr(0, end));
 }
 
+// One that stays as long as it is read, whatever is checkpointed meanwhile.
+struct PinnedCheckpoint {
+  std::shared_ptr<const std::string> pin;
+  std::unique_ptr<const CheckpointReader> reader;
+};
+
 // What cannot be removed now is removed when the next process begins.
 void LogIfKept(const absl::Status& removed) {
   if (removed.ok()) return;
@@ -291,11 +297,13 @@ DataDirectory::OpenCheckpoint(const std::string& name,
                                   checkpoint.empty() ? "" : " \"", checkpoint,
                                   checkpoint.empty() ? "" : "\""));
   }
+  auto pinned = std::make_shared<PinnedCheckpoint>();
+  if (kept.log != nullptr) pinned->pin = kept.log->Pin(*found);
   ACCRUE_ASSIGN_OR_RETURN(
-      auto reader,
+      pinned->reader,
       CheckpointReader::Open(files, absl::StrCat(kept.directory, "/", *found)));
-  ACCRUE_RETURN_IF_ERROR(reader->Verify());
-  return std::shared_ptr<const CheckpointReader>(std::move(reader));
+  ACCRUE_RETURN_IF_ERROR(pinned->reader->Verify());
+  return std::shared_ptr<const CheckpointReader>(pinned, pinned->reader.get());
 }
 
 void DataDirectory::Restore(const std::string& name,

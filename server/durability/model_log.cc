@@ -401,7 +401,7 @@ void ModelLog::Retire(const CheckpointInfo& newest) {
   const WorkPool::Waiting waiting;
   const auto kept =
       RetireCheckpoints(*environment_.files, directory_, newest.lsn,
-                        environment_.options.checkpoint_keep);
+                        environment_.options.checkpoint_keep, Pinned());
   absl::Status status = kept.status();
   if (journal_ != nullptr) {
     status.Update(journal_->DropBefore(newest.lsn + 1));
@@ -409,6 +409,23 @@ void ModelLog::Retire(const CheckpointInfo& newest) {
   if (status.ok()) return;
   ACCRUE_LOG(warn, "model \"{}\": what checkpoint {} makes needless stays: {}",
              name_, newest.name, status.message());
+}
+
+std::shared_ptr<const std::string> ModelLog::Pin(const std::string& name) {
+  auto pin = std::make_shared<const std::string>(name);
+  MutexLock lock(&mutex_);
+  std::erase_if(pins_, [](const auto& other) { return other.expired(); });
+  pins_.push_back(pin);
+  return pin;
+}
+
+std::set<std::string> ModelLog::Pinned() const {
+  std::set<std::string> names;
+  MutexLock lock(&mutex_);
+  for (const auto& weak : pins_) {
+    if (const auto pin = weak.lock()) names.insert(*pin);
+  }
+  return names;
 }
 
 void ModelLog::CheckpointLast(CheckpointDone done) {

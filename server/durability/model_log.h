@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,10 @@ class ModelLog : public CommitLog,
   // The model is deleted: what is appended from now on fails.
   void Close();
 
+  // While what is returned lives, no checkpoint that is made from now on
+  // retires the one of this name.
+  std::shared_ptr<const std::string> Pin(const std::string& name);
+
   CheckpointInfo newest() const;
   const std::string& directory() const { return directory_; }
   const std::string& instance() const { return instance_; }
@@ -96,6 +101,7 @@ class ModelLog : public CommitLog,
   void OnCheckpoint(absl::StatusOr<CheckpointInfo> made);
   // What a new checkpoint makes needless.
   void Retire(const CheckpointInfo& newest);
+  std::set<std::string> Pinned() const;
   void CheckpointSoon();
   void ArmTimer() ACCRUE_EXCLUDES(mutex_);
   absl::Status Closed() const;
@@ -121,6 +127,7 @@ class ModelLog : public CommitLog,
   int64_t last_number_ ACCRUE_GUARDED_BY(mutex_);  // MEMORY: a checkpoint's
   // Beginnings whose checkpoints may still be there.
   std::vector<int64_t> refused_ ACCRUE_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<const std::string>> pins_ ACCRUE_GUARDED_BY(mutex_);
   // As last noted.
   Version version_ ACCRUE_GUARDED_BY(mutex_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mutex_) = 0;

@@ -89,6 +89,31 @@ class KeptModelOfAge {
     EXPECT_FALSE(pushed.get().ok());
     return made.get_future().get();
   }
+  // A checkpoint is captured before the model goes back, and durable while that
+  // is half way.
+  absl::Status GoBackWhileACheckpointIsMade() {
+    std::promise<void> captured, made, half_way, go_on;
+    const auto hold_up = [this](const std::string& operation,
+                                std::promise<void>& reached,
+                                std::promise<void>& until) {
+      files_->faults().Add(
+          {.operation = operation, .code = absl::StatusCode::kOk, .first = [&] {
+             reached.set_value();
+             until.get_future().wait();
+           }});
+    };
+    hold_up("rename", captured, made);
+    auto checkpoint =
+        std::async(std::launch::async, [this] { return Checkpoint(); });
+    captured.get_future().wait();
+    hold_up("link", half_way, go_on);
+    auto restored = std::async(std::launch::async, [this] { return GoBack(); });
+    half_way.get_future().wait();
+    made.set_value();
+    EXPECT_TRUE(checkpoint.get().ok());
+    go_on.set_value();
+    return restored.get();
+  }
   // That the model can be restored from, newest first.
   std::vector<CheckpointInfo> Checkpoints() {
     return *process_->data().Checkpoints("m");
@@ -199,6 +224,14 @@ TEST(BeginningTest, WhatWasRefusedIsInNobodysWay) {
     EXPECT_EQ(model.Image(), before);
     model.Push(2);
   }
+}
+
+TEST(BeginningTest, WhatAModelGoesBackToIsNotRetiredMeanwhile) {
+  KeptModelOfAge model;
+  ASSERT_TRUE(model.Checkpoint().ok());
+  model.Push(2);
+  EXPECT_EQ(model.GoBackWhileACheckpointIsMade(), absl::OkStatus());
+  EXPECT_EQ(model.Image().folded_pushes, 5);
 }
 
 TEST(BeginningTest, ACheckpointOfWhatWasRefusedIsTheNewestThatThereIs) {
