@@ -3,9 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <gtest/gtest.h>
-
 #include "absl/types/span.h"
+#include "server/base/status_macros.h"
 #include "server/durability/checkpoint_directory.h"
 #include "server/durability/checkpoint_reader.h"
 #include "server/durability/file.h"
@@ -14,38 +13,49 @@
 namespace accrue::faults {
 namespace {
 
-std::vector<float> ReadArray(const CheckpointReader& reader, StateArray array) {
-  if (!reader.Has(array)) return {};
-  std::vector<float> values(static_cast<size_t>(reader.elems()));
+absl::StatusOr<std::vector<float>> ReadArray(const CheckpointReader& reader,
+                                             StateArray array) {
+  std::vector<float> values;
+  if (!reader.Has(array)) return values;
+  values.resize(static_cast<size_t>(reader.elems()));
   for (int64_t piece = 0; piece * kStatePieceElems < reader.elems(); ++piece) {
     const auto out = absl::MakeSpan(values).subspan(
         static_cast<size_t>(piece * kStatePieceElems), kStatePieceElems);
-    EXPECT_TRUE(reader.Read(array, piece, out).ok());
+    ACCRUE_RETURN_IF_ERROR(reader.Read(array, piece, out));
   }
   return values;
 }
 
+absl::StatusOr<FinalState> ReadState(const CheckpointReader& reader) {
+  const TrainingState& stored = reader.state();
+  FinalState state = {.version = {.lineage = stored.version->lineage,
+                                  .number = stored.version->number},
+                      .t = stored.folded_pushes};
+  ACCRUE_ASSIGN_OR_RETURN(state.theta,
+                          ReadArray(reader, StateArray::kParameters));
+  ACCRUE_ASSIGN_OR_RETURN(state.momentum,
+                          ReadArray(reader, StateArray::kMomentum));
+  ACCRUE_ASSIGN_OR_RETURN(state.variance,
+                          ReadArray(reader, StateArray::kVariance));
+  return state;
+}
+
 }  // namespace
 
-std::vector<FinalState> ReadStoredStates(const std::string& data_dir,
-                                         const std::string& model) {
-  std::vector<FinalState> states;
+absl::StatusOr<std::vector<FinalState>> ReadStoredStates(
+    const std::string& data_dir, const std::string& model) {
   FileSystem& files = *PosixFileSystem();
   const std::string directory = ModelDirectory(data_dir, model);
-  const auto names = ListCheckpoints(files, directory);
-  EXPECT_TRUE(names.ok()) << names.status();
-  if (!names.ok()) return states;
-  for (const std::string& name : *names) {
-    const auto reader = CheckpointReader::Open(files, directory + "/" + name);
-    EXPECT_TRUE(reader.ok()) << reader.status();
-    if (!reader.ok() || !(*reader)->state().version.has_value()) continue;
-    const TrainingState& state = (*reader)->state();
-    states.push_back({.version = {.lineage = state.version->lineage,
-                                  .number = state.version->number},
-                      .t = state.folded_pushes,
-                      .theta = ReadArray(**reader, StateArray::kParameters),
-                      .momentum = ReadArray(**reader, StateArray::kMomentum),
-                      .variance = ReadArray(**reader, StateArray::kVariance)});
+  if (directory.empty()) return absl::NotFoundError("no directory of " + model);
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          ListCheckpoints(files, directory));
+  std::vector<FinalState> states;
+  for (const std::string& name : names) {
+    ACCRUE_ASSIGN_OR_RETURN(
+        const auto reader,
+        CheckpointReader::Open(files, directory + "/" + name));
+    if (!reader->state().version.has_value()) continue;
+    ACCRUE_ASSIGN_OR_RETURN(states.emplace_back(), ReadState(*reader));
   }
   return states;
 }

@@ -1,19 +1,20 @@
 // ReadStoredStates: the checkpoints of a model in a data directory, of whatever
-// age, as far as they are whole.
+// age. All that have their name must be whole.
 //
-// Errors.    reported as failures of the test that runs
+// Errors.    whatever the daemon's own reader says of one that cannot be read
 #ifndef ACCRUE_TESTS_FAULTS_STORED_STATES_H_
 #define ACCRUE_TESTS_FAULTS_STORED_STATES_H_
 
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "tests/faults/subject.h"
 
 namespace accrue::faults {
 
-std::vector<FinalState> ReadStoredStates(const std::string& data_dir,
-                                         const std::string& model);
+absl::StatusOr<std::vector<FinalState>> ReadStoredStates(
+    const std::string& data_dir, const std::string& model);
 
 }  // namespace accrue::faults
 

@@ -141,7 +141,9 @@ absl::StatusOr<Verdict> Trial::Judge(const std::string& target,
   ACCRUE_ASSIGN_OR_RETURN(const FinalState replayed, Finish(client, replayed_));
   ACCRUE_ASSIGN_OR_RETURN(const FinalState one_hot, Finish(client, one_hot_));
   std::vector<FinalState> stored;
-  if (!data_dir.empty()) stored = ReadStoredStates(data_dir, kReplayed);
+  if (!data_dir.empty()) {
+    ACCRUE_ASSIGN_OR_RETURN(stored, ReadStoredStates(data_dir, kReplayed));
+  }
   Verdict verdict = CheckReplay(replayed_.subject, replayed_.history,
                                 rollbacks.replayed, replayed, stored);
   verdict += CheckOneHot(one_hot_.subject, one_hot_.history, rollbacks.one_hot,
