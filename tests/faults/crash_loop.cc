@@ -68,7 +68,7 @@ bool CrashLoopResult::held(Durability durability) const {
   const int64_t broken =
       durability == Durability::kJournal ? verdict.lost : verdict.unreported;
   return broken == 0 && verdict.twice == 0 && verdict.mismatched_bytes == 0 &&
-         verdict.complaints.empty();
+         verdict.moments_compared > 0 && verdict.complaints.empty();
 }
 
 CrashLoop::CrashLoop(const CrashLoopOptions& options)

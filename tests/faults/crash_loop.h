@@ -55,7 +55,7 @@ struct CrashLoopResult {
   // Kills at each fail point that there is in this mode.
   std::map<FailPoint, int64_t> fail_points = {};
 
-  // Whether the durability's promise was kept.
+  // Whether the durability's promise was kept, and moments were looked at.
   bool held(client::Durability durability) const;
 };
 

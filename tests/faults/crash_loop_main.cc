@@ -31,6 +31,8 @@ int Report(const CrashLoopResult& result, Durability durability) {
   }
   std::cout << " power_cut=" << result.power_cuts;
   const Verdict& verdict = result.verdict;
+  std::cout << "\nmoments of " << verdict.moments_compared
+            << " states were compared";
   for (const std::string& complaint : verdict.complaints) {
     std::cout << "\n" << complaint;
   }

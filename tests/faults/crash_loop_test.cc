@@ -36,6 +36,7 @@ TEST_P(CrashLoopTest, ThePromiseIsKept) {
       Loop({.kills = 12, .durability = GetParam(), .seed = kSeed});
   EXPECT_GE(result.kills, 12);
   EXPECT_GE(result.verdict.acked, 12 * kAcksBetween);
+  EXPECT_GT(result.verdict.moments_compared, 12);
   EXPECT_TRUE(result.held(GetParam()));
   EXPECT_THAT(result.verdict.complaints, IsEmpty());
   EXPECT_GT(result.power_cuts, 0);

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/durability/temporary_directory.h"
 #include "tests/e2e/daemon.h"
 #include "tests/faults/trial.h"
 
@@ -38,7 +39,9 @@ int64_t CountFaults(const FaultProxy& proxy) {
 
 TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
   const Network network = GetParam();
-  const auto daemon = Daemon::Start({"--log_level=warn"});
+  const TemporaryDirectory directory;
+  const auto daemon =
+      Daemon::Start({"--log_level=warn", "--data_dir=" + directory.path()});
   ASSERT_NE(daemon, nullptr);
   const auto proxy = FaultProxy::Start({.upstream = daemon->tcp(),
                                         .seed = network.seed,
@@ -60,7 +63,7 @@ TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
     if (!(*trial)->AwaitAcknowledged(next, deadline - absl::Now())) break;
   }
   (*trial)->Stop();
-  const auto verdict = (*trial)->Judge(daemon->tcp(), {});
+  const auto verdict = (*trial)->Judge(daemon->tcp(), {}, directory.path());
   ASSERT_TRUE(verdict.ok()) << verdict.status();
   EXPECT_GE(CountFaults(*proxy), kFaults);
   std::cout << CountFaults(*proxy) << " faults, " << verdict->acked
@@ -68,6 +71,7 @@ TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
   EXPECT_EQ(verdict->lost, 0);
   EXPECT_EQ(verdict->twice, 0);
   EXPECT_EQ(verdict->mismatched_bytes, 0);
+  EXPECT_GT(verdict->moments_compared, 0);
   EXPECT_THAT(verdict->complaints, IsEmpty());
 }
 

@@ -259,6 +259,7 @@ void Search::Compare(const std::string& where, const FinalState& state,
                                                    what, ", ", where,
                                                    ", are not the replay's"));
   };
+  if (!state.momentum.empty()) ++path.verdict.moments_compared;
   compare("parameters", path.replay.theta(), state.theta);
   compare("momentum", path.replay.momentum(), state.momentum);
   compare("variance", path.replay.variance(), state.variance);

@@ -208,6 +208,16 @@ TEST(ReplayCheckTest, AWrongBitIsNoticedWhereverItIs) {
   }
 }
 
+TEST(ReplayCheckTest, MomentsThatNobodyToldAreNotCountedAsCompared) {
+  FabricatedRun run;
+  run.Train(20);
+  FinalState state = run.Final();
+  EXPECT_EQ(run.Check(state).moments_compared, 1);
+  state.momentum.clear();
+  state.variance.clear();
+  EXPECT_EQ(run.Check(state).moments_compared, 0);
+}
+
 TEST(ReplayCheckTest, SoIsOneOfAVersionInBetween) {
   FabricatedRun run;
   run.Train(20);

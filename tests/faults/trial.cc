@@ -1,5 +1,6 @@
 #include "tests/faults/trial.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,21 @@ absl::StatusOr<FinalState> Finish(const client::Client& client,
   state.theta.resize(trial_model.subject.initial.size());
   ACCRUE_RETURN_IF_ERROR(model.Pull(&state.theta).status());
   return state;
+}
+
+// Nothing tells the moments of the end but the checkpoint that is made then.
+absl::Status TakeMoments(std::vector<FinalState>& stored, FinalState& state) {
+  const auto same =
+      std::find_if(stored.begin(), stored.end(), [&](const FinalState& other) {
+        return other.version == state.version && other.t == state.t;
+      });
+  if (same == stored.end()) {
+    return absl::NotFoundError("no checkpoint is of the end");
+  }
+  state.momentum = std::move(same->momentum);
+  state.variance = std::move(same->variance);
+  stored.erase(same);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -138,11 +154,15 @@ absl::StatusOr<Verdict> Trial::Judge(const std::string& target,
                                      const std::string& data_dir) {
   ACCRUE_ASSIGN_OR_RETURN(const client::Client client,
                           client::Client::Connect(target, options_.client));
-  ACCRUE_ASSIGN_OR_RETURN(const FinalState replayed, Finish(client, replayed_));
+  ACCRUE_ASSIGN_OR_RETURN(FinalState replayed, Finish(client, replayed_));
   ACCRUE_ASSIGN_OR_RETURN(const FinalState one_hot, Finish(client, one_hot_));
   std::vector<FinalState> stored;
   if (!data_dir.empty()) {
+    ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
+                            client.OpenModel(kReplayed));
+    ACCRUE_RETURN_IF_ERROR(model.Checkpoint().status());
     ACCRUE_ASSIGN_OR_RETURN(stored, ReadStoredStates(data_dir, kReplayed));
+    ACCRUE_RETURN_IF_ERROR(TakeMoments(stored, replayed));
   }
   Verdict verdict = CheckReplay(replayed_.subject, replayed_.history,
                                 rollbacks.replayed, replayed, stored);

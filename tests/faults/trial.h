@@ -76,7 +76,8 @@ class Trial {
   struct Rollbacks {
     std::vector<Rollback> replayed, one_hot;
   };
-  // `data_dir`: of the daemon, whose checkpoints are compared too.
+  // `data_dir`: of the daemon. One more checkpoint is made there, and all are
+  // compared; without it no moments are.
   absl::StatusOr<Verdict> Judge(const std::string& target,
                                 const Rollbacks& rollbacks,
                                 const std::string& data_dir = "");

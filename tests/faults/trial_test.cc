@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/durability/temporary_directory.h"
 #include "tests/e2e/daemon.h"
 
 namespace accrue::faults {
@@ -30,7 +31,9 @@ int64_t CountUnknown(const Trial& trial) {
 class TrialTest : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(TrialTest, WithoutFaultsEveryBitIsRight) {
-  const auto daemon = Daemon::Start({"--log_level=warn"});
+  const TemporaryDirectory directory;
+  const auto daemon =
+      Daemon::Start({"--log_level=warn", "--data_dir=" + directory.path()});
   ASSERT_NE(daemon, nullptr);
   const auto trial = Trial::Create({.seed = GetParam(),
                                     .target = daemon->tcp(),
@@ -40,13 +43,14 @@ TEST_P(TrialTest, WithoutFaultsEveryBitIsRight) {
   (*trial)->Start();
   EXPECT_TRUE((*trial)->AwaitAcknowledged(kPushes, absl::Seconds(60)));
   (*trial)->Stop();
-  const auto verdict = (*trial)->Judge(daemon->tcp(), {});
+  const auto verdict = (*trial)->Judge(daemon->tcp(), {}, directory.path());
   ASSERT_TRUE(verdict.ok()) << verdict.status();
   EXPECT_GE(verdict->acked, kPushes);
   EXPECT_EQ(verdict->lost, 0);
   EXPECT_EQ(verdict->unreported, 0);
   EXPECT_EQ(verdict->twice, 0);
   EXPECT_EQ(verdict->mismatched_bytes, 0);
+  EXPECT_GT(verdict->moments_compared, 0);
   EXPECT_THAT(verdict->complaints, IsEmpty());
   std::cout << "acknowledged " << verdict->acked << ", unknown "
             << CountUnknown(**trial) << "\n";

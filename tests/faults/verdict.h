@@ -15,6 +15,8 @@ struct Verdict {
   int64_t unreported = 0;
   int64_t twice = 0;  // folds too many
   int64_t mismatched_bytes = 0;
+  // States whose moments were compared bit for bit, that of the end among them.
+  int64_t moments_compared = 0;
   // What else is wrong, and more about the above.
   std::vector<std::string> complaints = {};
 
@@ -24,6 +26,7 @@ struct Verdict {
     unreported += other.unreported;
     twice += other.twice;
     mismatched_bytes += other.mismatched_bytes;
+    moments_compared += other.moments_compared;
     complaints.insert(complaints.end(), other.complaints.begin(),
                       other.complaints.end());
     return *this;
