@@ -250,6 +250,18 @@ TEST(ReplayCheckTest, OfManyThoseAreFoundThatExplainTheBits) {
   ExpectClean(run.Check(run.Final()));
 }
 
+// A wrong guess in a long run is not followed to its end.
+TEST(ReplayCheckTest, SoTheyAreInALongRun) {
+  FabricatedRun run;
+  for (int i = 0; i < 200; ++i) {
+    run.Train(2);
+    run.Abandon(i % 2 == 0);
+    run.Abandon(i % 2 == 1);
+    run.Pull();
+  }
+  ExpectClean(run.Check(run.Final()));
+}
+
 TEST(ReplayCheckTest, AnUnknownFateDoesNotExplainAnotherPushFoldedTwice) {
   FabricatedRun run;
   run.Train(20);
