@@ -71,6 +71,17 @@ bool CrashLoopResult::held(Durability durability) const {
          verdict.moments_compared > 0 && verdict.complaints.empty();
 }
 
+std::vector<FailPoint> CrashLoopResult::missed() const {
+  int64_t least = 0;
+  if (kills >= 24) least = 1;
+  if (kills >= 200) least = 5;
+  std::vector<FailPoint> points;
+  for (const auto& [point, count] : fail_points) {
+    if (count < least) points.push_back(point);
+  }
+  return points;
+}
+
 CrashLoop::CrashLoop(const CrashLoopOptions& options)
     : options_(options),
       fail_points_(FailPointsOf(options.durability)),
@@ -126,7 +137,8 @@ absl::Status CrashLoop::KillOnce(int64_t number) {
   }
   if (due_.has_value()) {
     daemon_->Signal(SIGUSR1);
-    if (AwaitFailPoint()) ++result_.fail_points[*due_];
+    ACCRUE_ASSIGN_OR_RETURN(const bool reached, AwaitFailPoint());
+    if (reached) ++result_.fail_points[*due_];
   }
   daemon_->Kill();
   ++result_.kills;
@@ -134,13 +146,16 @@ absl::Status CrashLoop::KillOnce(int64_t number) {
   return Restart(NextFailPoint(number + 1));
 }
 
-bool CrashLoop::AwaitFailPoint() {
+absl::StatusOr<bool> CrashLoop::AwaitFailPoint() {
   const int64_t last = trial_->acknowledged() + kAcksToFailPoint;
   const absl::Time deadline = absl::Now() + kPatience;
   while (trial_->acknowledged() < last && !trial_->broken() &&
          absl::Now() < deadline) {
     const auto exit = daemon_->AwaitExit(absl::Milliseconds(10));
-    if (exit.has_value()) return exit == kFailPointExit;
+    if (!exit.has_value()) continue;
+    if (exit == kFailPointExit) return true;
+    return absl::InternalError(
+        absl::StrCat("the daemon has ended with ", *exit, ": ", Log()));
   }
   return false;
 }

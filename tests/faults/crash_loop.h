@@ -10,8 +10,9 @@
 // least were acknowledged since the start, but for those in the middle of a
 // restart.
 //
-// Errors.    INTERNAL: the daemon does not come back. The rest is in the
-// verdict Threading. compatible
+// Errors.    INTERNAL: the daemon ends by itself, or does not come back. The
+//            rest is in the verdict
+// Threading. compatible
 #ifndef ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
 #define ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
 
@@ -57,6 +58,9 @@ struct CrashLoopResult {
 
   // Whether the durability's promise was kept, and moments were looked at.
   bool held(client::Durability durability) const;
+  // Fail points with too few kills for so many in all: less than 5 of 200, or
+  // none of 24.
+  std::vector<FailPoint> missed() const;
 };
 
 class CrashLoop {
@@ -75,7 +79,7 @@ class CrashLoop {
   absl::Status Start();
   absl::Status KillOnce(int64_t number);
   // False: the daemon has not come there, and lives.
-  bool AwaitFailPoint();
+  absl::StatusOr<bool> AwaitFailPoint();
   absl::Status Restart(std::optional<FailPoint> next);
   void MayCutPower();
   absl::Status NoteRollbacks();

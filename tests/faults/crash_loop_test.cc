@@ -20,6 +20,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr uint64_t kSeed = 2;
+// Of which half come to fail points: to each of the twelve.
+constexpr int64_t kKills = 24;
 
 CrashLoopResult Loop(const CrashLoopOptions& options) {
   CrashLoop loop(options);
@@ -33,10 +35,13 @@ class CrashLoopTest : public testing::TestWithParam<Durability> {};
 
 TEST_P(CrashLoopTest, ThePromiseIsKept) {
   const CrashLoopResult result =
-      Loop({.kills = 12, .durability = GetParam(), .seed = kSeed});
-  EXPECT_GE(result.kills, 12);
-  EXPECT_GE(result.verdict.acked, 12 * kAcksBetween);
-  EXPECT_GT(result.verdict.moments_compared, 12);
+      Loop({.kills = kKills, .durability = GetParam(), .seed = kSeed});
+  EXPECT_GE(result.kills, kKills);
+  for (const FailPoint point : result.missed()) {
+    ADD_FAILURE() << "no kill at " << Name(point);
+  }
+  EXPECT_GE(result.verdict.acked, kKills * kAcksBetween);
+  EXPECT_GT(result.verdict.moments_compared, 1);
   EXPECT_TRUE(result.held(GetParam()));
   EXPECT_THAT(result.verdict.complaints, IsEmpty());
   EXPECT_GT(result.power_cuts, 0);
