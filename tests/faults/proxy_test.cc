@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <iostream>
+#include <numeric>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,9 +17,12 @@
 namespace accrue::faults {
 namespace {
 
+using testing::Each;
+using testing::Ge;
 using testing::IsEmpty;
 
 constexpr int64_t kFaults = 500;
+constexpr int64_t kFaultsOfAKind = 20;
 constexpr absl::Duration kPatience = absl::Seconds(100);
 
 struct Network {
@@ -29,12 +34,16 @@ struct Network {
 
 class FaultProxyTest : public testing::TestWithParam<Network> {};
 
-int64_t CountFaults(const FaultProxy& proxy) {
-  int64_t all = 0;
+std::vector<int64_t> CountFaults(const FaultProxy& proxy) {
+  std::vector<int64_t> counts;
   for (int i = 0; i < static_cast<int>(NetworkFault::kCount); ++i) {
-    all += proxy.count(static_cast<NetworkFault>(i));
+    counts.push_back(proxy.count(static_cast<NetworkFault>(i)));
   }
-  return all;
+  return counts;
+}
+
+int64_t Sum(const std::vector<int64_t>& counts) {
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
 TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
@@ -59,15 +68,17 @@ TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
             << "\n";
   (*trial)->Start();
   const absl::Time deadline = absl::Now() + kPatience;
-  for (int64_t next = 1; CountFaults(*proxy) < kFaults; ++next) {
+  for (int64_t next = 1; Sum(CountFaults(*proxy)) < kFaults; ++next) {
     if (!(*trial)->AwaitAcknowledged(next, deadline - absl::Now())) break;
   }
   (*trial)->Stop();
   const auto verdict = (*trial)->Judge(daemon->tcp(), {}, directory.path());
   ASSERT_TRUE(verdict.ok()) << verdict.status();
-  EXPECT_GE(CountFaults(*proxy), kFaults);
-  std::cout << CountFaults(*proxy) << " faults, " << verdict->acked
+  const std::vector<int64_t> counts = CountFaults(*proxy);
+  std::cout << testing::PrintToString(counts) << " faults, " << verdict->acked
             << " pushes\n";
+  EXPECT_GE(Sum(counts), kFaults);
+  EXPECT_THAT(counts, Each(Ge(kFaultsOfAKind)));
   EXPECT_EQ(verdict->lost, 0);
   EXPECT_EQ(verdict->twice, 0);
   EXPECT_EQ(verdict->mismatched_bytes, 0);
