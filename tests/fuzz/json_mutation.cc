@@ -58,8 +58,9 @@ void Mutate(Json& value, std::minstd_rand& random) {
   }
 }
 
-// One member more or less.
+// One member more or less, where there are any.
 void Resize(Json& whole, std::minstd_rand& random) {
+  if (whole.empty()) return;
   if (whole.is_array() && random() % 2 == 0) {
     whole.push_back(whole.front());
   } else {
