@@ -271,8 +271,10 @@ void AddTimeouts(FlagSet& flags, DaemonOptions& options) {
                  "a pull that takes nothing for this long is ended");
   flags.Duration("session_ttl", server.session_ttl,
                  "sessions idle for this long end");
-  flags.Duration("drain_timeout", options.drain_timeout,
-                 "on SIGTERM, what is in progress has this long to finish");
+  flags.Duration(
+      "drain_timeout", options.drain_timeout,
+      "on SIGTERM, what is in progress and each model's last checkpoint have "
+      "this long to finish");
 }
 
 void AddOthers(FlagSet& flags, DaemonOptions& options) {

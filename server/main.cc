@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #if defined(ACCRUE_TCMALLOC)
 #include <gperftools/malloc_extension.h>
@@ -105,9 +106,22 @@ Woken Wait(int signals, int event, absl::Time deadline) {
   _exit(code);
 }
 
-// Returns once the server is gone; leaves the process if that takes too long.
-void DrainAndStop(std::unique_ptr<Server> server, int signals,
-                  absl::Duration drain_timeout) {
+// Whether a restart will find all that was acknowledged.
+int ExitCodeOf(const Server& server) {
+  const std::vector<std::string> unkept = server.Unkept();
+  for (const std::string& name : unkept) {
+    ACCRUE_LOG(error,
+               "model \"{}\": its last checkpoint is not durable; what was "
+               "acknowledged after the one before is lost",
+               name);
+  }
+  return unkept.empty() ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+// Returns the exit code once the server is gone; leaves the process if that
+// takes too long.
+int DrainAndStop(std::unique_ptr<Server> server, int signals,
+                 absl::Duration drain_timeout) {
   const absl::Time deadline = absl::Now() + drain_timeout;
   ACCRUE_LOG(info, "draining: {} calls in progress", server->live_call_count());
   // Neither is closed: a late `done` may still write to it.
@@ -118,13 +132,14 @@ void DrainAndStop(std::unique_ptr<Server> server, int signals,
     case Woken::kSignal:
       LeaveAtOnce(EXIT_FAILURE, "second signal");
     case Woken::kTime:
-      ACCRUE_LOG(warn, "{} calls are still in progress after {}",
-                 server->live_call_count(),
-                 absl::FormatDuration(drain_timeout));
+      ACCRUE_LOG(warn, "not drained after {}, {} calls are in progress",
+                 absl::FormatDuration(drain_timeout),
+                 server->live_call_count());
       break;
     case Woken::kEvent:
       break;
   }
+  const int exit_code = ExitCodeOf(*server);
   // A thread of its own, since gRPC may wait for peers longer than we want to.
   std::thread stopping([server = std::move(server), stopped]() mutable {
     server.reset();
@@ -134,12 +149,13 @@ void DrainAndStop(std::unique_ptr<Server> server, int signals,
     case Woken::kSignal:
       LeaveAtOnce(EXIT_FAILURE, "second signal");
     case Woken::kTime:
-      LeaveAtOnce(EXIT_SUCCESS, "some connections do not close");
+      LeaveAtOnce(exit_code, "some connections do not close");
     case Woken::kEvent:
       // What libraries keep for each thread goes before the process does.
       stopping.join();
       ACCRUE_LOG(info, "stopped");
   }
+  return exit_code;
 }
 
 int Main(int argc, char** argv) {
@@ -168,8 +184,7 @@ int Main(int argc, char** argv) {
              absl::StrJoin((*server)->addresses(), ", "));
 
   Wait(signals, /*event=*/-1, absl::InfiniteFuture());
-  DrainAndStop(*std::move(server), signals, options.drain_timeout);
-  return EXIT_SUCCESS;
+  return DrainAndStop(*std::move(server), signals, options.drain_timeout);
 }
 
 }  // namespace

@@ -390,4 +390,13 @@ void DataDirectory::Drain(ModelStore& store, std::function<void()> drained,
       });
 }
 
+std::vector<std::string> DataDirectory::Unkept() const {
+  std::vector<std::string> names;
+  MutexLock lock(&mutex_);
+  for (const auto& [name, kept] : kept_) {
+    if (kept.log != nullptr && !kept.log->IsKept()) names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace accrue

@@ -69,6 +69,9 @@ class DataDirectory : public ModelKeeper {
   // `done`, when their checkpoints are durable, or cannot be.
   void Drain(ModelStore& store, std::function<void()> drained,
              std::function<void()> done);
+  // The models that a restart would not find as they are: under MEMORY, those
+  // whose last checkpoint is not durable.
+  std::vector<std::string> Unkept() const;
 
  private:
   // What there is of a model.

@@ -438,12 +438,19 @@ void ModelLog::CheckpointLast(CheckpointDone done) {
       clean = self->progress_->End(made->version.value_or(Version()),
                                    made->folded_pushes);
     }
-    if (clean.ok()) {
-      done(made);
-    } else {
-      done(clean);
+    if (!clean.ok()) return done(clean);
+    {
+      MutexLock lock(&self->mutex_);
+      self->clean_ = true;
     }
+    done(made);
   });
+}
+
+bool ModelLog::IsKept() const {
+  if (journal_ != nullptr) return true;
+  MutexLock lock(&mutex_);
+  return clean_;
 }
 
 void ModelLog::ArmTimer() {

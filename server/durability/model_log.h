@@ -63,6 +63,10 @@ class ModelLog : public CommitLog,
   // was lost.
   void CheckpointLast(CheckpointDone done);
 
+  // Whether a restart will find all that was acknowledged: always with a
+  // journal, else once CheckpointLast has succeeded.
+  bool IsKept() const;
+
   // The model is deleted: what is appended from now on fails.
   void Close();
 
@@ -134,6 +138,8 @@ class ModelLog : public CommitLog,
   // MEMORY: beside those, since a capture began.
   bool changed_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool closed_ ACCRUE_GUARDED_BY(mutex_) = false;
+  bool clean_ ACCRUE_GUARDED_BY(mutex_) =
+      false;  // CheckpointLast has succeeded
   absl::Time not_before_ ACCRUE_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool checkpointing_ ACCRUE_GUARDED_BY(mutex_) = false;
   // Who waits for the one that is being made, and for the one after it.

@@ -305,4 +305,9 @@ void Server::Drain(std::function<void()> done) {
 
 int64_t Server::live_call_count() const { return parts_->calls.count(); }
 
+std::vector<std::string> Server::Unkept() const {
+  if (parts_->data == nullptr) return {};
+  return parts_->data->Unkept();
+}
+
 }  // namespace accrue

@@ -74,6 +74,8 @@ class Server {
   void Drain(std::function<void()> done);
 
   int64_t live_call_count() const;
+  // DataDirectory's; none without one.
+  std::vector<std::string> Unkept() const;
 
  private:
   struct Parts;

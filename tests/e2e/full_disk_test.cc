@@ -1,6 +1,7 @@
 // A disk without room, and one that is read-only, under the real daemon: what
 // cannot be kept is refused, what is there is served, also after a restart, and
 // it all goes on by itself once there is room again.
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,8 +19,10 @@
 namespace accrue {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr char kNoSpace[] = "No space left on device";
 // Room for a push and half of another, or for one of a checkpoint's two files.
@@ -206,14 +209,18 @@ TEST_F(FullDiskTest, CheckpointsAreNotMadeAndNoPushIsRefusedInMemory) {
   pushes.ExpectHolds();
 }
 
-TEST_F(FullDiskTest, ADrainWithoutRoomForALastCheckpointEndsAllTheSame) {
+TEST_F(FullDiskTest, ADrainWithoutRoomForALastCheckpointSaysWhatIsLost) {
   AckedPushes journal = Make(v1::DURABILITY_JOURNAL);
   AckedPushes memory = Make(v1::DURABILITY_MEMORY, "memory");
   journal.PushAll(3);
   memory.PushAll(3);
   disk_->Fill();
-  ASSERT_EQ(daemon_->Terminate(), 0) << daemon_->Log();
-  EXPECT_THAT(daemon_->Log(), HasSubstr(kNoSpace));
+  ASSERT_EQ(daemon_->Terminate(), EXIT_FAILURE) << daemon_->Log();
+  EXPECT_THAT(daemon_->Log(),
+              AllOf(HasSubstr(kNoSpace),
+                    HasSubstr("model \"memory\": its last checkpoint is not "
+                              "durable; what was acknowledged after"),
+                    Not(HasSubstr("model \"model\": its last checkpoint"))));
   disk_->Free();
   ASSERT_TRUE(daemon_->Restart()) << daemon_->Log();
   memory.TakeBackTo(0);
