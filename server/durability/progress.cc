@@ -139,7 +139,13 @@ absl::Status Progress::End(const Version& version, int64_t folded_pushes) {
                           OpenRecord(files_, directory_, kEndFile));
   const Record record = RecordOf(version, folded_pushes);
   ACCRUE_RETURN_IF_ERROR(file->Overwrite(0, BytesOf(record)));
-  return file->Sync();
+  ACCRUE_RETURN_IF_ERROR(file->Sync());
+  // What was noted last; by a handle of its own, since it may be noted again.
+  ACCRUE_ASSIGN_OR_RETURN(
+      const std::unique_ptr<WritableFile> noted,
+      files_.Reopen(absl::StrCat(directory_, "/", kProgressFile)));
+  ACCRUE_RETURN_IF_ERROR(noted->Sync());
+  return files_.SyncDirectory(directory_);
 }
 
 }  // namespace accrue

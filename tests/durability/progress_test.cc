@@ -1,10 +1,15 @@
 // How far a model under MEMORY has come, on a disk that takes its time.
 #include <chrono>
+#include <cstdint>
 #include <future>
 #include <optional>
 
 #include "gtest/gtest.h"
+#include "tests/durability/forgetful_files.h"
+#include "tests/durability/keeping_process.h"
 #include "tests/durability/slow_disk.h"
+#include "tests/durability/temporary_directory.h"
+#include "tests/model/harness.h"
 
 namespace accrue {
 namespace {
@@ -50,6 +55,39 @@ TEST_F(ProgressTest, AnEndInOrderIsNoneIfACycleIsClosedMeanwhile) {
   const ModelDescription is = (*process_->store().Find("m"))->Describe();
   EXPECT_EQ(is.folded_pushes, 1);
   EXPECT_NE(is.version->lineage, ended->version.lineage);
+}
+
+TEST(ProgressOnDiskTest, AnEndInOrderOutlivesAPowerCut) {
+  ModelSpec spec = SimpleSpec(5, 2);
+  spec.name = "m";
+  FillDefaults(spec);
+  for (uint64_t seed = 1; seed <= 16; ++seed) {
+    SCOPED_TRACE(seed);
+    const TemporaryDirectory place;
+    Version before;
+    const auto start = [&](auto with) {
+      ForgetfulFiles files(place / "shadow");
+      KeepingProcess process(place / "data", DurabilityOptions(), &files);
+      ASSERT_EQ(process.Start(), absl::OkStatus());
+      with(process);
+    };
+    start([&](KeepingProcess& process) {
+      const auto model = *process.Create(spec);
+      ASSERT_TRUE(process.harness().Initialize(*model, 1).ok());
+      const auto session = process.harness().Open(*model, "w");
+      ASSERT_TRUE(process.harness()
+                      .PushNow(*model, session->id, 1, {1, 2, 3, 4, 5})
+                      .ok());
+      process.Drain();
+      before = *model->Describe().version;
+    });
+    ForgetfulFiles::CutPower(place / "shadow", seed);
+    start([&](KeepingProcess& process) {
+      const ModelDescription is = (*process.store().Find("m"))->Describe();
+      EXPECT_EQ(is.version, before);
+      EXPECT_EQ(is.folded_pushes, 1);
+    });
+  }
 }
 
 TEST_F(ProgressTest, AnEndInOrderIsOneOnce) {
