@@ -222,7 +222,8 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
   return api;
 }
 
-absl::Status CheckCount(const char* field, int64_t count, int64_t limit) {
+absl::Status CheckCount(absl::string_view field, int64_t count,
+                        int64_t limit) {
   if (count <= limit) return absl::OkStatus();
   return Invalid(absl::StrCat(field, ": ", count, ", at most ", limit));
 }
@@ -253,9 +254,12 @@ absl::StatusOr<ModelSpec> FromApi(const v1::ModelSpec& api,
   spec.name = api.name();
   ACCRUE_ASSIGN_OR_RETURN(spec.optimizer, OptimizerFromApi(api.optimizer()));
   spec.tensors.reserve(static_cast<size_t>(api.tensors_size()));
-  for (const v1::TensorSpec& tensor : api.tensors()) {
-    ACCRUE_RETURN_IF_ERROR(
-        CheckCount("spec.tensors.shape", tensor.shape_size(), kMaxRank));
+  for (int i = 0; i < api.tensors_size(); ++i) {
+    const v1::TensorSpec& tensor = api.tensors(i);
+    if (tensor.shape_size() > kMaxRank) {
+      return CheckCount(absl::StrCat("spec.tensors[", i, "].shape"),
+                        tensor.shape_size(), kMaxRank);
+    }
     spec.tensors.push_back(TensorFromApi(tensor));
   }
   for (int i = 0; i < api.groups_size(); ++i) {

@@ -105,7 +105,7 @@ std::vector<Spoiled> SpoiledShapes() {
   const std::string more = absl::StrCat("more than ", kMost, " elements");
   return {
       {"rank", WithShape(std::vector<int64_t>(9, 1)),
-       "spec.tensors.shape: 9, at most 8"},
+       "spec.tensors[1].shape: 9, at most 8"},
       {"no elements", WithShape({4, 0}), "extent 0, want at least 1"},
       {"negative extent", WithShape({-4, -4}), "extent -4, want at least 1"},
       {"elements", WithShape({kMost + 1}), "tensor \"more\": " + more},

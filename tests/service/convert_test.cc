@@ -269,7 +269,7 @@ TEST(ConvertTest, MoreThanThereMayBeAreCountedNotRead) {
   while (spec.tensors(0).shape_size() < 9)
     spec.mutable_tensors(0)->add_shape(1);
   EXPECT_EQ(FromApi(spec, limits).status().message(),
-            "spec.tensors.shape: 9, at most 8");
+            "spec.tensors[0].shape: 9, at most 8");
 
   v1::UpdateHyperparametersRequest updates;
   for (int i = 0; i < 3; ++i) {
