@@ -222,8 +222,7 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
   return api;
 }
 
-absl::Status CheckCount(absl::string_view field, int64_t count,
-                        int64_t limit) {
+absl::Status CheckCount(absl::string_view field, int64_t count, int64_t limit) {
   if (count <= limit) return absl::OkStatus();
   return Invalid(absl::StrCat(field, ": ", count, ", at most ", limit));
 }
