@@ -73,9 +73,8 @@ void Resize(Json& whole, std::minstd_rand& random) {
 std::string MutateJson(const std::string& text, uint32_t seed) {
   std::minstd_rand random(seed);
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return "";
+  if (!json.is_object() || json.empty()) return "";
   Json leaves = json.flatten();
-  if (leaves.empty()) return "";
   auto leaf = leaves.begin();
   std::advance(leaf, random() % leaves.size());
   const Json::json_pointer place(leaf.key());
