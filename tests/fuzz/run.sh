@@ -7,9 +7,9 @@
 # All targets, or those named, take S seconds together, the build apart; N of
 # them run at a time, as many as there are processors unless it is said.
 # --built: build nothing. What they find worth keeping goes on from run to run,
-# in build/fuzz/corpus; --forgetful: it does not, and they begin with the seeds
-# alone. Inputs that break something are in
-# build/fuzz/artifacts, with the log that says what:
+# in build/fuzz/corpus; --forgetful: it does not. They begin with that, with
+# corpus/TARGET beside this script, and with what seeds.cc makes. Inputs that break
+# something are in build/fuzz/artifacts, with the log that says what:
 # `build/fuzz/bin/TARGET FILE` repeats it.
 #
 # The last line is 'executions=E findings=F'. Exits 0 only if F is 0.
@@ -65,7 +65,8 @@ fuzz() {
     "$build/bin/$target" -max_total_time="$each" -timeout=10 \
       -rss_limit_mb=2048 -malloc_limit_mb=64 -max_len="$most_bytes" -entropic=0 \
       -print_final_stats=1 -artifact_prefix="$build/artifacts/$target-" \
-      "${dictionary[@]}" "$corpus/$target" "$build/seeds/$target" \
+      "${dictionary[@]}" "$corpus/$target" "$here/corpus/$target" \
+      "$build/seeds/$target" \
       >"$build/artifacts/$target.log" 2>&1
   echo $? >"$build/artifacts/$target.status"
 }

@@ -1,10 +1,10 @@
-// Writes the inputs that fuzzing begins with: DIR/TARGET/NAME.
+// Writes the inputs that fuzzing begins with, beside those of corpus/:
+// DIR/TARGET/NAME.
 //
 //   fuzz_seeds DIR
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -23,17 +23,6 @@ struct Seeds {
   std::string target;
   std::vector<std::string> inputs;
 };
-
-// Of targets that make something of any bytes.
-std::vector<std::string> AnyBytes() {
-  std::vector<std::string> inputs;
-  std::mt19937 random(1);  // the same on every machine
-  for (size_t size = 4; size <= 512; size *= 2) {
-    std::string& input = inputs.emplace_back(size, '\0');
-    for (char& byte : input) byte = static_cast<char>(random());
-  }
-  return inputs;
-}
 
 std::vector<std::string> Messages() {
   v1::PushRequest request;
@@ -97,13 +86,10 @@ bool Write(const fs::path& directory, const Seeds& seeds) {
 
 bool WriteAll(const fs::path& directory) {
   const Seeds all[] = {
-      {"journal_fuzz", AnyBytes()},
       {"manifest_fuzz",
        {ManifestText(SampleSpec()), ManifestText(GatheringSpec())}},
-      {"push_assembly_fuzz", AnyBytes()},
       {"raw_message_fuzz", Messages()},
-      {"safetensors_fuzz", SafetensorsHeaders()},
-      {"spec_fuzz", AnyBytes()}};
+      {"safetensors_fuzz", SafetensorsHeaders()}};
   for (const Seeds& seeds : all) {
     if (!Write(directory, seeds)) return false;
   }
