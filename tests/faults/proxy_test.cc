@@ -2,6 +2,7 @@
 // and on data connections.
 #include "tests/faults/proxy.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <iostream>
 #include <numeric>
@@ -35,9 +36,9 @@ struct Network {
 class FaultProxyTest : public testing::TestWithParam<Network> {};
 
 std::vector<int64_t> CountFaults(const FaultProxy& proxy) {
-  std::vector<int64_t> counts;
-  for (int i = 0; i < static_cast<int>(NetworkFault::kCount); ++i) {
-    counts.push_back(proxy.count(static_cast<NetworkFault>(i)));
+  std::vector<int64_t> counts(static_cast<size_t>(NetworkFault::kCount));
+  for (size_t i = 0; i < counts.size(); ++i) {
+    counts[i] = proxy.count(static_cast<NetworkFault>(i));
   }
   return counts;
 }

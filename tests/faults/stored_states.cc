@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "server/base/status_macros.h"
 #include "server/durability/checkpoint_directory.h"
@@ -53,7 +54,7 @@ absl::StatusOr<std::vector<FinalState>> ReadStoredStates(
   for (const std::string& name : names) {
     ACCRUE_ASSIGN_OR_RETURN(
         const auto reader,
-        CheckpointReader::Open(files, directory + "/" + name));
+        CheckpointReader::Open(files, absl::StrCat(directory, "/", name)));
     if (!reader->state().version.has_value()) continue;
     ACCRUE_ASSIGN_OR_RETURN(states.emplace_back(), ReadState(*reader));
   }
