@@ -71,7 +71,7 @@ struct TrainingState {
   int64_t folded_pushes = 0;            // t
   int64_t published_folded_pushes = 0;  // t of the newest publication
   std::vector<GroupState> groups;
-  std::vector<SessionState> sessions;                  // by worker
+  std::vector<SessionState> sessions;  // by worker
   // Ids of sessions that others have taken over, the oldest first.
   std::vector<std::string> fenced_sessions;
   std::map<std::string, int64_t> pushes_this_version;  // by worker
