@@ -116,6 +116,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindOrBegin(
   if (const auto gone = missing_.find(spec.name); gone != missing_.end()) {
     return gone->second;
   }
+  if (half_deleted_.contains(spec.name)) return HalfDeleted(spec.name);
   const size_t count = models_.size() + making_.size();
   if (static_cast<int64_t>(count) >= options_.max_models) {
     return Refuse(absl::StatusCode::kResourceExhausted, Reason::kLimit,
@@ -213,7 +214,8 @@ absl::Status ModelStore::Delete(const std::string& name) {
   // For the disk, and for whoever deletes another one.
   const WorkPool::Waiting waiting;
   MutexLock deleting(&deleting_);
-  if (absl::Status there = Find(name).status(); absl::IsNotFound(there)) {
+  if (absl::Status there = Find(name).status();
+      absl::IsNotFound(there) && !IsHalfDeleted(name)) {
     return there;
   }
   if (options_.keeper != nullptr) {
@@ -225,17 +227,23 @@ absl::Status ModelStore::Delete(const std::string& name) {
   }
   {
     MutexLock lock(&mu_);
-    missing_.erase(name);
+    half_deleted_.erase(name);
   }
   ACCRUE_LOG(info, "model \"{}\" deleted", name);
   return absl::OkStatus();
+}
+
+bool ModelStore::IsHalfDeleted(const std::string& name) const {
+  MutexLock lock(&mu_);
+  return half_deleted_.contains(name);
 }
 
 void ModelStore::Remove(const std::string& name) {
   std::shared_ptr<Model> model;
   {
     MutexLock lock(&mu_);
-    missing_[name] = HalfDeleted(name);
+    missing_.erase(name);
+    half_deleted_.insert(name);
     auto found = models_.find(name);
     if (found == models_.end()) return;
     model = found->second;

@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -95,6 +96,8 @@ class ModelStore {
                                   absl::StatusOr<std::shared_ptr<Model>> made)
       ACCRUE_EXCLUDES(mu_);
 
+  bool IsHalfDeleted(const std::string& name) const ACCRUE_EXCLUDES(mu_);
+
   const std::shared_ptr<StateBudget> budget_;
   const Options options_;
   const WorkPool::Lane lane_;
@@ -107,6 +110,8 @@ class ModelStore {
   std::map<std::string, std::vector<std::function<void()>>> making_
       ACCRUE_GUARDED_BY(mu_);
   std::map<std::string, absl::Status> missing_ ACCRUE_GUARDED_BY(mu_);
+  // Of models that are no more, but whose files may still be there.
+  std::set<std::string> half_deleted_ ACCRUE_GUARDED_BY(mu_);
   // Those whose last pass may still be running.
   std::vector<std::weak_ptr<Model>> deleted_ ACCRUE_GUARDED_BY(mu_);
   bool draining_ ACCRUE_GUARDED_BY(mu_) = false;

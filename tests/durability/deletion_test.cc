@@ -90,7 +90,7 @@ TEST_P(DeletionTest, WhatHasBegunIsNotTakenBack) {
   EXPECT_EQ(GetErrorInfo(deleted).reason, Reason::kCheckpointFailed);
   // The disk may keep that it is gone, and nothing else.
   EXPECT_FALSE(Push().ok());
-  EXPECT_EQ(Find().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Find().code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(process_->Create(Spec(GetParam())).ok());
   EXPECT_FALSE(process_->Restore("m", "").ok());
 

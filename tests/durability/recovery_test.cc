@@ -280,11 +280,13 @@ TEST_F(RecoveryTest, MemoryIsCheckpointedForChangedHyperparametersAlone) {
   options_.checkpoint_period = absl::Milliseconds(5);
   StartAgain();
   Create(Spec(Durability::kMemory));
-  const auto log = *process_->data().Find("m");
   ASSERT_TRUE(process_->Checkpoint("m").ok());
-  const int64_t before = log->newest().lsn;
+  const auto newest = [this] {
+    return (*process_->data().Find("m"))->newest().lsn;
+  };
+  const int64_t before = newest();
   ASSERT_TRUE(SetLearningRate(0.25).ok());
-  while (log->newest().lsn == before) std::this_thread::yield();
+  while (newest() == before) std::this_thread::yield();
   StartAgain();
   EXPECT_EQ(model_->Describe().spec.groups[1].hyper.learning_rate, 0.25);
 }
