@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -13,7 +12,6 @@
 #include "server/base/error.h"
 #include "server/durability/json_fields.h"
 #include "server/durability/state_check.h"
-#include "server/model/session_table.h"
 #include "tests/durability/sample_model.h"
 #include "tests/durability/samples.h"
 
@@ -212,69 +210,6 @@ TEST(ManifestTest, WhatIsHalfWayIsStored) {
   manifest.held_hashes.clear();
   EXPECT_THAT(std::string(ReadBack(manifest).status().message()),
               HasSubstr("looks ahead, but the array is missing"));
-}
-
-// Names as long as they may be, of what JSON has no shorter way to write.
-std::string LongestName(int64_t number) {
-  std::string name(255, '\x01');
-  for (size_t i = 0; number > 0; ++i, number /= 26) {
-    name[i] = static_cast<char>('a' + number % 26);
-  }
-  return name;
-}
-
-// Without parameters yet.
-Manifest ManifestOfGroups(int64_t count) {
-  Manifest manifest;
-  manifest.instance = kSampleInstance;
-  manifest.spec = SampleSpec();
-  GroupSpec group = manifest.spec.groups[0];
-  TensorSpec tensor = manifest.spec.tensors[0];
-  manifest.spec.groups.clear();
-  manifest.spec.tensors.clear();
-  for (int64_t g = 0; g < count; ++g) {
-    group.name = tensor.group = tensor.name = absl::StrCat("group", g);
-    manifest.spec.groups.push_back(group);
-    manifest.spec.tensors.push_back(tensor);
-    GroupState& state = manifest.state.groups.emplace_back();
-    state.hyper = group.hyper;
-    state.k = state.update_every = group.k;
-  }
-  return manifest;
-}
-
-// Whose names and numbers are as long as they may be.
-void AddSessions(int64_t count, TrainingState& state) {
-  constexpr int64_t kLarge = int64_t{1} << 60;
-  PushOutcome outcome;
-  outcome.folded_pushes = outcome.version.number = kLarge;
-  outcome.version.lineage = std::string(32, 'a');
-  outcome.groups.assign(
-      state.groups.size(),
-      {.updates = kLarge, .position = rule::kMaxK - 1, .k = rule::kMaxK});
-  std::set<std::string> names;
-  for (int64_t i = 0; i < count; ++i) names.insert(LongestName(i));
-  for (const std::string& name : names) {
-    const size_t number = state.sessions.size();
-    state.sessions.push_back(
-        {.worker = name,
-         .id = absl::StrCat(absl::Hex(number, absl::kZeroPad16),
-                            std::string(16, '0')),
-         .last_sequence = kLarge,
-         .last_outcome = outcome});
-    state.pushes_this_version[name] = kLarge;
-  }
-}
-
-TEST(ManifestTest, AllTheSessionsThatAModelMayHaveCanBeReadBack) {
-  for (const int64_t groups : {1, 1000}) {
-    Manifest manifest = ManifestOfGroups(groups);
-    AddSessions(MostSessions(groups), manifest.state);
-    const auto read = ReadBack(manifest);
-    ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_EQ(static_cast<int64_t>(read->state.sessions.size()),
-              MostSessions(groups));
-  }
 }
 
 TEST(ManifestTest, WhatWorkersSayMayBeNoNumber) {
