@@ -73,7 +73,6 @@ class ModelService final : public ModelServiceBase {
                                     grpc::ByteBuffer* response) override;
 
  private:
-  // FAILED_PRECONDITION kNoDataDirectory.
   v1::Model Describe(const Model& model) const;
   std::vector<std::shared_ptr<Model>> Visible(const Principal& caller,
                                               std::string after,

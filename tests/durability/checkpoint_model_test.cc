@@ -14,29 +14,19 @@
 #include "server/durability/checkpoint_writer.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/model/harness.h"
+#include "tests/model/kept_models.h"
 
 namespace accrue {
 namespace {
 
-// Two groups with cycles of 2 and 4, whose tensors take turns.
-ModelSpec TwoGroups() {
-  ModelSpec spec = SimpleSpec(7, 2);
-  GroupSpec slow = spec.groups[0];
-  slow.name = "slow";
-  slow.k = slow.update_every = 4;
-  spec.groups.push_back(slow);
-  spec.tensors.push_back({.name = "v", .shape = {3, 5}, .group = "slow"});
-  spec.tensors.push_back({.name = "u", .shape = {9}, .group = "all"});
-  for (GroupSpec& group : spec.groups) {
-    group.hyper.learning_rate = 0.05;
-    group.hyper.beta1 = 0.875;
-    group.hyper.clip_norm = 0.5;
-  }
+ModelSpec ClippedGroups() {
+  ModelSpec spec = TwoGroups("m");
+  for (GroupSpec& group : spec.groups) group.hyper.clip_norm = 0.5;
   return spec;
 }
 
 std::vector<ModelSpec> Specs() {
-  std::vector<ModelSpec> specs(5, TwoGroups());
+  std::vector<ModelSpec> specs(5, ClippedGroups());
   specs[0].optimizer.nesterov = true;
   for (GroupSpec& group : specs[0].groups) group.hyper.clip_norm = 0;
   for (const size_t i : {1, 2, 3, 4}) {
