@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/base/error.h"
 #include "server/base/fail_point.h"
 #include "server/base/logging.h"
@@ -150,7 +151,10 @@ absl::Status Journal::WriteRecords(int64_t first_lsn,
 
 absl::Status Journal::Refuse(const absl::Status& why,
                              std::vector<Queued>* group) {
-  ACCRUE_LOG(error, "journal: {}", why);
+  int64_t untold = 0;
+  if (failures_.Allow(absl::Now(), &untold)) {
+    ACCRUE_LOG(error, "journal: {} ({} more untold of)", why, untold);
+  }
   MutexLock lock(&mutex_);
   std::move(queue_.begin(), queue_.end(), std::back_inserter(*group));
   queue_.clear();

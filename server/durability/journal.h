@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
+#include "server/base/telling_rate.h"
 #include "server/base/work_pool.h"
 #include "server/durability/file.h"
 #include "server/durability/journal_segment.h"
@@ -90,6 +91,7 @@ class Journal : public std::enable_shared_from_this<Journal> {
   // The job's.
   std::unique_ptr<JournalSegment> segment_;
   bool failed_ = false;  // segment_ has
+  TellingRate failures_;
 
   mutable Mutex mutex_;
   std::deque<Queued> queue_ ACCRUE_GUARDED_BY(mutex_);

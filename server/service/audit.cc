@@ -1,6 +1,6 @@
 #include "server/service/audit.h"
 
-#include <utility>
+#include <cstdint>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -29,21 +29,6 @@ std::string ToLine(const AuditEntry& entry) {
                       " peer=", entry.peer, " method=", entry.method,
                       " model=", Quote(entry.model),
                       " code=", absl::StatusCodeToString(entry.code));
-}
-
-bool TellingRate::Allow(absl::Time now, int64_t* untold) {
-  MutexLock lock(&mutex_);
-  if (now - second_ >= absl::Seconds(1)) {
-    second_ = now;
-    told_ = 0;
-  }
-  if (told_ == kPerSecond) {
-    ++untold_;
-    return false;
-  }
-  ++told_;
-  *untold = std::exchange(untold_, 0);
-  return true;
 }
 
 void Audit::Record(const AuditEntry& entry) {

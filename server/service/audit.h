@@ -13,12 +13,10 @@
 #ifndef ACCRUE_SERVER_SERVICE_AUDIT_H_
 #define ACCRUE_SERVER_SERVICE_AUDIT_H_
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
-#include "server/base/mutex.h"
+#include "server/base/telling_rate.h"
 
 namespace accrue {
 
@@ -32,22 +30,6 @@ struct AuditEntry {
 
 // "audit caller=...", as logged.
 std::string ToLine(const AuditEntry& entry);
-
-// How many things of a kind may be told of in a second.
-class TellingRate {
- public:
-  static constexpr int64_t kPerSecond = 10;
-
-  // Whether to tell of one more at `now`. *untold: how many were not told of
-  // since the last that was.
-  bool Allow(absl::Time now, int64_t* untold) ACCRUE_EXCLUDES(mutex_);
-
- private:
-  Mutex mutex_;
-  absl::Time second_ ACCRUE_GUARDED_BY(mutex_);
-  int64_t told_ ACCRUE_GUARDED_BY(mutex_) = 0;
-  int64_t untold_ ACCRUE_GUARDED_BY(mutex_) = 0;
-};
 
 class Audit {
  public:

@@ -21,8 +21,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
+#include "server/base/telling_rate.h"
 #include "server/base/timer_queue.h"
-#include "server/service/audit.h"
 #include "server/service/data_connection.h"
 
 namespace accrue {

@@ -24,7 +24,7 @@
 #include <grpcpp/server_builder.h>
 
 #include "absl/strings/string_view.h"
-#include "server/service/audit.h"
+#include "server/base/telling_rate.h"
 #include "server/service/data_connections.h"
 
 namespace accrue {

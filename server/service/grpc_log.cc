@@ -8,7 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "server/base/logging.h"
-#include "server/service/audit.h"
+#include "server/base/telling_rate.h"
 
 namespace accrue {
 namespace {
