@@ -1,7 +1,6 @@
 #include "server/durability/model_log.h"
 
 #include <algorithm>
-#include <future>
 #include <iterator>
 #include <utility>
 #include <variant>
@@ -10,10 +9,7 @@
 #include "absl/time/clock.h"
 #include "server/base/error.h"
 #include "server/base/logging.h"
-#include "server/base/status_macros.h"
 #include "server/durability/change_record.h"
-#include "server/durability/checkpoint_files.h"
-#include "server/durability/checkpoint_reader.h"
 #include "server/model/model_arrays.h"
 
 namespace accrue {
@@ -33,14 +29,6 @@ int64_t JournalLimit(const DurabilityOptions& options, const ModelSpec& spec,
   const auto arrays = static_cast<int64_t>(ShardArrays(spec).size()) + 1;
   return std::max(kLeastJournalBytes, kJournalStates * arrays * layout.elems() *
                                           int64_t{sizeof(float)});
-}
-
-absl::Status Refuse(absl::StatusCode code, Reason reason,
-                    const std::string& model, absl::string_view why) {
-  ErrorInfo info;
-  info.reason = reason;
-  info.subject = model;
-  return MakeError(code, info, absl::StrCat("model \"", model, "\": ", why));
 }
 
 }  // namespace
@@ -129,146 +117,18 @@ absl::Status ModelLog::CheckRoom() const {
                    "; it goes on once a checkpoint has been written"));
 }
 
-// A checkpoint is the record of a beginning. In the journal it has a number, so
-// that no other checkpoint has that; and behind it, once it is there, that it
-// counts: whatever a failing disk has left of it otherwise, the model goes on
-// as if it had never been.
-void ModelLog::NumberBegin(
-    Done done, absl::AnyInvocable<void(int64_t lsn, Done done)> write) {
-  if (journal_ == nullptr) {
-    const int64_t lsn = NextNumber();
-    return write(lsn, RemoveIfRefused(lsn, std::move(done)));
-  }
-  journal_->Append(EncodeBegin(),
-                   [self = shared_from_this(), write = std::move(write),
-                    done = std::move(done)](absl::Status durable) mutable {
-                     if (!durable.ok()) return done(std::move(durable));
-                     const int64_t lsn = self->journal_->Roll() - 1;
-                     write(lsn, self->RemoveIfRefused(lsn, std::move(done)));
-                   });
-}
-
-CommitLog::Done ModelLog::RemoveIfRefused(int64_t lsn, Done done) {
-  return [self = shared_from_this(), lsn,
-          done = std::move(done)](absl::Status begun) mutable {
-    if (begun.ok()) return done(std::move(begun));
-    {
-      MutexLock lock(&self->mutex_);
-      self->refused_.push_back(lsn);
-    }
-    // Not in the journal's job, which is waited for.
-    self->environment_.pool->Post(
-        self->lane_,
-        [self, begun = std::move(begun), done = std::move(done)]() mutable {
-          self->RemoveRefused();
-          done(std::move(begun));
-        });
-  };
-}
-
-// That the model has begun may be on the disk all the same, until there is
-// another record in its place; as long as it may, the checkpoint is there.
-void ModelLog::RemoveRefused() {
-  std::vector<int64_t> refused;
-  {
-    MutexLock lock(&mutex_);
-    refused = refused_;
-  }
-  if (refused.empty()) return;
-  const WorkPool::Waiting waiting;
-  if (journal_ != nullptr && journal_->durable_lsn() <= refused.back()) {
-    std::promise<absl::Status> written;
-    journal_->Append(EncodeBegin(), [&written](absl::Status durable) {
-      written.set_value(std::move(durable));
-    });
-    if (!written.get_future().get().ok()) return;
-  }
-  for (const int64_t lsn : refused) {
-    const absl::Status removed =
-        RemoveCheckpoint(*environment_.files, directory_, CheckpointName(lsn));
-    // It may never have been there.
-    if (!removed.ok() && !absl::IsNotFound(removed)) return;
-  }
-  MutexLock lock(&mutex_);
-  refused_.clear();
-}
-
 int64_t ModelLog::NextNumber() {
   MutexLock lock(&mutex_);
   changed_ = false;
   return ++last_number_;
 }
 
-void ModelLog::AppendBegin(BeginChange change, Done done) {
-  NumberBegin(std::move(done), [this, change = std::move(change)](
-                                   int64_t lsn, Done written) mutable {
-    WriteCheckpoint(Target([lsn] { return lsn; }), std::move(change),
-                    [self = shared_from_this(), written = std::move(written)](
-                        absl::StatusOr<CheckpointInfo> made) mutable {
-                      self->EndBegin(std::move(made), std::move(written));
-                    });
-  });
-}
-
-void ModelLog::AppendRestore(RestoreChange change, Done done) {
-  NumberBegin(std::move(done), [this, change = std::move(change)](
-                                   int64_t lsn, Done written) mutable {
-    environment_.pool->Post(
-        lane_, [self = shared_from_this(), lsn, change = std::move(change),
-                written = std::move(written)]() mutable {
-          const WorkPool::Waiting waiting;
-          self->EndBegin(self->WriteRestored(change, lsn), std::move(written));
-        });
-  });
-}
-
-// The same files under another manifest.
-absl::StatusOr<CheckpointInfo> ModelLog::WriteRestored(
-    const RestoreChange& change, int64_t lsn) {
-  const auto& source = static_cast<const CheckpointReader&>(*change.source);
-  Manifest manifest;
-  manifest.instance = instance_;
-  manifest.lsn = lsn;
-  manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
-  manifest.spec = spec_;
-  manifest.state = change.state;
-  const auto write = [&]() -> absl::Status {
-    ACCRUE_ASSIGN_OR_RETURN(
-        const auto files,
-        CheckpointFiles::Create(environment_.files, directory_));
-    ACCRUE_RETURN_IF_ERROR(files->Link(source.path(), source.manifest()));
-    return files->Commit(manifest);
-  };
-  if (absl::Status written = write(); !written.ok()) {
-    return Refuse(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
-                  name_, written.message());
-  }
-  return InfoOf(manifest);
-}
-
-void ModelLog::EndBegin(absl::StatusOr<CheckpointInfo> made, Done done) {
-  if (!made.ok()) return done(made.status());
-  if (journal_ == nullptr) {
-    OnBegun(*made);
-    return done(absl::OkStatus());
-  }
-  journal_->Append(EncodeBegun(),
-                   [self = shared_from_this(), made = *std::move(made),
-                    done = std::move(done)](absl::Status durable) mutable {
-                     if (durable.ok()) self->OnBegun(made);
-                     done(std::move(durable));
-                   });
-}
-
-void ModelLog::OnBegun(const CheckpointInfo& made) {
-  if (progress_ != nullptr) progress_->Note(*made.version, made.folded_pushes);
-  {
-    MutexLock lock(&mutex_);
-    newest_ = made;
-    version_ = *made.version;
-    folded_pushes_ = made.folded_pushes;
-  }
-  Retire(made);
+absl::Status ModelLog::Refuse(absl::StatusCode code, Reason reason,
+                              absl::string_view why) const {
+  ErrorInfo info;
+  info.reason = reason;
+  info.subject = name_;
+  return MakeError(code, info, absl::StrCat("model \"", name_, "\": ", why));
 }
 
 CheckpointTarget ModelLog::Target(std::function<int64_t()> lsn) const {
@@ -341,7 +201,7 @@ void ModelLog::Capture() {
   const std::shared_ptr<Model> model = model_.lock();
   if (model == nullptr || !Closed().ok()) {
     return OnCheckpoint(Refuse(absl::StatusCode::kNotFound,
-                               Reason::kModelUnknown, name_, "was deleted"));
+                               Reason::kModelUnknown, "was deleted"));
   }
   model->CaptureState(std::make_shared<CheckpointWriter>(
       Target([self = shared_from_this()] {
@@ -482,7 +342,7 @@ void ModelLog::Close() {
 absl::Status ModelLog::Closed() const {
   MutexLock lock(&mutex_);
   if (!closed_) return absl::OkStatus();
-  return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown, name_,
+  return Refuse(absl::StatusCode::kNotFound, Reason::kModelUnknown,
                 "was deleted");
 }
 

@@ -21,6 +21,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/base/error.h"
 #include "server/base/mutex.h"
 #include "server/base/timer_queue.h"
 #include "server/base/work_pool.h"
@@ -79,6 +81,7 @@ class ModelLog : public CommitLog,
   const std::string& instance() const { return instance_; }
 
  private:
+  // model_log_beginning.cc:
   void AppendBegin(BeginChange change, Done done);
   void AppendRestore(RestoreChange change, Done done);
   absl::StatusOr<CheckpointInfo> WriteRestored(const RestoreChange& change,
@@ -94,6 +97,7 @@ class ModelLog : public CommitLog,
   // Once its checkpoint has been written, or could not be.
   void EndBegin(absl::StatusOr<CheckpointInfo> made, Done done);
   void OnBegun(const CheckpointInfo& made);
+
   int64_t NextNumber();
   void AppendToJournal(Change change, Done done);
   // Not OK: the journal has outgrown its bounds.
@@ -109,6 +113,9 @@ class ModelLog : public CommitLog,
   void CheckpointSoon();
   void ArmTimer() ACCRUE_EXCLUDES(mutex_);
   absl::Status Closed() const;
+  // An error about this model.
+  absl::Status Refuse(absl::StatusCode code, Reason reason,
+                      absl::string_view why) const;
 
   const std::shared_ptr<const DurabilityEnvironment> shared_environment_;
   const DurabilityEnvironment& environment_;
@@ -138,8 +145,8 @@ class ModelLog : public CommitLog,
   // MEMORY: beside those, since a capture began.
   bool changed_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool closed_ ACCRUE_GUARDED_BY(mutex_) = false;
-  bool clean_ ACCRUE_GUARDED_BY(mutex_) =
-      false;  // CheckpointLast has succeeded
+  // CheckpointLast has succeeded.
+  bool clean_ ACCRUE_GUARDED_BY(mutex_) = false;
   absl::Time not_before_ ACCRUE_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool checkpointing_ ACCRUE_GUARDED_BY(mutex_) = false;
   // Who waits for the one that is being made, and for the one after it.
