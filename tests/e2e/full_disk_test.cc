@@ -1,14 +1,20 @@
 // A disk without room, and one that is read-only, under the real daemon: what
 // cannot be kept is refused, what is there is served, also after a restart, and
 // it all goes on by itself once there is room again.
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/base/telling_rate.h"
 #include "tests/e2e/acked_pushes.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/small_disk.h"
@@ -89,15 +95,31 @@ TEST_F(FullDiskTest, PushesAreRefusedPulledAllTheSameAndGoOn) {
   pushes.ExpectHolds();
 }
 
+// However often clients come again: the log is on a disk, too.
+TEST_F(FullDiskTest, TheLogDoesNotTellOfEachRefusedPush) {
+  AckedPushes pushes = Make(v1::DURABILITY_JOURNAL);
+  disk_->Fill();
+  const absl::Time start = absl::Now();
+  for (int i = 0; i < 100; ++i) pushes.PushUntilRefused();
+  const int64_t seconds = absl::ToInt64Seconds(absl::Now() - start) + 2;
+  const std::vector<std::string> told =
+      absl::StrSplit(daemon_->Log(), "error journal: ");
+  EXPECT_GT(told.size(), 1);
+  EXPECT_LE(told.size() - 1, TellingRate::kPerSecond * seconds);
+}
+
 // The SDK repeats what is refused, and says nothing of it.
 TEST_F(FullDiskTest, WorkersRideThrough) {
   constexpr int64_t kVersions = 20;
+  Gate full{.version = 10};
   Training training;
+  training.gate = &full;
   const client::Model model = accrue::Make(daemon_->tcp(), training);
   const auto trained = Train(daemon_->tcp(), training, kVersions, [&] {
     client::Watcher watcher = model.Watch();
     AwaitVersion(watcher, 7);
     disk_->Fill();
+    full.open.Notify();
     while (daemon_->Log().find(kNoSpace) == std::string::npos) {
     }
     Parameters(daemon_->tcp(), training);

@@ -52,6 +52,10 @@ Trained TrainOne(const std::string& target, const Training& training,
   std::vector<float> parameters(static_cast<size_t>(training.elements));
   if (trained.status.ok()) trained.status = worker->Pull(&parameters).status();
   while (trained.status.ok() && worker->version()->number < last) {
+    if (training.gate != nullptr &&
+        worker->version()->number >= training.gate->version) {
+      training.gate->open.WaitForNotification();
+    }
     trained.status = Step(*worker, number, parameters, trained);
   }
   return trained;

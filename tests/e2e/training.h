@@ -18,9 +18,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
 #include "accrue/client.h"
 
 namespace accrue {
+
+// Where workers wait for a test: none pushes to a version from this one on
+// before the gate is open.
+struct Gate {
+  int64_t version;
+  absl::Notification open = {};
+};
 
 struct Training {
   static constexpr char kModel[] = "model";
@@ -33,6 +41,7 @@ struct Training {
   int64_t elements = 1000;
   client::Encoding encoding = client::Encoding::kF32;  // of pushes
   client::ClientOptions connection = {};
+  Gate* gate = nullptr;  // none
 };
 
 // What became of one worker's pushes.
