@@ -88,10 +88,9 @@ absl::Status Confirm(const Context& context, const std::string& model) {
 }
 
 absl::Status Delete(const Context& context, const DeleteFlags& flags) {
-  // Before the question, so that nobody is asked about a model that is not
-  // there.
+  // Not described before: one that is damaged, left out, or half deleted cannot
+  // be.
   ACCRUE_ASSIGN_OR_RETURN(const client::Client client, context.Connect());
-  ACCRUE_RETURN_IF_ERROR(client.Describe(flags.model).status());
   if (!flags.yes) ACCRUE_RETURN_IF_ERROR(Confirm(context, flags.model));
   ACCRUE_RETURN_IF_ERROR(client.DeleteModel(flags.model));
   if (context.json()) context.PrintJson({{"deleted", flags.model}});

@@ -13,6 +13,7 @@
 #include "tests/durability/forgetful_files.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/acked_pushes.h"
+#include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/faulty_daemon.h"
 #include "tests/e2e/twin.h"
@@ -218,6 +219,22 @@ TEST_F(FailingDiskTest, AModelThatIsLeftOutIsRestoredOrDeleted) {
   Restart();
   pushes.Resume();
   pushes.ExpectHolds();
+}
+
+TEST_F(FailingDiskTest, AccruectlDeletesAgainWhatIsHalfDeleted) {
+  AckedPushes pushes = Make(v1::DURABILITY_JOURNAL);
+  const std::vector<std::string> again = {
+      "accruectl", "--target", daemon_->tcp(), "delete",
+      "model",     "--yes",    "--timeout=1s"};
+  Fail({{.operation = "sync directory", .path_part = "/models"}});
+  const Finished half = RunProgram(again);
+  EXPECT_EQ(half.exit_code, 1);
+  EXPECT_THAT(half.err, HasSubstr("CHECKPOINT_FAILED"));
+  EXPECT_EQ(pushes.Describe().status.error_code(), grpc::StatusCode::NOT_FOUND);
+  Fail({});
+  const Finished deleted = RunProgram(again);
+  EXPECT_EQ(deleted.exit_code, 0) << deleted.err;
+  pushes.wire().Make(Wire::Spec("model", 10, 1));
 }
 
 TEST_F(FailingDiskTest, ARestoreThatFailsIsRefusedAndTriedAgain) {
