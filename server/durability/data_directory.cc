@@ -79,8 +79,10 @@ absl::Status MakeDirectory(FileSystem& files, const std::string& path) {
 // The model that a directory beneath models/ is of; none: it is no model's.
 std::optional<std::string> ModelOfDirectory(absl::string_view name) {
   const size_t end = name.find(kBeforeId);
-  if (end == 0 || end == absl::string_view::npos) return std::nullopt;
-  return std::string(name.substr(0, end));
+  if (end == absl::string_view::npos) return std::nullopt;
+  const absl::string_view model = name.substr(0, end);
+  if (!IsModelName(model)) return std::nullopt;
+  return std::string(model);
 }
 
 // One that stays as long as it is read, whatever is checkpointed meanwhile.

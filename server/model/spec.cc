@@ -39,11 +39,7 @@ bool HasAlphabet(absl::string_view name, absl::string_view punctuation) {
 }
 
 absl::Status CheckModelName(const ModelSpec& spec) {
-  // It becomes a file name one day: no separator, no leading dot.
-  if (spec.name.size() <= kMaxModelName && HasAlphabet(spec.name, "._-") &&
-      spec.name[0] != '.') {
-    return absl::OkStatus();
-  }
+  if (IsModelName(spec.name)) return absl::OkStatus();
   return Invalid(spec,
                  absl::StrCat("name: want 1 to ", kMaxModelName,
                               " bytes of [A-Za-z0-9._-], no leading dot"));
@@ -200,6 +196,12 @@ std::string ValidateQuota(const rule::AdaptiveK& adaptive,
 }
 
 }  // namespace
+
+bool IsModelName(absl::string_view name) {
+  // Files are named after it: no separator, no leading dot.
+  return name.size() <= kMaxModelName && HasAlphabet(name, "._-") &&
+         name[0] != '.';
+}
 
 void FillDefaults(ModelSpec& spec) {
   const rule::Optimizer optimizer = spec.optimizer.optimizer;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/rule/adaptive_k.h"
 #include "server/rule/rule_spec.h"
@@ -84,6 +85,9 @@ struct SpecLimits {
 // Fills defaults in (update_every, tensors' groups, hyperparameters that the
 // optimizer does not have), so that equal models have equal specs.
 void FillDefaults(ModelSpec& spec);
+
+// Whether a model can have this name.
+bool IsModelName(absl::string_view name);
 
 // Of a spec with its defaults filled in.
 absl::Status ValidateSpec(const ModelSpec& spec, const SpecLimits& limits);

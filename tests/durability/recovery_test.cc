@@ -391,13 +391,17 @@ TEST_F(RecoveryTest, WithoutItsJournalAModelIsDamaged) {
 }
 
 TEST_F(RecoveryTest, WhatIsNoModelsIsLeftAlone) {
-  for (const std::string name : {"m", "m@1"}) {
+  for (const std::string name : {"m", "m@1", "my notes@1", "\xff@1"}) {
     fs::create_directories(path_ + "/models/" + name);
     std::ofstream(path_ + "/models/" + name + "/thesis.tex") << "all of it";
   }
   StartAgain();
   EXPECT_EQ(process_->store().Find("m").status().code(),
             absl::StatusCode::kDataLoss);
+  for (const std::string name : {"my notes", "\xff"}) {
+    EXPECT_EQ(process_->store().Find(name).status().code(),
+              absl::StatusCode::kNotFound);
+  }
   EXPECT_TRUE(fs::exists(path_ + "/models/m/thesis.tex"));
   EXPECT_TRUE(fs::exists(path_ + "/models/m@1/thesis.tex"));
 }
