@@ -177,6 +177,10 @@ Json ToJson(const client::CheckpointDescription& checkpoint) {
 Json ToJson(const client::ModelDescription& description) {
   Json json = {{"name", description.spec.name},
                {"state", NameText(description.state)}};
+  if (!description.unavailable_reason.empty()) {
+    json["unavailable_reason"] = description.unavailable_reason;
+    return json;  // no more is known of it
+  }
   if (description.version.has_value()) {
     json["version"] = ToJson(*description.version);
   }

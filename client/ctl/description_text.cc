@@ -216,7 +216,13 @@ std::string ModelsText(const std::vector<ModelDescription>& models) {
                {"MISSING", Table::kRight},
                {"LOSS", Table::kRight},
                {"MEMORY", Table::kRight}});
+  std::string reasons;
   for (const ModelDescription& model : models) {
+    if (!model.unavailable_reason.empty()) {
+      table.AddRow({model.spec.name, absl::StrCat(Name(model.state))});
+      absl::StrAppend(&reasons, "\n", model.unavailable_reason, "\n");
+      continue;
+    }
     int64_t live_bytes = 0;
     for (const auto& item : model.memory.items) live_bytes += item.live_bytes;
     const OptimizerSpec& optimizer = model.spec.optimizer;
@@ -229,7 +235,7 @@ std::string ModelsText(const std::vector<ModelDescription>& models) {
                   absl::StrCat(model.missing_workers.size()),
                   LossText(model.last_loss), HumanBytes(live_bytes)});
   }
-  return table.ToString();
+  return absl::StrCat(table.ToString(), reasons);
 }
 
 std::string GroupsText(const ModelDescription& model) {

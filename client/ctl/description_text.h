@@ -11,7 +11,7 @@
 
 namespace accrue::ctl {
 
-// One line a model.
+// One line a model, and below them why the damaged and left-out ones are so.
 std::string ModelsText(const std::vector<client::ModelDescription>& models);
 
 // A model from its spec to its memory.

@@ -198,14 +198,24 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::Find(
                 absl::StrCat("no model \"", name, "\""));
 }
 
-std::vector<std::shared_ptr<Model>> ModelStore::List(const std::string& after,
-                                                     int64_t limit) const {
-  std::vector<std::shared_ptr<Model>> result;
+std::vector<ModelStore::Listed> ModelStore::List(const std::string& after,
+                                                 int64_t limit) const {
+  std::vector<Listed> result;
   MutexLock lock(&mu_);
-  for (auto it = models_.upper_bound(after);
-       it != models_.end() && static_cast<int64_t>(result.size()) < limit;
-       ++it) {
-    result.push_back(it->second);
+  auto there = models_.upper_bound(after);
+  auto missing = missing_.upper_bound(after);
+  while (static_cast<int64_t>(result.size()) < limit) {
+    // No name is in both.
+    if (there != models_.end() &&
+        (missing == missing_.end() || there->first < missing->first)) {
+      result.push_back({there->first, there->second});
+      ++there;
+    } else if (missing != missing_.end()) {
+      result.push_back({missing->first, missing->second});
+      ++missing;
+    } else {
+      break;
+    }
   }
   return result;
 }

@@ -59,9 +59,12 @@ class ModelStore {
   // What is stored of a model cannot be used: whoever asks for it is told why,
   // which is not NOT_FOUND. It may be deleted.
   void Miss(const std::string& name, absl::Status why);
+  struct Listed {
+    std::string name;
+    absl::StatusOr<std::shared_ptr<Model>> model;  // or what Miss was told
+  };
   // By name, those after `after` (empty: from the start), at most `limit`.
-  std::vector<std::shared_ptr<Model>> List(const std::string& after,
-                                           int64_t limit) const;
+  std::vector<Listed> List(const std::string& after, int64_t limit) const;
   // What it had reserved is given back with its memory: when its last pass has
   // ended, and whoever else still holds it, or reads a publication, lets go.
   // UNAVAILABLE: nothing has changed; or its end is not durable, then it is

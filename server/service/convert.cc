@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
@@ -29,6 +30,22 @@ constexpr EnumRow<v1::Model::State, ModelState> kStates[] = {
 
 absl::Status Invalid(absl::string_view message) {
   return absl::InvalidArgumentError(message);
+}
+
+// A path in it may be any bytes, but a field that is not UTF-8 makes a whole
+// message unreadable.
+std::string Ascii(absl::string_view text) {
+  std::string ascii;
+  for (const char c : text) {
+    if (absl::ascii_isascii(static_cast<unsigned char>(c))) {
+      ascii.push_back(c);
+    } else {
+      absl::StrAppend(
+          &ascii, "\\x",
+          absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
+    }
+  }
+  return ascii;
 }
 
 absl::StatusOr<Initializer> InitializerFromApi(const v1::Initializer& api) {
@@ -319,6 +336,15 @@ v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes) {
   for (const std::string& device : model.devices) api.add_devices(device);
   api.set_lost_pushes(model.lost_pushes);
   api.set_restored_folded_pushes(model.restored_folded_pushes);
+  return api;
+}
+
+v1::Model UnavailableModel(const std::string& name, const absl::Status& why) {
+  v1::Model api;
+  api.mutable_spec()->set_name(name);
+  api.set_state(absl::IsDataLoss(why) ? v1::Model::STATE_DAMAGED
+                                      : v1::Model::STATE_LEFT_OUT);
+  api.set_unavailable_reason(Ascii(why.message()));
   return api;
 }
 

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "accrue/v1/model.pb.h"
@@ -64,6 +65,8 @@ v1::Session ToApi(const SessionDescription& session);
 v1::Checkpoint ToApi(const CheckpointInfo& checkpoint);
 // `ceiling_bytes`: what the whole process may grow to.
 v1::Model ToApi(const ModelDescription& model, int64_t ceiling_bytes);
+// One that a start could not take up: DATA_LOSS, it is damaged.
+v1::Model UnavailableModel(const std::string& name, const absl::Status& why);
 // The notice of a publication of a model with this spec.
 v1::WatchResponse ToApi(const Publication::Facts& facts, const ModelSpec& spec);
 

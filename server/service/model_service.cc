@@ -87,25 +87,28 @@ grpc::ServerUnaryReactor* ModelService::ListModels(
                     request->page_token(), static_cast<size_t>(size) + 1);
         if (static_cast<int64_t>(models.size()) > size) {
           models.pop_back();
-          response->set_next_page_token(models.back()->name());
+          response->set_next_page_token(models.back().name);
         }
-        for (const auto& model : models) {
-          *response->add_models() = Describe(*model);
+        for (const auto& [name, model] : models) {
+          *response->add_models() =
+              model.ok() ? Describe(**model)
+                         : UnavailableModel(name, model.status());
         }
         return absl::OkStatus();
       });
 }
 
 // The first `limit` models after a name that `caller` may see.
-std::vector<std::shared_ptr<Model>> ModelService::Visible(
-    const Principal& caller, std::string after, size_t limit) const {
-  std::vector<std::shared_ptr<Model>> visible;
+std::vector<ModelStore::Listed> ModelService::Visible(const Principal& caller,
+                                                      std::string after,
+                                                      size_t limit) const {
+  std::vector<ModelStore::Listed> visible;
   while (visible.size() < limit) {
     const auto models = environment_.store->List(after, kLargestPage);
     if (models.empty()) break;
-    after = models.back()->name();
+    after = models.back().name;
     for (const auto& model : models) {
-      if (visible.size() < limit && caller.HasAccessTo(model->name())) {
+      if (visible.size() < limit && caller.HasAccessTo(model.name)) {
         visible.push_back(model);
       }
     }

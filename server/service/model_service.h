@@ -74,9 +74,9 @@ class ModelService final : public ModelServiceBase {
 
  private:
   v1::Model Describe(const Model& model) const;
-  std::vector<std::shared_ptr<Model>> Visible(const Principal& caller,
-                                              std::string after,
-                                              size_t limit) const;
+  std::vector<ModelStore::Listed> Visible(const Principal& caller,
+                                          std::string after,
+                                          size_t limit) const;
 
   const CallEnvironment& environment_;
 };

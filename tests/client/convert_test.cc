@@ -108,7 +108,7 @@ TEST(ConvertTest, ADescriptionHasEverythingThatWasSent) {
   Fill(&proto, &next);
   const ModelDescription value = FromProto(proto);
   EXPECT_EQ(value.spec.name, proto.spec().name());
-  EXPECT_EQ(value.state, ModelDescription::State::kPoisoned);
+  EXPECT_EQ(value.state, ModelDescription::State::kLeftOut);
   EXPECT_EQ(value.version->lineage, proto.version().lineage());
   EXPECT_EQ(value.version->number, proto.version().number());
   EXPECT_EQ(value.folded_pushes, proto.folded_pushes());
@@ -138,6 +138,7 @@ TEST(ConvertTest, ADescriptionHasEverythingThatWasSent) {
   EXPECT_EQ(value.parameter_count, proto.parameter_count());
   EXPECT_EQ(value.payload_bytes, proto.payload_bytes());
   EXPECT_EQ(value.poison_reason, proto.poison_reason());
+  EXPECT_EQ(value.unavailable_reason, proto.unavailable_reason());
   EXPECT_EQ(value.received_bytes, proto.received_bytes());
   EXPECT_EQ(value.sent_bytes, proto.sent_bytes());
   EXPECT_EQ(value.traffic.push_request_bytes,
@@ -226,6 +227,8 @@ TEST(SpecTest, EveryEnumeratorHasANameThatIsParsedBack) {
   EXPECT_EQ(Name(Encoding::kBf16), "bf16");
   EXPECT_EQ(Name(Schedule::Kind::kInverseSquareRoot), "inverse_square_root");
   EXPECT_EQ(Name(ModelDescription::State::kReady), "ready");
+  EXPECT_EQ(Name(ModelDescription::State::kDamaged), "damaged");
+  EXPECT_EQ(Name(ModelDescription::State::kLeftOut), "left_out");
   EXPECT_EQ(Name(Optimizer{99}), "unknown");
   EXPECT_EQ(ParseName<Optimizer>("sgd"), Optimizer::kSgd);
   EXPECT_EQ(ParseName<Decay>("sliding_exact"), Decay::kSlidingExact);

@@ -3,7 +3,6 @@
 // and an older checkpoint is restored.
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,12 +10,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/acked_pushes.h"
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
+#include "tests/e2e/damage.h"
 #include "tests/e2e/twin.h"
 #include "tests/e2e/wire.h"
 
@@ -43,11 +42,7 @@ void Do(const Damage& damage, const std::string& path) {
     fs::resize_file(path, static_cast<uintmax_t>(damage.at));
     return;
   }
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(damage.at);
-  const char byte = static_cast<char>(file.get() ^ 0x10);
-  file.seekp(damage.at);
-  file.put(byte);
+  FlipBit(path, damage.at);
 }
 
 class DamagedFilesTest : public testing::TestWithParam<Damage> {
@@ -56,15 +51,8 @@ class DamagedFilesTest : public testing::TestWithParam<Damage> {
 
   // Its path.
   std::string DamageFile() {
-    std::string newest;
-    for (const auto& entry :
-         fs::recursive_directory_iterator(data_ / "models")) {
-      const std::string path = entry.path();
-      if (entry.is_regular_file() && absl::StrContains(path, "/model@") &&
-          absl::StrContains(path, GetParam().file)) {
-        newest = std::max(newest, path);
-      }
-    }
+    const std::string newest =
+        NewestFile(data_.path(), "model", GetParam().file);
     Do(GetParam(), newest);
     return newest;
   }

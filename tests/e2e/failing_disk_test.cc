@@ -206,9 +206,15 @@ TEST_F(FailingDiskTest, AModelThatIsLeftOutIsRestoredOrDeleted) {
   Restart();
   EXPECT_FALSE(pushes.Describe().status.ok());
   EXPECT_FALSE(other.Describe().status.ok());
+  for (const v1::Model& model : pushes.wire().Models()) {
+    EXPECT_EQ(model.state(), v1::Model::STATE_LEFT_OUT);
+    EXPECT_THAT(model.unavailable_reason(), HasSubstr("/journal-"));
+  }
+  EXPECT_THAT(pushes.wire().Models(), testing::SizeIs(2));
   EXPECT_THAT(pushes.Checkpoints(), testing::SizeIs(2));
   EXPECT_TRUE(other.wire().Delete("other").status.ok());
   EXPECT_EQ(other.Describe().status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(pushes.wire().Models(), testing::SizeIs(1));
   // The journal that fails is not in the way.
   const Ending restored = pushes.Restore();
   ASSERT_TRUE(restored.status.ok()) << restored.status.error_message();

@@ -68,10 +68,39 @@ TEST_F(ModelStoreTest, ListsByNameInPages) {
   }
   auto page = store.List("", 2);
   ASSERT_EQ(page.size(), 2);
-  EXPECT_EQ(page[1]->name(), "b");
+  EXPECT_EQ(page[1].name, "b");
   page = store.List("b", 2);
   ASSERT_EQ(page.size(), 1);
-  EXPECT_EQ(page[0]->name(), "c");
+  EXPECT_EQ(page[0].name, "c");
+}
+
+TEST_F(ModelStoreTest, ListsWhatIsMissingInItsPlace) {
+  ModelStore store(Options());
+  const absl::Status why = absl::DataLossError("a bit is flipped");
+  for (const char* name : {"f", "d", "b"}) store.Miss(name, why);
+  for (const char* name : {"c", "a", "e"}) {
+    ASSERT_TRUE(Create(store, Named(name)).ok());
+  }
+  // Pages that end with one of either kind, and between two.
+  for (const int64_t size : {1, 2, 3, 4, 5, 6, 7}) {
+    SCOPED_TRACE(size);
+    std::string listed, missing;
+    std::string after;
+    for (auto page = store.List(after, size); !page.empty();
+         page = store.List(after, size)) {
+      EXPECT_LE(page.size(), static_cast<size_t>(size));
+      for (const auto& [name, model] : page) {
+        listed += name;
+        if (model.status() == why) missing += name;
+        EXPECT_EQ(model.ok() ? (*model)->name() : name, name);
+      }
+      after = page.back().name;
+    }
+    EXPECT_EQ(listed, "abcdef");
+    EXPECT_EQ(missing, "bdf");
+  }
+  EXPECT_TRUE(store.Delete("b").ok());
+  EXPECT_EQ(store.List("", 10).size(), 5);
 }
 
 TEST_F(ModelStoreTest, MemoryAndCountsAreBounded) {

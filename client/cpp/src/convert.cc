@@ -199,6 +199,10 @@ ModelDescription::State FromProto(v1::Model::State state) {
       return ModelDescription::State::kReady;
     case v1::Model::STATE_POISONED:
       return ModelDescription::State::kPoisoned;
+    case v1::Model::STATE_DAMAGED:
+      return ModelDescription::State::kDamaged;
+    case v1::Model::STATE_LEFT_OUT:
+      return ModelDescription::State::kLeftOut;
     default:
       return ModelDescription::State::kUnknown;
   }
@@ -346,6 +350,7 @@ ModelDescription FromProto(const v1::Model& proto) {
   value.parameter_count = proto.parameter_count();
   value.payload_bytes = proto.payload_bytes();
   value.poison_reason = proto.poison_reason();
+  value.unavailable_reason = proto.unavailable_reason();
   value.received_bytes = proto.received_bytes();
   value.sent_bytes = proto.sent_bytes();
   value.traffic = FromProto(proto.traffic());

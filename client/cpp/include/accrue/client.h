@@ -145,7 +145,8 @@ class Client {
   // NOT_FOUND (kModelUnknown).
   absl::StatusOr<ModelDescription> Describe(absl::string_view name) const;
 
-  // All models, by name.
+  // All models, by name; those too that are damaged or left out, which Describe
+  // refuses.
   absl::StatusOr<std::vector<ModelDescription>> ListModels() const;
 
   // Deletes a model with its state and sessions. NOT_FOUND (kModelUnknown);

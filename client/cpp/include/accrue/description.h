@@ -93,6 +93,11 @@ struct ModelDescription {
     kReady = 2,          // it trains
     kPoisoned = 3,       // a device fault; it refuses all until it is
                          // initialized again
+    // Client::ListModels() only:
+    kDamaged = 4,  // its files failed their check at the daemon's start; it can
+                   // be restored or deleted
+    kLeftOut = 5,  // that start could not bring it up, from its disk or into
+                   // memory; the next one tries again
   };
 
   // As created, defaults filled in, hyperparameters as last updated.
@@ -129,9 +134,12 @@ struct ModelDescription {
   int64_t restored_folded_pushes = 0;
   // The newest; unset without a data directory.
   std::optional<CheckpointDescription> checkpoint = {};
+  // Why it is damaged or left out. Of such a model only this, the state and the
+  // spec's name are known.
+  std::string unavailable_reason = {};
 };
 
-// "uninitialized", "ready", "poisoned", "unknown".
+// "uninitialized", "ready", "poisoned", "damaged", "left_out", "unknown".
 absl::string_view Name(ModelDescription::State state);
 
 // A worker's session as an operator sees it.
