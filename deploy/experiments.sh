@@ -83,8 +83,8 @@ start_daemon() {
   done
   shift
   rm -f "$scratch/address"
-  "${tied[@]}" "$@" "$bin/accrued" --listen="$listen" "${daemon_flags[@]}" \
-    --port_file="$scratch/address" >"$scratch/log" 2>&1 &
+  "${tied[@]}" "$@" "$bin/accrued" --listen="$listen" --http=none \
+    "${daemon_flags[@]}" --port_file="$scratch/address" >"$scratch/log" 2>&1 &
   running+=($!)
   until [ -s "$scratch/address" ]; do
     kill -0 "${running[-1]}" 2>/dev/null || {

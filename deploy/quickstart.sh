@@ -64,8 +64,8 @@ done
   fail "no dataset in $dataset: install the Debian package dataset-fashion-mnist"
 
 scratch=$(mktemp -d)
-"${tied[@]}" "$bin/accrued" --listen=127.0.0.1:0 --port_file="$scratch/address" \
-  >"$scratch/log" 2>&1 &
+"${tied[@]}" "$bin/accrued" --listen=127.0.0.1:0 --http=none \
+  --port_file="$scratch/address" >"$scratch/log" 2>&1 &
 daemon=$!
 until [ -s "$scratch/address" ]; do
   kill -0 "$daemon" 2>/dev/null || {

@@ -183,7 +183,8 @@ class FlagSet {
   CLI::App& app_;
 };
 
-void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
+void AddListening(FlagSet& flags, DaemonOptions& daemon, bool& insecure) {
+  ListenerOptions& options = daemon.server.listener;
   flags
       .Value("listen", options.tcp,
              "HOST:PORT to listen on, several after commas or by repeating the "
@@ -191,6 +192,10 @@ void AddListening(FlagSet& flags, ListenerOptions& options, bool& insecure) {
       ->delimiter(',');
   flags.Value("listen_uds", options.unix_path, "path of a Unix socket");
   flags.Mode("listen_uds_mode", options.unix_mode, "its permissions, in octal");
+  flags.Value("http", daemon.http,
+              "HOST:PORT, over IPv4, where Prometheus finds /metrics, in the "
+              "clear and without a token; a second daemon on the machine needs "
+              "another one; port 0: any; none: no HTTP");
   flags.Flag("insecure", insecure,
              "listen on addresses that other machines can reach, without TLS");
 }
@@ -316,7 +321,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   app.config_formatter(std::make_shared<YamlConfig>(kPrefix));
   app.allow_config_extras(CLI::config_extras_mode::error);
   FlagSet flags(app);
-  AddListening(flags, options.server.listener, insecure);
+  AddListening(flags, options, insecure);
   AddSecurity(flags, options.server.credentials);
   AddLimits(flags, options.server);
   AddDurability(flags, options.server.durability);
@@ -332,6 +337,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   ListenerOptions& listener = options.server.listener;
   listener.local_only = !insecure;
   std::erase(listener.tcp, "none");
+  if (options.http == "none") options.http.clear();
   return parsed;
 }
 

@@ -22,7 +22,8 @@ struct DaemonOptions {
   absl::Duration drain_timeout = absl::Seconds(10);
   std::string log_level = "info";
   bool log_json = false;
-  std::string port_file;  // empty: none
+  std::string http = "127.0.0.1:7701";  // HOST:PORT, 0: any; empty: no HTTP
+  std::string port_file;                // empty: none
 };
 
 struct ParsedFlags {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <sys/eventfd.h>
 #include <sys/poll.h>
@@ -24,9 +25,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "server/base/logging.h"
+#include "server/base/status_macros.h"
 #include "server/flags.h"
+#include "server/ops/http_server.h"
 #include "server/service/grpc_log.h"
 #include "server/service/server.h"
+#include "server/service/socket_address.h"
 
 namespace accrue {
 namespace {
@@ -60,6 +64,58 @@ int CatchSignals() {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+// Null: none is asked for. Before the server is there, so that a daemon whose
+// address is taken has touched nothing.
+absl::StatusOr<std::unique_ptr<HttpServer>> ListenOnHttp(
+    const DaemonOptions& options) {
+  if (options.http.empty()) return nullptr;
+  ACCRUE_ASSIGN_OR_RETURN(const SocketAddress address,
+                          SocketAddress::FromHostPort(options.http));
+  if (options.server.listener.local_only) {
+    ACCRUE_RETURN_IF_ERROR(CheckIsLocal(
+        address, absl::StrCat("--http=", options.http), /*instead=*/""));
+  }
+  return HttpServer::Listen(address.ToString());
+}
+
+ProcessReading ReadProcess(const Server& server) {
+  const CheckpointMemory::Waits waits =
+      server.data() == nullptr ? CheckpointMemory::Waits()
+                               : server.data()->checkpoint_memory_waits();
+  return {.draining = server.models().draining(),
+          .ingest_reserved_bytes = server.ingest().reserved_bytes(),
+          .ingest_memory_bytes = server.ingest().options().ingest_memory_bytes,
+          .checkpoint_memory_waits = waits.count,
+          .checkpoint_memory_wait = waits.duration};
+}
+
+std::optional<KeptReading> ReadKept(const Server& server,
+                                    const std::string& model) {
+  if (server.data() == nullptr) return std::nullopt;
+  const auto log = server.data()->Find(model);
+  if (!log.ok()) return std::nullopt;
+  const CheckpointInfo checkpoint = (*log)->newest();
+  KeptReading reading{
+      .checkpoint_made = absl::FromUnixNanos(checkpoint.made_at_unix_nanos),
+      .checkpoint_folded_pushes = checkpoint.folded_pushes};
+  if ((*log)->journals()) {
+    reading.journal = {.bytes = (*log)->journal_bytes(),
+                       .limit_bytes = (*log)->journal_limit_bytes()};
+  }
+  return reading;
+}
+
+// `server` outlives them.
+Readings ReadingsOf(const Server& server) {
+  return {.version = ACCRUE_VERSION,
+          .models = &server.models(),
+          .process = [&server] { return ReadProcess(server); },
+          .kept =
+              [&server](const std::string& model) {
+                return ReadKept(server, model);
+              }};
 }
 
 // Whoever waits for the file finds all of it or nothing.
@@ -120,7 +176,8 @@ int ExitCodeOf(const Server& server) {
 
 // Returns the exit code once the server is gone; leaves the process if that
 // takes too long.
-int DrainAndStop(std::unique_ptr<Server> server, int signals,
+int DrainAndStop(std::unique_ptr<Server> server,
+                 std::unique_ptr<HttpServer> http, int signals,
                  absl::Duration drain_timeout) {
   const absl::Time deadline = absl::Now() + drain_timeout;
   ACCRUE_LOG(info, "draining: {} calls in progress", server->live_call_count());
@@ -141,10 +198,12 @@ int DrainAndStop(std::unique_ptr<Server> server, int signals,
   }
   const int exit_code = ExitCodeOf(*server);
   // A thread of its own, since gRPC may wait for peers longer than we want to.
-  std::thread stopping([server = std::move(server), stopped]() mutable {
-    server.reset();
-    eventfd_write(stopped, 1);
-  });
+  std::thread stopping(
+      [server = std::move(server), http = std::move(http), stopped]() mutable {
+        http.reset();  // it reads the server
+        server.reset();
+        eventfd_write(stopped, 1);
+      });
   switch (Wait(signals, stopped, absl::Now() + kShutdownTime)) {
     case Woken::kSignal:
       LeaveAtOnce(EXIT_FAILURE, "second signal");
@@ -169,22 +228,35 @@ int Main(int argc, char** argv) {
   const int signals = CatchSignals();
 
   absl::StatusOr<std::unique_ptr<Server>> server;
+  absl::StatusOr<std::unique_ptr<HttpServer>> http;  // ends before the server
+  std::vector<std::string> addresses;
+  if (status.ok()) {
+    http = ListenOnHttp(options);
+    status = http.status();
+  }
   if (status.ok()) {
     server = Server::Start(options.server);
     status = server.status();
   }
+  if (status.ok()) {
+    addresses = (*server)->addresses();
+    if (*http != nullptr) {
+      (*http)->Expose(ReadingsOf(**server));
+      addresses.push_back((*http)->url());
+    }
+  }
   if (status.ok() && !options.port_file.empty()) {
-    status = WritePortFile(options.port_file, (*server)->addresses());
+    status = WritePortFile(options.port_file, addresses);
   }
   if (!status.ok()) {
     ACCRUE_LOG(error, "accrued cannot start: {}", status.message());
     return EXIT_FAILURE;
   }
-  ACCRUE_LOG(info, "listening on {}",
-             absl::StrJoin((*server)->addresses(), ", "));
+  ACCRUE_LOG(info, "listening on {}", absl::StrJoin(addresses, ", "));
 
   Wait(signals, /*event=*/-1, absl::InfiniteFuture());
-  return DrainAndStop(*std::move(server), signals, options.drain_timeout);
+  return DrainAndStop(*std::move(server), *std::move(http), signals,
+                      options.drain_timeout);
 }
 
 }  // namespace

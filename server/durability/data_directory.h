@@ -72,6 +72,9 @@ class DataDirectory : public ModelKeeper {
   // The models that a restart would not find as they are: under MEMORY, those
   // whose last checkpoint is not durable.
   std::vector<std::string> Unkept() const;
+  CheckpointMemory::Waits checkpoint_memory_waits() const {
+    return environment_->memory->waits();
+  }
 
  private:
   // What there is of a model.

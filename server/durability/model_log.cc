@@ -87,23 +87,22 @@ void ModelLog::AppendToJournal(Change change, Done done) {
         });
     return;
   }
-  journal_->Append(EncodeChange(change), [self = shared_from_this(),
-                                          done = std::move(done)](
-                                             absl::Status durable) mutable {
-    done(std::move(durable));
-    int64_t newest;
-    {
-      MutexLock lock(&self->mutex_);
-      newest = self->newest_.lsn;
-    }
-    if (self->journal_->BytesFrom(newest + 1) > self->journal_limit_bytes_) {
-      self->CheckpointSoon();
-    }
-  });
+  journal_->Append(EncodeChange(change),
+                   [self = shared_from_this(),
+                    done = std::move(done)](absl::Status durable) mutable {
+                     done(std::move(durable));
+                     if (self->journal_bytes() > self->journal_limit_bytes_) {
+                       self->CheckpointSoon();
+                     }
+                   });
+}
+
+int64_t ModelLog::journal_bytes() const {
+  return journal_->BytesFrom(newest().lsn + 1);
 }
 
 absl::Status ModelLog::CheckRoom() const {
-  const int64_t bytes = journal_->BytesFrom(newest().lsn + 1);
+  const int64_t bytes = journal_bytes();
   if (bytes <= 2 * journal_limit_bytes_) return absl::OkStatus();
   ErrorInfo info;
   info.reason = Reason::kJournalFailed;

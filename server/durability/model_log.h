@@ -77,6 +77,10 @@ class ModelLog : public CommitLog,
   std::shared_ptr<const std::string> Pin(const std::string& name);
 
   CheckpointInfo newest() const;
+  // With `journals()`: what the newest checkpoint needs of the journal, by
+  // whole segments, and what starts another one.
+  int64_t journal_bytes() const;
+  int64_t journal_limit_bytes() const { return journal_limit_bytes_; }
   const std::string& directory() const { return directory_; }
   const std::string& instance() const { return instance_; }
 

@@ -94,12 +94,10 @@ absl::Status Listener::Init() {
   for (const std::string& text : options_.tcp) {
     ACCRUE_ASSIGN_OR_RETURN(const SocketAddress address,
                             SocketAddress::FromHostPort(text));
-    if (options_.local_only && !options_.tls && !address.IsLocal()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--listen=", text, " is reachable from other machines: give ",
-          "--tls_cert and --tls_key, or --insecure to let everybody on the "
-          "way ",
-          "read and change what is sent"));
+    if (options_.local_only && !options_.tls) {
+      ACCRUE_RETURN_IF_ERROR(CheckIsLocal(address,
+                                          absl::StrCat("--listen=", text),
+                                          "--tls_cert and --tls_key, or "));
     }
     ACCRUE_RETURN_IF_ERROR(Bind(address));
   }

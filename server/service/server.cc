@@ -310,4 +310,10 @@ std::vector<std::string> Server::Unkept() const {
   return parts_->data->Unkept();
 }
 
+const ModelStore& Server::models() const { return parts_->store; }
+
+const Ingest& Server::ingest() const { return parts_->ingest; }
+
+const DataDirectory* Server::data() const { return parts_->data.get(); }
+
 }  // namespace accrue

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/durability/data_directory.h"
 #include "server/durability/durability_options.h"
 #include "server/durability/file.h"
 #include "server/ingest/ingest.h"
@@ -76,6 +77,11 @@ class Server {
   int64_t live_call_count() const;
   // DataDirectory's; none without one.
   std::vector<std::string> Unkept() const;
+
+  // For what watches it, and ends before it does.
+  const ModelStore& models() const;
+  const Ingest& ingest() const;
+  const DataDirectory* data() const;  // null: nothing is kept
 
  private:
   struct Parts;

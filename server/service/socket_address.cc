@@ -119,4 +119,12 @@ std::string SocketAddress::ToString() const {
                               : absl::StrCat(host, ":", port);
 }
 
+absl::Status CheckIsLocal(const SocketAddress& address, absl::string_view flag,
+                          absl::string_view instead) {
+  if (address.IsLocal()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      flag, " is reachable from other machines: give ", instead,
+      "--insecure to let everybody on the way read and change what is sent"));
+}
+
 }  // namespace accrue

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace accrue {
 
@@ -42,6 +43,13 @@ class SocketAddress {
   sockaddr_storage storage_{};
   socklen_t size_ = 0;
 };
+
+// INVALID_ARGUMENT: other machines can reach `address`, which `flag`
+// ("--listen=0.0.0.0:1") asks for, and what is sent there is not encrypted.
+// `instead`: what could be given for that other than --insecure; "" or "X, or
+// ".
+absl::Status CheckIsLocal(const SocketAddress& address, absl::string_view flag,
+                          absl::string_view instead);
 
 }  // namespace accrue
 

@@ -20,6 +20,7 @@
 #include "tests/e2e/acked_pushes.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/faulty_daemon.h"
+#include "tests/e2e/scrape.h"
 #include "tests/e2e/training.h"
 #include "tests/e2e/twin.h"
 #include "tests/faults/fail_points.h"
@@ -215,6 +216,9 @@ TEST_P(CheckpointMemoryTest, ACheckpointUnderLoadIsWholeIfMomentsDoNotFit) {
   enough = true;
   for (std::thread& worker : workers) worker.join();
   EXPECT_GT(Value(model.Describe()).folded_pushes, made.folded_pushes);
+  const Scrape scrape = ScrapeOf(*daemon);
+  EXPECT_GT(scrape.At("accrue_checkpoint_memory_waits_total"), 0);
+  EXPECT_GT(scrape.At("accrue_checkpoint_memory_wait_seconds_total"), 0);
 
   // The moments show in what follows.
   ASSERT_TRUE(model.Restore(made.name).ok());

@@ -95,6 +95,7 @@ bool Daemon::Restart(const std::vector<std::string>& environment) {
   close(pidfd_);
   const std::string tcp = std::exchange(tcp_, "");
   uds_.clear();
+  http_.clear();
   std::filesystem::remove(directory_ + "/" + kPortFile);
   if (Launch(tcp, environment) && AwaitAddresses()) return true;
   tcp_ = tcp;  // for the next attempt
@@ -125,6 +126,11 @@ bool Daemon::Launch(const std::string& listen,
       std::string(bin) + "/" + program_, "--listen=" + listen,
       "--listen_uds=" + directory_ + "/socket",
       "--port_file=" + directory_ + "/" + kPortFile};
+  if (std::none_of(flags_.begin(), flags_.end(), [](const auto& flag) {
+        return flag.starts_with("--http=");
+      })) {
+    arguments.push_back("--http=127.0.0.1:0");
+  }
   arguments.insert(arguments.end(), flags_.begin(), flags_.end());
   const std::vector<char*> argv = Pointers(arguments);
   std::vector<std::string> variables = environment;
@@ -162,7 +168,10 @@ bool Daemon::AwaitAddresses() {
   close(watch);
   std::istringstream lines(ReadFile(path));
   for (std::string line; std::getline(lines, line);) {
-    (line.rfind("unix:", 0) == 0 ? uds_ : tcp_) = line;
+    std::string& address = line.starts_with("unix:")   ? uds_
+                           : line.starts_with("http:") ? http_
+                                                       : tcp_;
+    address = line;
   }
   return !tcp_.empty() || !uds_.empty();
 }

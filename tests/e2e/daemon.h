@@ -47,6 +47,8 @@ class Daemon {
   // "127.0.0.1:40123" and "unix:/tmp/.../socket".
   const std::string& tcp() const { return tcp_; }
   const std::string& uds() const { return uds_; }
+  // "http://127.0.0.1:40124"; empty: the flags say that there is none.
+  const std::string& http() const { return http_; }
   pid_t pid() const { return pid_; }
   // A directory for the test's own files.
   const std::string& directory() const { return directory_; }
@@ -84,7 +86,7 @@ class Daemon {
   pid_t pid_ = -1;
   int pidfd_ = -1;
   std::optional<int> exit_;
-  std::string tcp_, uds_;
+  std::string tcp_, uds_, http_;
 };
 
 }  // namespace accrue

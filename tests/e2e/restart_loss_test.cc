@@ -15,6 +15,7 @@
 #include "accrue/client.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/daemon.h"
+#include "tests/e2e/scrape.h"
 #include "tests/e2e/training.h"
 #include "tests/e2e/wire.h"
 
@@ -90,6 +91,9 @@ class RestartLossTest : public testing::Test {
   std::string Lineage() { return Value(model_.Describe()).version->lineage; }
   int64_t Folded() { return Value(model_.Describe()).folded_pushes; }
   int64_t Lost() { return Value(model_.Describe()).lost_pushes; }
+  double LostByMetrics() const {
+    return ScrapeOf(*daemon_).At("accrue_lost_pushes_total", Training::kModel);
+  }
   // Lines of the log that tell of a loss.
   std::vector<std::string> LossLines() const {
     std::vector<std::string> lines;
@@ -120,6 +124,7 @@ TEST_F(RestartLossTest, EachWorkerIsToldOnceAndTrainsOn) {
   EXPECT_EQ(Folded(), 2);
   EXPECT_EQ(Lost(), 4);
   EXPECT_THAT(LossLines(), ElementsAre("lost: 4"));
+  EXPECT_EQ(LostByMetrics(), 4);
   EXPECT_NE(Lineage(), lineage);
   ExpectToldOnce(one);
   ExpectToldOnce(other);
@@ -243,6 +248,7 @@ TEST_F(RestartLossTest, ADrainLosesNothing) {
   ASSERT_TRUE(daemon_->Restart()) << daemon_->Log();
   EXPECT_EQ(Lineage(), lineage);
   EXPECT_EQ(Lost(), 0);
+  EXPECT_EQ(LostByMetrics(), 0);
   EXPECT_THAT(LossLines(), IsEmpty());
   const std::string session = one.session_id();
   Push(one);

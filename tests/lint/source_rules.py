@@ -44,7 +44,7 @@ LAYERS = {
     ),
     "server/ops": (
         ("server/model", "server/base"),
-        ("absl", "http", "json"),
+        ("absl", "prometheus"),
     ),
 }
 
@@ -65,7 +65,7 @@ LIBRARIES = {
     "openssl": ("openssl/",),
     "grpc": ("grpc/", "grpcpp/", "grpc++/"),
     "protobuf": ("google/protobuf/",),
-    "http": ("httplib.h",),
+    "prometheus": ("prometheus/",),
     "json": ("nlohmann/",),
     "yaml": ("yaml-cpp/",),
     "cli": ("CLI/",),

@@ -96,6 +96,12 @@ class SourceRulesTest(unittest.TestCase):
         self.expect("server/model/extra.cc", "#include <spdlog/spdlog.h>\n",
                     "must not use spdlog")
 
+    def test_prometheus_stays_in_ops(self):
+        include = "#include <prometheus/exposer.h>\n"
+        self.expect("server/service/extra.cc", include,
+                    "must not use prometheus")
+        self.assertEqual(self.violations({"server/ops/extra.cc": include}), [])
+
     def test_cuda_stays_in_its_own_files(self):
         include = "#include <cuda_runtime.h>\n"
         self.expect("server/device/memory.cc", include, "CUDA belongs in")

@@ -68,6 +68,7 @@ TEST_F(FlagsTest, WithoutFlagsItListensOnTheLoopbackOnly) {
   EXPECT_TRUE(options.server.listener.local_only);
   EXPECT_EQ(options.server.listener.unix_path, "");
   EXPECT_EQ(options.server.listener.unix_mode, 0600);
+  EXPECT_EQ(options.http, "127.0.0.1:7701");
   EXPECT_EQ(options.drain_timeout, absl::Seconds(10));
   EXPECT_EQ(options.server.ingest.max_push_streams, 1024);
   EXPECT_EQ(options.server.max_data_connections, 1024);
@@ -97,6 +98,15 @@ TEST_F(FlagsTest, EveryKindOfFlagIsRead) {
 
 TEST_F(FlagsTest, TcpCanBeSwitchedOff) {
   EXPECT_THAT(Parse({"--listen=none"}).options.server.listener.tcp, IsEmpty());
+}
+
+TEST_F(FlagsTest, HttpIsElsewhereOrSwitchedOff) {
+  EXPECT_EQ(Parse({"--http=127.0.0.1:1"}).options.http, "127.0.0.1:1");
+  EXPECT_EQ(Parse({"--http=none"}).options.http, "");
+  EXPECT_EQ(Parse({"--config=" + Config("http: 127.0.0.1:2\n")}).options.http,
+            "127.0.0.1:2");
+  SetEnvironment("ACCRUED_HTTP", "none");
+  EXPECT_EQ(Parse({}).options.http, "");
 }
 
 TEST_F(FlagsTest, TheSocketsPermissionsAreOctal) {
