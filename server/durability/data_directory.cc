@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "server/base/error.h"
 #include "server/base/logging.h"
 #include "server/base/random_id.h"
@@ -54,6 +55,16 @@ absl::Status Unknown(const std::string& model) {
   info.subject = model;
   return MakeError(absl::StatusCode::kNotFound, info,
                    absl::StrCat("no model \"", model, "\""));
+}
+
+absl::Status BeingChanged(const std::string& model) {
+  ErrorInfo info;
+  info.subject = model;
+  info.retry_after = absl::Seconds(1);
+  return MakeError(absl::StatusCode::kUnavailable, info,
+                   absl::StrCat("model \"", model,
+                                "\" is being restored or deleted; try again "
+                                "when that has ended"));
 }
 
 // Why a model that is there cannot be taken up now.
@@ -188,6 +199,17 @@ absl::StatusOr<DataDirectory::Kept> DataDirectory::FindKept(
   return Unknown(name);
 }
 
+absl::Status DataDirectory::BeginChange(const std::string& name) {
+  MutexLock lock(&mutex_);
+  if (changing_.insert(name).second) return absl::OkStatus();
+  return BeingChanged(name);
+}
+
+void DataDirectory::EndChange(const std::string& name) {
+  MutexLock lock(&mutex_);
+  changing_.erase(name);
+}
+
 absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
     const std::shared_ptr<Model>& model) {
   FileSystem& files = *environment_->files;
@@ -219,7 +241,13 @@ absl::StatusOr<std::shared_ptr<CommitLog>> DataDirectory::Keep(
 // With its first change of the disk: whatever fails behind that, a power cut
 // may leave nothing of what is done to the model afterwards.
 absl::Status DataDirectory::Forget(const std::string& name) {
-  MutexLock changing(&changing_);
+  ACCRUE_RETURN_IF_ERROR(BeginChange(name));
+  absl::Status moved = MoveAway(name);
+  EndChange(name);
+  return moved;
+}
+
+absl::Status DataDirectory::MoveAway(const std::string& name) {
   auto kept = FindKept(name);
   if (!kept.ok() || !kept->gone.empty()) return absl::OkStatus();
   kept->gone = absl::StrCat(models_, "/", kTemporaryPrefix, RandomId());
@@ -315,7 +343,9 @@ void DataDirectory::Restore(const std::string& name,
   if (absl::IsNotFound(found.status())) return done(found.status());
   auto reader = OpenCheckpoint(name, checkpoint);
   if (!reader.ok()) return done(WithReason(reader.status(), name));
-  if (!found.ok()) return done(Revive(name, *std::move(reader), store));
+  if (!found.ok()) {
+    return Revive(name, *std::move(reader), store, std::move(done));
+  }
   const std::shared_ptr<Model>& model = *found;
   const std::string other =
       SpecDifference((*reader)->manifest().spec, model->spec());
@@ -333,32 +363,49 @@ void DataDirectory::Restore(const std::string& name,
       });
 }
 
-absl::StatusOr<std::shared_ptr<Model>> DataDirectory::Revive(
-    const std::string& name, std::shared_ptr<const CheckpointReader> checkpoint,
-    ModelStore& store) {
-  // One at a time; who comes second finds it there, or gone.
-  MutexLock lock(&changing_);
-  if (auto found = store.Find(name); found.ok()) return found;
-  if (checkpoint->manifest().spec.name != name) {
-    return Damaged(absl::DataLossError(absl::StrCat(
-                       "\"", checkpoint->path(), "\" is of model \"",
-                       checkpoint->manifest().spec.name, "\"")),
-                   name);
-  }
-  ACCRUE_ASSIGN_OR_RETURN(const Kept kept, FindKept(name));
+void DataDirectory::Revive(const std::string& name,
+                           std::shared_ptr<const CheckpointReader> checkpoint,
+                           ModelStore& store, RestoreDone done) {
+  if (absl::Status begun = BeginChange(name); !begun.ok()) return done(begun);
+  const RestoreDone end =
+      [this, name, done = std::move(done)](
+          const absl::StatusOr<std::shared_ptr<Model>>& model) {
+        EndChange(name);
+        done(model);
+      };
+  // Another call may just have ended: it is there, or gone.
+  if (auto found = store.Find(name); found.ok()) return end(std::move(found));
+  const absl::StatusOr<Kept> kept = FindKept(name);
+  if (!kept.ok()) return end(kept.status());
+  if (!kept->gone.empty()) return end(Unknown(name));
   const std::string from = checkpoint->path();
-  absl::StatusOr<ModelLog::Options> log =
-      ReviveModel(environment_, kept.directory, std::move(checkpoint), store);
-  if (!log.ok()) return WithReason(log.status(), name);
-  const std::shared_ptr<Model> model = log->model;
-  ACCRUE_LOG(warn,
-             "model \"{}\": restored from {}; what its files have beyond that "
-             "is given up",
-             name, from);
-  model->Attach(AddLog(*std::move(log)));
+  if (const std::string& of = checkpoint->manifest().spec.name; of != name) {
+    return end(Damaged(absl::DataLossError(absl::StrCat(
+                           "\"", from, "\" is of model \"", of, "\"")),
+                       name));
+  }
+  ReviveModel(environment_, kept->directory, std::move(checkpoint), store,
+              [this, name, from, &store,
+               end](absl::StatusOr<ModelLog::Options> revived) {
+                if (!revived.ok()) {
+                  return end(WithReason(revived.status(), name));
+                }
+                ACCRUE_LOG(warn,
+                           "model \"{}\": restored from {}; what its files "
+                           "have beyond that is given up",
+                           name, from);
+                end(TakeUp(*std::move(revived), store));
+              });
+}
+
+absl::StatusOr<std::shared_ptr<Model>> DataDirectory::TakeUp(
+    ModelLog::Options revived, ModelStore& store) {
+  const std::shared_ptr<Model> model = revived.model;
+  const std::string directory = revived.directory;
+  model->Attach(AddLog(std::move(revived)));
   if (absl::Status adopted = store.Adopt(model); !adopted.ok()) {
     // The next start takes it up.
-    Note(name, {.directory = kept.directory, .log = nullptr});
+    Note(model->name(), {.directory = directory, .log = nullptr});
     return adopted;
   }
   return model;

@@ -10,7 +10,7 @@
 //   import/                  safetensors files that models may begin with
 //
 // Order.     Open, Recover, then everything else. All but Find wait for the
-//            disk.
+//            disk; after Recover none for the pool.
 // Errors.    FAILED_PRECONDITION: it cannot be, or another process has it.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_
@@ -19,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,8 @@ class DataDirectory : public ModelKeeper {
   // Takes a model back to one of its checkpoints, all of which is looked at
   // first; `checkpoint` empty: the newest. One that was damaged or left out is
   // there again then. NOT_FOUND kModelUnknown, kCheckpointUnknown; UNAVAILABLE
-  // kCheckpointFailed; else Model::GoBack's.
+  // kCheckpointFailed; without a reason: another call restores it from nothing
+  // now, or deletes it; else Model::GoBack's.
   using RestoreDone =
       std::function<void(absl::StatusOr<std::shared_ptr<Model>>)>;
   void Restore(const std::string& name, const std::string& checkpoint,
@@ -91,16 +93,24 @@ class DataDirectory : public ModelKeeper {
       const Kept& kept) const;
   absl::StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(
       const std::string& name, const std::string& checkpoint) const;
-  absl::StatusOr<std::shared_ptr<Model>> Revive(
-      const std::string& name,
-      std::shared_ptr<const CheckpointReader> checkpoint, ModelStore& store);
+  void Revive(const std::string& name,
+              std::shared_ptr<const CheckpointReader> checkpoint,
+              ModelStore& store, RestoreDone done);
+  absl::StatusOr<std::shared_ptr<Model>> TakeUp(ModelLog::Options revived,
+                                                ModelStore& store);
+  absl::Status MoveAway(const std::string& name);
+  // UNAVAILABLE: another call has not ended its change.
+  absl::Status BeginChange(const std::string& name);
+  void EndChange(const std::string& name);
   std::shared_ptr<ModelLog> AddLog(ModelLog::Options options);
 
   const std::shared_ptr<const DurabilityEnvironment> environment_;
   const std::string models_;  // path
   std::unique_ptr<DirectoryLock> lock_;
-  Mutex changing_;  // while one is revived, or goes; before any other
   mutable Mutex mutex_;
+  // Names of models that are being revived, or go. No lock is held meanwhile:
+  // who is revived needs the pool, whose threads may all want to change some.
+  std::set<std::string> changing_ ACCRUE_GUARDED_BY(mutex_);
   std::map<std::string, Kept> kept_ ACCRUE_GUARDED_BY(mutex_);
 };
 

@@ -24,7 +24,8 @@
 namespace accrue {
 namespace {
 
-// Calls start(done) and waits for what done is given.
+// Calls start(done) and waits for what done is given: the pool's work, and so
+// not on one of its threads.
 template <typename T, typename Start>
 T Await(Start start) {
   std::promise<T> promise;
@@ -181,6 +182,61 @@ absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
   return reader.next_lsn();
 }
 
+// A model on its way from one of its checkpoints.
+struct Revival {
+  std::shared_ptr<const CheckpointReader> checkpoint;
+  Manifest manifest;  // what the first of its new checkpoints will say
+  ModelLog::Options log;
+};
+
+// All but its state.
+absl::Status BeginRevival(ModelStore& store, Revival& revival) {
+  ModelLog::Options& log = revival.log;
+  const Manifest& stored = revival.checkpoint->manifest();
+  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
+                          log.environment->files->List(log.directory));
+  // Behind all that there is: nothing of it is replaced.
+  int64_t lsn = 0;
+  for (const std::string& entry : entries) {
+    lsn = std::max({lsn, ParseCheckpointName(entry).value_or(0),
+                    journal::LsnOfName(entry).value_or(0)});
+  }
+  log.instance = RandomId();
+  ACCRUE_ASSIGN_OR_RETURN(log.model, store.MakeAgain(stored.spec));
+  Manifest& manifest = revival.manifest;
+  manifest = stored;
+  manifest.instance = log.instance;
+  manifest.lsn = ++lsn;
+  manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
+  // Its journal is new: it has nothing to say about it.
+  manifest.state.is_beginning = false;
+  manifest.state.sessions.clear();
+  manifest.state.pushes_this_version.clear();
+  if (manifest.state.version.has_value()) {
+    manifest.state.version->lineage = RandomId();
+  }
+  return absl::OkStatus();
+}
+
+// Its files, once it has its state.
+absl::Status EndRevival(Revival& revival) {
+  ModelLog::Options& log = revival.log;
+  const Manifest& stored = revival.checkpoint->manifest();
+  const int64_t lsn = revival.manifest.lsn;
+  // A journal is there before a checkpoint of it is; progress says what older
+  // ones lack until then.
+  const bool journals = stored.spec.durability == Durability::kJournal;
+  if (journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
+  ACCRUE_ASSIGN_OR_RETURN(
+      const auto made,
+      CheckpointFiles::Create(log.environment->files, log.directory));
+  ACCRUE_RETURN_IF_ERROR(made->Link(revival.checkpoint->path(), stored));
+  ACCRUE_RETURN_IF_ERROR(made->Commit(revival.manifest));
+  if (!journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
+  log.newest = InfoOf(revival.manifest);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelLog::Options> RecoverModel(
@@ -223,55 +279,35 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
   return log;
 }
 
-absl::StatusOr<ModelLog::Options> ReviveModel(
-    std::shared_ptr<const DurabilityEnvironment> environment,
-    const std::string& directory,
-    std::shared_ptr<const CheckpointReader> checkpoint, ModelStore& store) {
-  FileSystem& files = *environment->files;
-  const Manifest& stored = checkpoint->manifest();
-  ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
-                          files.List(directory));
-  // Behind all that there is: nothing of it is replaced.
-  int64_t lsn = 0;
-  for (const std::string& entry : entries) {
-    lsn = std::max({lsn, ParseCheckpointName(entry).value_or(0),
-                    journal::LsnOfName(entry).value_or(0)});
+void ReviveModel(std::shared_ptr<const DurabilityEnvironment> environment,
+                 const std::string& directory,
+                 std::shared_ptr<const CheckpointReader> checkpoint,
+                 ModelStore& store, ReviveDone done) {
+  const auto revival = std::make_shared<Revival>();
+  revival->checkpoint = std::move(checkpoint);
+  revival->log.environment = std::move(environment);
+  revival->log.directory = directory;
+  if (absl::Status begun = BeginRevival(store, *revival); !begun.ok()) {
+    return done(std::move(begun));
   }
-  ModelLog::Options log;
-  log.environment = std::move(environment);
-  log.directory = directory;
-  log.instance = RandomId();
-  ACCRUE_ASSIGN_OR_RETURN(log.model, store.MakeAgain(stored.spec));
-  StoredModel from{.source = checkpoint, .version = {}};
-  if (stored.state.version.has_value()) {
-    from.version = {.lineage = RandomId(),
-                    .number = stored.state.version->number};
+  StoredModel from{.source = revival->checkpoint, .version = {}};
+  if (const auto& version = revival->manifest.state.version) {
+    from.version = *version;
   }
-  Manifest manifest = stored;
-  manifest.instance = log.instance;
-  manifest.lsn = ++lsn;
-  manifest.made_at_unix_nanos = absl::ToUnixNanos(absl::Now());
-  // Its journal is new: it has nothing to say about it.
-  manifest.state.is_beginning = false;
-  manifest.state.sessions.clear();
-  manifest.state.pushes_this_version.clear();
-  if (manifest.state.version.has_value()) {
-    manifest.state.version->lineage = from.version.lineage;
-  }
-  ACCRUE_RETURN_IF_ERROR(Await<absl::Status>([&](auto done) {
-    log.model->Restore(std::move(from), std::move(done));
-  }));
-  // A journal is there before a checkpoint of it is; progress says what older
-  // ones lack until then.
-  const bool journals = stored.spec.durability == Durability::kJournal;
-  if (journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
-  ACCRUE_ASSIGN_OR_RETURN(const auto made,
-                          CheckpointFiles::Create(&files, directory));
-  ACCRUE_RETURN_IF_ERROR(made->Link(checkpoint->path(), stored));
-  ACCRUE_RETURN_IF_ERROR(made->Commit(manifest));
-  if (!journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
-  log.newest = InfoOf(manifest);
-  return log;
+  WorkPool* const pool = revival->log.environment->pool;
+  const auto end = [revival, pool,
+                    done = std::move(done)](absl::Status restored) {
+    pool->Post(pool->NewLane(),
+               [revival, done, restored = std::move(restored)]() mutable {
+                 const WorkPool::Waiting waiting;
+                 if (restored.ok()) restored = EndRevival(*revival);
+                 if (restored.ok()) return done(std::move(revival->log));
+                 // Its memory is given back before anybody hears of it.
+                 revival->log.model.reset();
+                 done(std::move(restored));
+               });
+  };
+  revival->log.model->Restore(std::move(from), end);
 }
 
 absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log) {

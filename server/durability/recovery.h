@@ -3,7 +3,9 @@
 // Equation.  newest checkpoint + what the journal has behind it = the model,
 //            bit for bit. Under MEMORY: the newest checkpoint; in a lineage of
 //            its own, unless the process ended in order.
-// Order.     functions wait for the disk, and for the model's executor.
+// Order.     functions wait for the disk; RecoverModel, for the model's
+// executor
+//            too: not on a thread of the pool, which that needs.
 // Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
 //            written, in which file and where. Nothing is guessed or skipped.
 //            Without a reason: the disk's. ModelStore::MakeAgain's.
@@ -11,6 +13,7 @@
 #define ACCRUE_SERVER_DURABILITY_RECOVERY_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,11 +34,13 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
     const std::string& directory, const std::string& name, ModelStore& store);
 
 // A damaged model, from one of its checkpoints alone: in a new lineage, without
-// sessions, and with files of its own, which are durable before it is returned.
-absl::StatusOr<ModelLog::Options> ReviveModel(
-    std::shared_ptr<const DurabilityEnvironment> environment,
-    const std::string& directory,
-    std::shared_ptr<const CheckpointReader> checkpoint, ModelStore& store);
+// sessions, and with files of its own, which are durable before it is handed
+// on. `done` runs here, or on the pool.
+using ReviveDone = std::function<void(absl::StatusOr<ModelLog::Options>)>;
+void ReviveModel(std::shared_ptr<const DurabilityEnvironment> environment,
+                 const std::string& directory,
+                 std::shared_ptr<const CheckpointReader> checkpoint,
+                 ModelStore& store, ReviveDone done);
 
 // The first checkpoint of a new model, whose parameters are still to come.
 absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log);
