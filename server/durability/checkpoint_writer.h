@@ -1,11 +1,10 @@
 // CheckpointWriter: takes a model's state while it trains on, and makes a
 // checkpoint of it. WriteCheckpoint: the same of a state that stands still.
 //
-// Order.     parameters first, from their publication, uncopied: the model
-// needs
-//            its memory for the update after next. Then moments: folds wait for
-//            them where they do not fit into the memory. Then payloads that are
-//            held, uncopied; then the manifest.
+// Order.     moments as they are read: folds wait for them where they do not
+//            fit into the memory. When there is none to be written, parameters,
+//            from their publication, uncopied: the update after next waits for
+//            that. Then payloads that are held, uncopied; then the manifest.
 //            Everything is written in steps of a piece on the pool, by one
 //            thread at a time.
 // Memory.    the captured publication lives until it is written, pushes that
@@ -44,8 +43,8 @@ struct CheckpointTarget {
   std::string directory;  // of the model's checkpoints; it is there
   std::string instance;
   // The last record that the state includes; asked once, when it is captured.
-  // No other checkpoint of the model has it.
-  std::function<int64_t()> lsn;
+  // No other checkpoint of the model has it. Not OK: there is none, for now.
+  std::function<absl::StatusOr<int64_t>()> lsn;
   ModelSpec spec;
   std::shared_ptr<const Layout> layout;  // the spec's
 };

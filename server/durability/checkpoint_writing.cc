@@ -45,8 +45,10 @@ int64_t CheckpointWriting::ElemsOf(int64_t piece) const {
 }
 
 void CheckpointWriting::Start(CheckpointContents contents) {
+  const absl::StatusOr<int64_t> lsn = target_.lsn();
+  if (!lsn.ok()) return Fail(lsn.status());
   manifest_.instance = target_.instance;
-  manifest_.lsn = target_.lsn();
+  manifest_.lsn = *lsn;
   manifest_.spec = target_.spec;
   manifest_.state = std::move(contents.state);
   contents_ = std::move(contents);

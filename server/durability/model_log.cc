@@ -130,7 +130,8 @@ absl::Status ModelLog::Refuse(absl::StatusCode code, Reason reason,
   return MakeError(code, info, absl::StrCat("model \"", name_, "\": ", why));
 }
 
-CheckpointTarget ModelLog::Target(std::function<int64_t()> lsn) const {
+CheckpointTarget ModelLog::Target(
+    std::function<absl::StatusOr<int64_t>()> lsn) const {
   return {.files = environment_.files,
           .pool = environment_.pool,
           .memory = environment_.memory,
@@ -184,7 +185,7 @@ void ModelLog::Checkpoint(CheckpointDone done) {
       next_.push_back(std::move(done));
       return;
     }
-    if (journal_ == nullptr || Changed()) {
+    if (Changed()) {
       checkpointing_ = true;
       waiting_.push_back(std::exchange(done, nullptr));
     }
@@ -203,18 +204,14 @@ void ModelLog::Capture() {
                                Reason::kModelUnknown, "was deleted"));
   }
   model->CaptureState(std::make_shared<CheckpointWriter>(
-      Target([self = shared_from_this()] {
-        // In a step of the executor: no beginning is on its way.
-        self->RemoveRefused();
-        if (self->journal_ == nullptr) return self->NextNumber();
-        return self->journal_->Roll() - 1;
-      }),
+      Target([self = shared_from_this()] { return self->NumberCapture(); }),
       [self = shared_from_this()](absl::StatusOr<CheckpointInfo> made) {
         self->OnCheckpoint(std::move(made));
       }));
 }
 
 void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
+  if (CaptureBehindRefused()) return;
   {
     MutexLock lock(&mutex_);
     // What it was to have was refused: it would be the newest once more.
@@ -228,7 +225,7 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
       // One that was captured before the model began anew is older.
       if (made->lsn > newest_.lsn) newest_ = *made;
     }
-    Retire(newest());
+    Retire();
     ACCRUE_LOG(info, "model \"{}\": checkpoint {} of t={}, {} bytes", name_,
                made->name, made->folded_pushes, made->size_bytes);
   } else if (!absl::IsNotFound(made.status())) {
@@ -244,7 +241,7 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
     MutexLock lock(&mutex_);
     told = std::exchange(waiting_, std::exchange(next_, {}));
     // The one that was made serves those too, unless something came between.
-    if (made.ok() && journal_ != nullptr && !Changed()) {
+    if (made.ok() && !Changed()) {
       std::move(waiting_.begin(), waiting_.end(), std::back_inserter(told));
       waiting_.clear();
     }
@@ -255,15 +252,21 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
   ArmTimer();
 }
 
-void ModelLog::Retire(const CheckpointInfo& newest) {
+void ModelLog::Retire() {
   if (!Closed().ok()) return;  // all of it goes
   const WorkPool::Waiting waiting;
+  MutexLock lock(&retiring_);
+  const CheckpointInfo newest = this->newest();
   const auto kept =
       RetireCheckpoints(*environment_.files, directory_, newest.lsn,
                         environment_.options.checkpoint_keep, Pinned());
   absl::Status status = kept.status();
-  if (journal_ != nullptr) {
-    status.Update(journal_->DropBefore(newest.lsn + 1));
+  // Then the journal leads from an older one to where the model is.
+  if (kept.ok() && (kept->empty() || kept->front().lsn != newest.lsn)) {
+    status = absl::DataLossError("it is damaged");
+  }
+  if (status.ok() && journal_ != nullptr) {
+    status = journal_->DropBefore(newest.lsn + 1);
   }
   if (status.ok()) return;
   ACCRUE_LOG(warn, "model \"{}\": what checkpoint {} makes needless stays: {}",
@@ -288,6 +291,8 @@ std::set<std::string> ModelLog::Pinned() const {
 }
 
 void ModelLog::CheckpointLast(CheckpointDone done) {
+  // A refused push changes its session, and nothing notes that.
+  NoteChange();
   Checkpoint([self = shared_from_this(), done = std::move(done)](
                  const absl::StatusOr<CheckpointInfo>& made) {
     absl::Status clean = made.status();

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -85,7 +86,7 @@ class ModelLog : public CommitLog,
   const std::string& instance() const { return instance_; }
 
  private:
-  // model_log_beginning.cc:
+  // In model_log_beginning.cc:
   void AppendBegin(BeginChange change, Done done);
   void AppendRestore(RestoreChange change, Done done);
   absl::StatusOr<CheckpointInfo> WriteRestored(const RestoreChange& change,
@@ -96,8 +97,20 @@ class ModelLog : public CommitLog,
   // `done`; where the beginning `lsn` is refused, its checkpoint goes first. If
   // it cannot, it goes before the next one is written.
   Done RemoveIfRefused(int64_t lsn, Done done);
-  // Appends and waits: no beginning is on its way.
-  void RemoveRefused();
+  // Whether the journal has a record behind each beginning that was refused.
+  // Until then, a restart may find that it counts all the same, and its
+  // checkpoint is needed.
+  bool IsOutOfDoubt() const ACCRUE_EXCLUDES(mutex_);
+  // Such a record. No beginning is on its way.
+  std::future<absl::Status> AppendBehindRefused();
+  // If they are out of doubt.
+  void RemoveRefused() ACCRUE_EXCLUDES(mutex_);
+  // The number of what is captured, in a step of the executor: no beginning is
+  // on its way, and the journal may wait for this very step. UNAVAILABLE: it
+  // must be waited for first.
+  absl::StatusOr<int64_t> NumberCapture() ACCRUE_EXCLUDES(mutex_);
+  // Whether that is so: then it is waited for, and captured again.
+  bool CaptureBehindRefused() ACCRUE_EXCLUDES(mutex_);
   // Once its checkpoint has been written, or could not be.
   void EndBegin(absl::StatusOr<CheckpointInfo> made, Done done);
   void OnBegun(const CheckpointInfo& made);
@@ -106,13 +119,13 @@ class ModelLog : public CommitLog,
   void AppendToJournal(Change change, Done done);
   // Not OK: the journal has outgrown its bounds.
   absl::Status CheckRoom() const;
-  CheckpointTarget Target(std::function<int64_t()> lsn) const;
+  CheckpointTarget Target(std::function<absl::StatusOr<int64_t>()> lsn) const;
   // Whether anything has happened since the newest checkpoint.
   bool Changed() const ACCRUE_REQUIRES(mutex_);
   void Capture();
   void OnCheckpoint(absl::StatusOr<CheckpointInfo> made);
-  // What a new checkpoint makes needless.
-  void Retire(const CheckpointInfo& newest);
+  // What the newest checkpoint makes needless.
+  void Retire() ACCRUE_EXCLUDES(retiring_, mutex_);
   std::set<std::string> Pinned() const;
   void CheckpointSoon();
   void ArmTimer() ACCRUE_EXCLUDES(mutex_);
@@ -137,11 +150,14 @@ class ModelLog : public CommitLog,
   // never under the lock, since it may have to wait for the disk.
   const std::unique_ptr<Progress> progress_;
 
+  Mutex retiring_;  // held while the disk is waited for
   mutable Mutex mutex_;
   CheckpointInfo newest_ ACCRUE_GUARDED_BY(mutex_);
   int64_t last_number_ ACCRUE_GUARDED_BY(mutex_);  // MEMORY: a checkpoint's
   // Beginnings whose checkpoints may still be there.
   std::vector<int64_t> refused_ ACCRUE_GUARDED_BY(mutex_);
+  // What the checkpoint that is being made has to wait for.
+  std::future<absl::Status> behind_refused_ ACCRUE_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<const std::string>> pins_ ACCRUE_GUARDED_BY(mutex_);
   // As last noted.
   Version version_ ACCRUE_GUARDED_BY(mutex_);

@@ -40,34 +40,43 @@ CommitLog::Done ModelLog::RemoveIfRefused(int64_t lsn, Done done) {
     {
       MutexLock lock(&self->mutex_);
       self->refused_.push_back(lsn);
+      self->changed_ = true;
     }
     // Not in the journal's job, which is waited for.
     self->environment_.pool->Post(
         self->lane_,
         [self, begun = std::move(begun), done = std::move(done)]() mutable {
+          const WorkPool::Waiting waiting;
+          if (!self->IsOutOfDoubt()) self->AppendBehindRefused().wait();
           self->RemoveRefused();
           done(std::move(begun));
         });
   };
 }
 
-// That the model has begun may be on the disk all the same, until there is
-// another record in its place; as long as it may, the checkpoint is there.
+bool ModelLog::IsOutOfDoubt() const {
+  MutexLock lock(&mutex_);
+  return refused_.empty() || journal_ == nullptr ||
+         journal_->durable_lsn() > refused_.back();
+}
+
+std::future<absl::Status> ModelLog::AppendBehindRefused() {
+  auto written = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> result = written->get_future();
+  journal_->Append(EncodeBegin(), [written](absl::Status durable) {
+    written->set_value(std::move(durable));
+  });
+  return result;
+}
+
 void ModelLog::RemoveRefused() {
+  if (!IsOutOfDoubt()) return;
   std::vector<int64_t> refused;
   {
     MutexLock lock(&mutex_);
     refused = refused_;
   }
-  if (refused.empty()) return;
   const WorkPool::Waiting waiting;
-  if (journal_ != nullptr && journal_->durable_lsn() <= refused.back()) {
-    std::promise<absl::Status> written;
-    journal_->Append(EncodeBegin(), [&written](absl::Status durable) {
-      written.set_value(std::move(durable));
-    });
-    if (!written.get_future().get().ok()) return;
-  }
   for (const int64_t lsn : refused) {
     const absl::Status removed =
         RemoveCheckpoint(*environment_.files, directory_, CheckpointName(lsn));
@@ -76,6 +85,40 @@ void ModelLog::RemoveRefused() {
   }
   MutexLock lock(&mutex_);
   refused_.clear();
+}
+
+absl::StatusOr<int64_t> ModelLog::NumberCapture() {
+  if (!IsOutOfDoubt()) {
+    std::future<absl::Status> behind = AppendBehindRefused();
+    MutexLock lock(&mutex_);
+    behind_refused_ = std::move(behind);
+    return Refuse(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
+                  "what it was to begin with is in the journal's way");
+  }
+  RemoveRefused();
+  if (journal_ == nullptr) return NextNumber();
+  return journal_->Roll() - 1;
+}
+
+bool ModelLog::CaptureBehindRefused() {
+  std::future<absl::Status> behind;
+  {
+    MutexLock lock(&mutex_);
+    behind = std::move(behind_refused_);
+  }
+  if (!behind.valid()) return false;
+  environment_.pool->Post(
+      lane_, [self = shared_from_this(), behind = std::move(behind)]() mutable {
+        const absl::Status written = [&] {
+          const WorkPool::Waiting waiting;
+          return behind.get();
+        }();
+        if (written.ok()) return self->Capture();
+        self->OnCheckpoint(self->Refuse(absl::StatusCode::kUnavailable,
+                                        Reason::kCheckpointFailed,
+                                        written.message()));
+      });
+  return true;
 }
 
 void ModelLog::AppendBegin(BeginChange change, Done done) {
@@ -147,7 +190,7 @@ void ModelLog::OnBegun(const CheckpointInfo& made) {
     version_ = *made.version;
     folded_pushes_ = made.folded_pushes;
   }
-  Retire(made);
+  Retire();
 }
 
 }  // namespace accrue

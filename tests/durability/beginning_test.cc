@@ -89,6 +89,31 @@ class KeptModelOfAge {
     EXPECT_FALSE(pushed.get().ok());
     return made.get_future().get();
   }
+  // The same where the executor goes on in the journal's very job, which
+  // refuses the push: the checkpoint is queued behind that.
+  absl::StatusOr<CheckpointInfo> CheckpointBehindARefusedPush() {
+    std::promise<absl::StatusOr<CheckpointInfo>> made;
+    std::future<absl::StatusOr<PushOutcome>> pushed;
+    {
+      const Hold hold(*model_);
+      pushed = harness().Send(
+          *model_, harness().NewPush(*model_, session_, sequence_ + 1,
+                                     std::vector<float>(kTwoGroupsElems, 1)));
+      (*process_->data().Find("m"))->Checkpoint([&](auto checkpoint) {
+        made.set_value(std::move(checkpoint));
+      });
+    }
+    EXPECT_FALSE(pushed.get().ok());
+    return made.get_future().get();
+  }
+  // A restore that is refused, before its checkpoint is there, by a disk that
+  // then takes no segment of a journal so many times.
+  absl::Status GoBackInVain(int64_t times) {
+    files_->faults().Add({.operation = "make directory", .path_part = "/tmp-"});
+    files_->faults().Add(
+        {.operation = "create", .path_part = "/journal.tmp", .times = times});
+    return GoBack();
+  }
   // A checkpoint is captured before the model goes back, and durable while that
   // is half way.
   absl::Status GoBackWhileACheckpointIsMade() {
@@ -242,6 +267,38 @@ TEST(BeginningTest, ACheckpointOfWhatWasRefusedIsTheNewestThatThereIs) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->name, newest->name);
   model.Push(2);
+}
+
+TEST(BeginningTest, ACheckpointDoesNotWaitForTheJournalThatWaitsForIt) {
+  KeptModelOfAge model;
+  const StateImage before = model.Image();
+  ASSERT_FALSE(model.GoBackInVain(kAlways).ok());
+  EXPECT_EQ(model.CheckpointBehindARefusedPush().status().code(),
+            absl::StatusCode::kUnavailable);
+  model.files().faults().Clear();
+  EXPECT_EQ(model.Image(), before);
+  model.Push(2);
+  EXPECT_TRUE(model.Checkpoint().ok());
+}
+
+// As long as that has the number that the next checkpoint would have, there is
+// no next one.
+TEST(BeginningTest, NoCheckpointTakesThePlaceOfWhatWasRefused) {
+  KeptModelOfAge model;
+  ASSERT_FALSE(model.GoBackInVain(/*times=*/2).ok());
+  const std::string newest = model.newest();
+  EXPECT_EQ(model.Checkpoint().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(model.newest(), newest);
+
+  ASSERT_TRUE(model.Checkpoint().ok());
+  model.Push(3);
+  const StateImage last = model.Image();
+  model.files().faults().Add(
+      {.operation = "make directory", .path_part = "/tmp-"});
+  EXPECT_FALSE(model.Checkpoint().ok());
+  model.StartAgain();
+  ASSERT_TRUE(model.is_there()) << model.Why();
+  EXPECT_EQ(model.Image(), last);
 }
 
 // Its checkpoint is gone: what came behind it is of another lineage than what

@@ -13,6 +13,7 @@ using IncarnationTest = SlowDiskTest;
 TEST_F(IncarnationTest, ACheckpointOfADeletedModelIsNotTheNextOnes) {
   auto model = Create(Durability::kMemory);
   ASSERT_TRUE(harness().Initialize(*model, 1).ok());
+  ASSERT_TRUE(harness().Open(*model, "a").ok());
   HoldUp("make directory", "/tmp-");
   auto checkpoint =
       std::async(std::launch::async, [&] { return process_->Checkpoint("m"); });
