@@ -2,10 +2,9 @@
 // pool; what CheckpointWriter feeds with copies of arrays.
 //
 // Order.     Start; then AddPiece, all pieces of each array in turn. Or Fail,
-// at
-//            any time, which ends it. Pieces are written as they come, while
-//            folds may wait for their memory; parameters when there is none, or
-//            all are there: then updates wait for theirs.
+//            whenever it is, which ends it. Pieces are written as they come,
+//            while folds may wait for their memory; parameters when there is
+//            none, or all are there: then updates wait for theirs.
 // Invariant. `done` runs exactly once, after the last step.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_DURABILITY_CHECKPOINT_WRITING_H_

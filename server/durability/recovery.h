@@ -3,9 +3,8 @@
 // Equation.  newest checkpoint + what the journal has behind it = the model,
 //            bit for bit. Under MEMORY: the newest checkpoint; in a lineage of
 //            its own, unless the process ended in order.
-// Order.     functions wait for the disk; RecoverModel, for the model's
-// executor
-//            too: not on a thread of the pool, which that needs.
+// Order.     functions wait for the disk; RecoverModel waits for the model's
+//            executor, too: not on a thread of the pool, which that needs.
 // Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
 //            written, in which file and where. Nothing is guessed or skipped.
 //            Without a reason: the disk's. ModelStore::MakeAgain's.

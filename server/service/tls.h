@@ -5,10 +5,9 @@
 // Handshakes are gRPC's. Each takes the newest files that were found good; a
 // connection keeps what it was made with.
 //
-// Errors.    FAILED_PRECONDITION: a file cannot be read; INVALID_ARGUMENT: it
-// is
-//            no certificate or key, or the two do not belong together. What was
-//            in use before stays
+// Errors.    FAILED_PRECONDITION: a file cannot be read; INVALID_ARGUMENT: what
+//            it has is no certificate or key, or the two do not belong
+//            together. What was in use before stays
 // Threading. safe
 
 #ifndef ACCRUE_SERVER_SERVICE_TLS_H_
