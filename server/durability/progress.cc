@@ -80,8 +80,7 @@ absl::StatusOr<std::optional<Record>> ReadRecord(FileSystem& files,
   }
   if (std::memcmp(record.magic, kMagic, sizeof(kMagic)) != 0 ||
       record.hash != HashOf(record)) {
-    ACCRUE_LOG(warn, "\"{}\" is damaged: nobody knows how many pushes are lost",
-               path);
+    ACCRUE_LOG(warn, "\"{}\" is damaged", path);
     return std::optional<Record>();
   }
   return std::optional<Record>(record);

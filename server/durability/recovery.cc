@@ -4,6 +4,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -58,21 +59,30 @@ absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory) {
   return files.RemoveDirectory(directory);
 }
 
-// The answered pushes that a MEMORY model has lost, as far as is known.
+// Of a MEMORY model, whose process has not ended in order.
+struct Loss {
+  // Answered, as far as is known; nothing: nobody knows how many.
+  std::optional<int64_t> pushes;
+
+  std::string Text() const {
+    return pushes.has_value() ? absl::StrCat(*pushes) : "an unknown number";
+  }
+};
+
 // Nothing: its process ended in order, and all is there. Otherwise there may be
 // more than pushes that somebody still knows of: a version, or a session and
 // with it the fate of a push on its way.
-absl::StatusOr<std::optional<int64_t>> FindLoss(FileSystem& files,
-                                                const std::string& directory,
-                                                const TrainingState& state) {
+absl::StatusOr<std::optional<Loss>> FindLoss(FileSystem& files,
+                                             const std::string& directory,
+                                             const TrainingState& state) {
   ACCRUE_ASSIGN_OR_RETURN(const std::optional<Progress::Facts> seen,
                           Progress::Read(files, directory));
-  if (!seen.has_value()) return 0;
+  if (!seen.has_value()) return Loss();
   if (seen->clean && seen->version == *state.version &&
       seen->folded_pushes == state.folded_pushes) {
-    return std::optional<int64_t>();
+    return std::optional<Loss>();
   }
-  return std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0);
+  return Loss{std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0)};
 }
 
 // The lineage goes on, unless something may be missing.
@@ -82,16 +92,16 @@ absl::Status TakeVersion(FileSystem& files, const std::string& directory,
   if (!state.version.has_value()) return absl::OkStatus();
   stored.version = *state.version;
   if (spec.durability == Durability::kJournal) return absl::OkStatus();
-  ACCRUE_ASSIGN_OR_RETURN(const std::optional<int64_t> lost,
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Loss> loss,
                           FindLoss(files, directory, state));
-  if (!lost.has_value()) return absl::OkStatus();
+  if (!loss.has_value()) return absl::OkStatus();
   stored.version.lineage = RandomId();
-  stored.lost_pushes = *lost;
+  stored.lost_pushes = loss->pushes.value_or(0);
   ACCRUE_LOG(warn,
              "model \"{}\": restarted from t={} (version {}) of lineage {}; "
              "acknowledged pushes after it are lost: {}",
              spec.name, state.folded_pushes, state.version->number,
-             state.version->lineage, *lost);
+             state.version->lineage, loss->Text());
   return absl::OkStatus();
 }
 

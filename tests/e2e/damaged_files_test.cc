@@ -24,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr auto kMemory = v1::DURABILITY_MEMORY;
 constexpr auto kJournal = v1::DURABILITY_JOURNAL;
@@ -171,6 +172,9 @@ TEST_P(DamagedProgressTest, IsSaidAndTheNewestCheckpointIsThere) {
   EXPECT_NE(pushes.wire().Describe("model").version().lineage(), lineage);
   EXPECT_THAT(daemon_->Log(),
               HasSubstr(absl::StrCat("\"", path, "\" is damaged")));
+  EXPECT_THAT(daemon_->Log(),
+              HasSubstr("pushes after it are lost: an unknown number"));
+  EXPECT_THAT(daemon_->Log(), Not(HasSubstr("are lost: 0")));
   pushes.Resume();
   pushes.PushAll(2);
   ASSERT_EQ(daemon_->Terminate(), 0) << daemon_->Log();
