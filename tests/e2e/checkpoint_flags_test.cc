@@ -30,6 +30,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::Le;
@@ -68,6 +69,22 @@ class CheckpointFlagsTest : public testing::Test {
     } while (newest.folded_pushes() < count && absl::Now() < deadline);
     EXPECT_GE(newest.folded_pushes(), count);
     return newest.name();
+  }
+  // Of its checkpoints since the first push, newest first: how many they have.
+  static std::vector<int64_t> Checkpointed(AckedPushes& pushes) {
+    BoundedContext context;
+    v1::ListCheckpointsRequest request;
+    request.set_model(pushes.model());
+    v1::ListCheckpointsResponse response;
+    const grpc::Status status =
+        pushes.wire().models().ListCheckpoints(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    std::vector<int64_t> counts;
+    for (const v1::Checkpoint& checkpoint : response.checkpoints()) {
+      if (checkpoint.folded_pushes() == 0) continue;
+      counts.push_back(checkpoint.folded_pushes());
+    }
+    return counts;
   }
   int64_t JournalBytes(const std::string& model) const {
     int64_t bytes = 0;
@@ -110,6 +127,23 @@ TEST_F(CheckpointFlagsTest, TheyComeByThemselvesAndAsManyStayAsAreKept) {
     EXPECT_THAT(kept, SizeIs(3));
     EXPECT_THAT(kept, Contains(made.back()));
     EXPECT_THAT(kept, Not(Contains(made.front())));
+    EXPECT_TRUE(pushes.wire().Delete("model").status.ok());
+  }
+}
+
+// An update is two pushes.
+TEST_F(CheckpointFlagsTest, TheyComeWithEveryFourthUpdateAndNoOther) {
+  Start({"--checkpoint_every_updates=4", "--checkpoint_period=inf",
+         "--checkpoint_keep=20"});
+  for (const auto durability :
+       {v1::DURABILITY_MEMORY, v1::DURABILITY_JOURNAL}) {
+    AckedPushes pushes(*daemon_, "model", durability);
+    for (int i = 0; i < 2; ++i) {
+      pushes.PushAll(8);
+      AwaitCheckpoint(pushes, pushes.count());
+    }
+    // Those that came too early would be among them.
+    EXPECT_THAT(Checkpointed(pushes), ElementsAre(16, 8));
     EXPECT_TRUE(pushes.wire().Delete("model").status.ok());
   }
 }
