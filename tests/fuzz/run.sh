@@ -73,6 +73,8 @@ fuzz() {
 
 running=0
 for target in "${targets[@]}"; do
+  # An earlier run's say nothing about this one.
+  rm -f "$build/artifacts/$target".{log,status}
   if [ "$running" -eq "$jobs" ]; then wait -n; else running=$((running + 1)); fi
   fuzz "$target" &
 done
@@ -81,12 +83,14 @@ wait
 executions=0 findings=0
 for target in "${targets[@]}"; do
   log=$build/artifacts/$target.log
+  touch "$log"
   count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
-  status=$(cat "$build/artifacts/$target.status")
+  status=$(cat "$build/artifacts/$target.status" || echo "no status")
   echo "$target: ${count:-0} executions, ${rate:-0} a second"
   executions=$((executions + ${count:-0}))
-  if [ "$status" -ne 0 ]; then
+  # One that executes nothing finds nothing.
+  if [ "$status" != 0 ] || [ "${count:-0}" -eq 0 ]; then
     findings=$((findings + 1))
     echo "== $target ended with $status"
     tail -n 60 "$log"
