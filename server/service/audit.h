@@ -1,4 +1,4 @@
-// Audit: the log's lines about calls that change or remove something, and about
+// Audit: the log's lines about calls that take the admin's role, and about
 // calls that were refused:
 //
 //   audit caller="ops" peer=10.0.0.7:51234 method=/accrue.v1.ModelService/

@@ -14,6 +14,10 @@
 #include <google/protobuf/dynamic_message.h>
 #include <gtest/gtest.h>
 
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "tests/e2e/any_call.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/wire.h"
@@ -26,6 +30,7 @@ using google::protobuf::DescriptorPool;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using grpc::StatusCode;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -174,6 +179,14 @@ class AccessTest : public testing::Test {
     return CallAny(channel_, method, request, metadata);
   }
 
+  std::vector<std::string> AuditLines() const {
+    std::vector<std::string> lines = absl::StrSplit(daemon_->Log(), '\n');
+    std::erase_if(lines, [](const std::string& line) {
+      return !absl::StrContains(line, " audit ");
+    });
+    return lines;
+  }
+
   // A model of this name, as new.
   void Make(const std::string& model) {
     v1::CreateModelRequest create;
@@ -239,6 +252,29 @@ TEST_F(AccessTest, EveryCallerGetsOfEveryRpcWhatItsRoleAllows) {
     }
   }
   EXPECT_EQ(daemon_->Log().find("token-of"), std::string::npos);
+}
+
+TEST_F(AccessTest, EveryRpcThatTakesTheAdminsRoleIsAudited) {
+  for (const auto& [method, request] : Requests(kModel)) {
+    const auto row = Rows().find(method);
+    if (row == Rows().end()) continue;  // has failed already
+    SCOPED_TRACE(method);
+    Make(kModel);
+    const size_t before = AuditLines().size();
+    Call(method, request, Bearer(kAdmin));
+    const std::vector<std::string> lines = AuditLines();
+    if (row->second.least != Role::kAdmin) {
+      EXPECT_EQ(lines.size(), before);
+      continue;
+    }
+    ASSERT_EQ(lines.size(), before + 1);
+    const auto code = static_cast<absl::StatusCode>(row->second.answer);
+    EXPECT_THAT(lines.back(),
+                HasSubstr("audit caller=\"admin\" peer=127.0.0.1:"));
+    EXPECT_THAT(lines.back(), EndsWith(absl::StrCat(
+                                  " method=", method, " model=\"", kModel,
+                                  "\" code=", absl::StatusCodeToString(code))));
+  }
 }
 
 TEST_F(AccessTest, ARefusedCallChangesNothing) {
