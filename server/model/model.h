@@ -253,7 +253,11 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual void CountTraffic(const Traffic& traffic) = 0;
 
   // Pushes that are not complete are aborted and no new ones begin: UNAVAILABLE
-  // DRAINING. Complete ones still fold. `done` runs when none is left.
+  // DRAINING. Complete ones still fold. `done` runs when none is left: from
+  // then on nothing changes what a capture has. All else that would, from the
+  // drain's beginning on, is refused in the same way, or, where nobody has
+  // asked for it (a cycle's timeout, a session's age), left to the next
+  // process.
   virtual void Drain(std::function<void()> done) = 0;
   // Everything that waits is answered NOT_FOUND; nothing is folded any more.
   virtual void Delete() = 0;

@@ -142,24 +142,15 @@ absl::Status ModelImpl::Usable() const {
   return absl::OkStatus();
 }
 
-absl::Status ModelImpl::TakesPayloads() const {
-  ACCRUE_RETURN_IF_ERROR(Usable());
-  return Draining();
-}
-
-absl::Status ModelImpl::TakesParameters(bool restore) const {
-  const bool restores = restore && !poison_reason_.empty();
-  if (deleted_ || !restores) ACCRUE_RETURN_IF_ERROR(Usable());
-  if (!version_.has_value() || restores) return absl::OkStatus();
-  return GateError(absl::StatusCode::kAlreadyExists,
-                   Reason::kAlreadyInitialized, View(cycles_),
-                   "it has parameters already");
-}
-
 absl::Status ModelImpl::Draining() const {
   if (!draining_) return absl::OkStatus();
   return GateError(absl::StatusCode::kUnavailable, Reason::kDraining,
                    View(cycles_), "the server is shutting down");
+}
+
+absl::Status ModelImpl::MayChange() const {
+  ACCRUE_RETURN_IF_ERROR(Usable());
+  return Draining();
 }
 
 absl::Status ModelImpl::CheckUsable() const {
@@ -169,8 +160,12 @@ absl::Status ModelImpl::CheckUsable() const {
 
 absl::Status ModelImpl::CheckTakesParameters(bool restore) const {
   MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(TakesParameters(restore));
-  return Draining();
+  const bool restores = restore && !poison_reason_.empty();
+  if (deleted_ || !restores) ACCRUE_RETURN_IF_ERROR(Usable());
+  if (!version_.has_value() || restores) return Draining();
+  return GateError(absl::StatusCode::kAlreadyExists,
+                   Reason::kAlreadyInitialized, View(cycles_),
+                   "it has parameters already");
 }
 
 GateView ModelImpl::View(const std::vector<rule::CycleState>& cycles) const {
@@ -198,7 +193,7 @@ absl::StatusOr<Passed> ModelImpl::Judge(const PushHeader& header,
 absl::StatusOr<BegunPush> ModelImpl::Begin(const PushHeader& header,
                                            std::shared_ptr<Arrival> arrival) {
   MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(TakesPayloads());
+  ACCRUE_RETURN_IF_ERROR(MayChange());
   const GateView view = View(cycles_);
   ACCRUE_ASSIGN_OR_RETURN(Passed passed, Judge(header, view));
   passed.session->last_active = absl::Now();
@@ -394,7 +389,7 @@ void ModelImpl::Drain(std::function<void()> done) {
     draining_ = true;
     AbortArrivals([this](const Incoming&) {
       mu_.AssertHeld();
-      return TakesPayloads();
+      return MayChange();
     });
   }
   Run([this, done = std::move(done)] {

@@ -244,7 +244,12 @@ class ModelImpl final : public Model {
   OpenedSession AddSession(const std::string& worker, const std::string& id)
       ACCRUE_EXCLUDES(mu_);
   OpenedSession Opened(const Session& session) const ACCRUE_REQUIRES(mu_);
-  bool HasSession(const std::string& session_id) ACCRUE_EXCLUDES(mu_);
+  bool DoClose(const std::string& session_id,
+               const std::function<void(absl::Status)>& done)
+      ACCRUE_EXCLUDES(mu_);
+  // False: there is no such session.
+  absl::StatusOr<bool> CheckClose(const std::string& session_id)
+      ACCRUE_EXCLUDES(mu_);
   void EndSessions(const std::vector<std::string>& ids) ACCRUE_EXCLUDES(mu_);
 
   TrainingState State() const ACCRUE_REQUIRES(mu_);
@@ -292,9 +297,11 @@ class ModelImpl final : public Model {
   bool CountsAsPoisoned() const ACCRUE_REQUIRES(mu_) {
     return !poison_reason_.empty() && !deleted_;
   }
-  absl::Status TakesPayloads() const ACCRUE_REQUIRES(mu_);
-  absl::Status TakesParameters(bool restore) const ACCRUE_REQUIRES(mu_);
+  // UNAVAILABLE: once a drain has begun, its last checkpoint may have been
+  // captured.
   absl::Status Draining() const ACCRUE_REQUIRES(mu_);
+  // Usable, and not draining.
+  absl::Status MayChange() const ACCRUE_REQUIRES(mu_);
   GateView View(const std::vector<rule::CycleState>& cycles) const
       ACCRUE_REQUIRES(mu_);
   void AbortArrivalsOf(const std::string& session_id) ACCRUE_REQUIRES(mu_);

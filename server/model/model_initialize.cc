@@ -205,16 +205,13 @@ void ModelImpl::EndInitialize(FirstVersion& first,
 // were sent.
 absl::Status ModelImpl::CheckInitialization(
     const Initialization& initialization, std::vector<Initializer>& sorted) {
-  {
+  ACCRUE_RETURN_IF_ERROR(CheckTakesParameters(initialization.restore));
+  if (initialization.first_non_finite >= 0) {
     MutexLock lock(&mu_);
-    // Draining refuses new ones with their headers; this one is in flight.
-    ACCRUE_RETURN_IF_ERROR(TakesParameters(initialization.restore));
-    if (initialization.first_non_finite >= 0) {
-      return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
-                       View(cycles_),
-                       absl::StrCat("value ", initialization.first_non_finite,
-                                    " is not finite"));
-    }
+    return GateError(absl::StatusCode::kInvalidArgument, Reason::kNonFinite,
+                     View(cycles_),
+                     absl::StrCat("value ", initialization.first_non_finite,
+                                  " is not finite"));
   }
   if (initialization.source != nullptr) return absl::OkStatus();
   const int64_t value_bytes = initialization.values.size_bytes();

@@ -70,7 +70,7 @@ bool ModelImpl::DoOpen(
 
 absl::Status ModelImpl::CheckOpen(const std::string& worker) {
   MutexLock lock(&mu_);
-  ACCRUE_RETURN_IF_ERROR(TakesPayloads());
+  ACCRUE_RETURN_IF_ERROR(MayChange());
   return WithVersion(sessions_.CheckOpen(worker), View(cycles_));
 }
 
@@ -92,23 +92,31 @@ OpenedSession ModelImpl::Opened(const Session& session) const {
 void ModelImpl::CloseSession(std::string session_id,
                              std::function<void(absl::Status)> done) {
   Run([this, session_id = std::move(session_id), done = std::move(done)] {
-    if (!HasSession(session_id)) {
-      done(absl::OkStatus());
-      return true;
-    }
-    SessionCloseChange change{.ids = {session_id}};
-    return Commit(std::move(change),
-                  [this, session_id, done](const absl::Status& durable) {
-                    if (durable.ok()) EndSessions({session_id});
-                    done(durable);
-                    return true;
-                  });
+    return DoClose(session_id, done);
   });
 }
 
-bool ModelImpl::HasSession(const std::string& session_id) {
+bool ModelImpl::DoClose(const std::string& session_id,
+                        const std::function<void(absl::Status)>& done) {
+  const absl::StatusOr<bool> closes = CheckClose(session_id);
+  if (!closes.ok() || !*closes) {
+    done(closes.status());
+    return true;
+  }
+  SessionCloseChange change{.ids = {session_id}};
+  return Commit(std::move(change),
+                [this, session_id, done](const absl::Status& durable) {
+                  if (durable.ok()) EndSessions({session_id});
+                  done(durable);
+                  return true;
+                });
+}
+
+absl::StatusOr<bool> ModelImpl::CheckClose(const std::string& session_id) {
   MutexLock lock(&mu_);
-  return sessions_.Find(session_id).ok();
+  if (!sessions_.Find(session_id).ok()) return false;
+  ACCRUE_RETURN_IF_ERROR(Draining());
+  return true;
 }
 
 void ModelImpl::EndSessions(const std::vector<std::string>& ids) {
@@ -145,7 +153,7 @@ void ModelImpl::ScheduleExpiry() {
 std::vector<std::string> ModelImpl::IdleSessions() {
   MutexLock lock(&mu_);
   // What is made again is what happened: its ends come with it.
-  if (replaying_) return {};
+  if (replaying_ || draining_) return {};
   // One whose push is on its way is not idle.
   for (const Incoming& incoming : arrivals_) {
     absl::StatusOr<Session*> session = sessions_.Find(incoming.session_id);

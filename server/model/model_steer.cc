@@ -52,9 +52,7 @@ absl::StatusOr<std::vector<rule::RuleSpec>> ModelImpl::ChangedRules(
   std::vector<rule::RuleSpec> rules;
   {
     MutexLock lock(&mu_);
-    ACCRUE_RETURN_IF_ERROR(Usable());
-    // The last checkpoint may have been captured.
-    ACCRUE_RETURN_IF_ERROR(Draining());
+    ACCRUE_RETURN_IF_ERROR(MayChange());
     rules = rules_;
   }
   const std::string why = ChangeRules(updates, rules);
@@ -107,7 +105,7 @@ bool ModelImpl::DoEndCycle(const std::optional<Version>& version,
   EndedCycle nothing;
   {
     MutexLock lock(&mu_);
-    why = Usable();
+    why = MayChange();
     if (why.ok() && !version_.has_value()) {
       why = GateError(absl::StatusCode::kFailedPrecondition,
                       Reason::kNotInitialized, View(cycles_),
@@ -176,7 +174,7 @@ bool ModelImpl::CloseWindow(const Version& version) {
   std::shared_ptr<Batch> batch;
   {
     MutexLock lock(&mu_);
-    if (version_ != version || window_pushes_ == 0 || !Usable().ok()) {
+    if (version_ != version || window_pushes_ == 0 || !MayChange().ok()) {
       return true;
     }
     if (window_pushes_ < spec_.min_pushes) {

@@ -283,10 +283,29 @@ TEST_F(RecoveryTest, WhereNothingHasChangedTheNewestCheckpointServes) {
 }
 
 // The last checkpoint may not have it.
-TEST_F(RecoveryTest, HyperparametersDoNotChangeOnceTheProcessEnds) {
-  Create(Spec(Durability::kMemory));
-  process_->Drain();
-  EXPECT_EQ(GetErrorInfo(SetLearningRate(0.25)).reason, Reason::kDraining);
+TEST_F(RecoveryTest, NothingChangesOnceTheProcessEnds) {
+  for (const Durability durability :
+       {Durability::kMemory, Durability::kJournal}) {
+    Create(Spec(durability));
+    Push(5);
+    const StateImage before = harness().Image(*model_);
+    process_->Drain();
+    const absl::Status refused[] = {
+        SetLearningRate(0.25), harness().EndCycle(*model_).status(),
+        harness().CloseSession(*model_, turns_[0].session),
+        harness().Open(*model_, "c").status(),
+        process_->Restore("m", "").status()};
+    for (const absl::Status& status : refused) {
+      EXPECT_EQ(GetErrorInfo(status).reason, Reason::kDraining) << status;
+    }
+    EXPECT_TRUE(process_->data().Unkept().empty());
+    StartAgain();
+    EXPECT_EQ(harness().Image(*model_), before);
+    // Sequences begin anew with the next model's sessions.
+    for (Turn& turn : turns_) turn.sequence = 0;
+    pushes_ = 0;
+    ASSERT_TRUE(process_->store().Delete("m").ok());
+  }
 }
 
 TEST_F(RecoveryTest, MemoryIsCheckpointedForChangedHyperparametersAlone) {
