@@ -221,7 +221,6 @@ absl::Status BeginRevival(ModelStore& store, Revival& revival) {
   // Its journal is new: it has nothing to say about it.
   manifest.state.is_beginning = false;
   manifest.state.sessions.clear();
-  manifest.state.pushes_this_version.clear();
   if (manifest.state.version.has_value()) {
     manifest.state.version->lineage = RandomId();
   }

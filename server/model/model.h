@@ -268,7 +268,8 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual void Restore(StoredModel stored,
                        std::function<void(absl::Status)> done) = 0;
   // Takes a model that there is back to what is stored, in a new lineage from
-  // the stored version on, poisoned ones too. Its sessions stay.
+  // the stored version on, poisoned ones too. Its sessions stay; who has pushed
+  // toward the next version is as it is stored, like the open cycles.
   // FAILED_PRECONDITION: there is no version in it. RESOURCE_EXHAUSTED,
   // UNAVAILABLE: nothing has changed. Else as Restore's: it is poisoned.
   virtual void GoBack(std::shared_ptr<const StateSource> source,

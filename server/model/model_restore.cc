@@ -133,7 +133,6 @@ bool ModelImpl::DoGoBack(const RestoringPtr& restoring) {
   change.state = source.state();
   change.state.version = restoring->from.version;
   change.state.is_beginning = true;
-  change.state.pushes_this_version.clear();
   {
     MutexLock lock(&mu_);
     change.state.sessions = SessionStates();
@@ -280,9 +279,6 @@ void ModelImpl::TakeState(const RestoringPtr& restoring) {
     }
     if (state.version.has_value()) {
       version_ = restoring->from.version;
-      for (const auto& [worker, pushes] : state.pushes_this_version) {
-        sessions_.CountPushes(worker, version_->number, pushes);
-      }
       TakePublication(*restoring);
     }
   }
@@ -349,6 +345,11 @@ void ModelImpl::TakeCounts(const TrainingState& state) {
     recent_micro_steps_.Note(micro_steps, window);
   }
   k_changes_.assign(state.k_changes.begin(), state.k_changes.end());
+  if (!state.version.has_value()) return;
+  // In any lineage: what they pushed is in the open cycles.
+  for (const auto& [worker, pushes] : state.pushes_this_version) {
+    sessions_.CountPushes(worker, state.version->number, pushes);
+  }
 }
 
 void ModelImpl::TakeSession(const SessionState& state) {

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -509,6 +510,29 @@ TEST_F(RecoveryTest, AModelGoesBackAndItsSessionsGoOn) {
     EXPECT_EQ(harness().Image(*model_), now);
     EXPECT_EQ(process_->Restore("m", "checkpoint-7").status().code(),
               absl::StatusCode::kNotFound);
+    ASSERT_TRUE(process_->store().Delete("m").ok());
+  }
+}
+
+TEST_F(RecoveryTest, WhoHasPushedIsAsItWasWhenAModelGoesBack) {
+  for (const Durability durability :
+       {Durability::kMemory, Durability::kJournal}) {
+    SCOPED_TRACE(static_cast<int>(durability));
+    for (Turn& turn : turns_) turn.sequence = 0;
+    pushes_ = 0;
+    Create(Spec(durability));
+    Push(5);
+    const auto checkpoint = process_->Checkpoint("m");
+    ASSERT_TRUE(checkpoint.ok());
+    Push(4);
+    ASSERT_TRUE(process_->Restore("m", checkpoint->name).ok());
+    const StateImage now = harness().Image(*model_);
+    ASSERT_EQ(now.sessions.size(), 2);
+    EXPECT_EQ(std::get<3>(now.sessions[0]), 1);  // the fifth is a's
+    EXPECT_EQ(std::get<3>(now.sessions[1]), 0);
+    if (durability == Durability::kMemory) process_->Drain();
+    StartAgain();
+    EXPECT_EQ(harness().Image(*model_), now);
     ASSERT_TRUE(process_->store().Delete("m").ok());
   }
 }

@@ -84,6 +84,19 @@ TEST_P(RevivalTest, OneThatFailsChangesNothingOfWhatIsThere) {
   EXPECT_EQ(Describe().lost_pushes, journal ? 0 : 2);
 }
 
+TEST_P(RevivalTest, WhoHasPushedTowardTheNextVersionStaysKnown) {
+  ASSERT_TRUE(process_->Restore("m", "").ok());
+  for (int start = 0; start < 2; ++start) {
+    ASSERT_EQ(Find(), absl::OkStatus());
+    auto model = *process_->store().Find("m");
+    ASSERT_TRUE(process_->harness().Open(*model, "a").ok());
+    ASSERT_EQ(model->Sessions().size(), 1);
+    EXPECT_EQ(model->Sessions()[0].pushes_this_version, 1) << start;
+    model.reset();
+    StartAgain();
+  }
+}
+
 TEST_P(RevivalTest, NoneComesBehindADrain) {
   std::promise<void> reached, go_on;
   files_.faults().Add({.operation = "rename",
