@@ -33,7 +33,8 @@ int Report(const CrashLoopResult& result, Durability durability) {
   std::cout << " power_cut=" << result.power_cuts;
   const Verdict& verdict = result.verdict;
   std::cout << "\nmoments of " << verdict.moments_compared
-            << " states were compared";
+            << " states were compared\nduplicates=" << verdict.duplicates
+            << " unknown=" << verdict.unknown;
   for (const FailPoint point : result.missed()) {
     std::cout << "\ntoo few kills at " << Name(point);
   }

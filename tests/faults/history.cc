@@ -43,6 +43,8 @@ std::string Describe(const PushRecord& push) {
 void History::Add(PushRecord push) {
   MutexLock lock(&mutex_);
   if (push.outcome == PushRecord::Outcome::kAcknowledged) ++acknowledged_;
+  if (push.outcome == PushRecord::Outcome::kUnknown) ++unknown_;
+  if (push.duplicate) ++duplicates_;
   pushes_.push_back(std::move(push));
 }
 
@@ -92,6 +94,16 @@ std::vector<std::string> History::complaints() const {
 int64_t History::acknowledged() const {
   MutexLock lock(&mutex_);
   return acknowledged_;
+}
+
+int64_t History::duplicates() const {
+  MutexLock lock(&mutex_);
+  return duplicates_;
+}
+
+int64_t History::unknown() const {
+  MutexLock lock(&mutex_);
+  return unknown_;
 }
 
 }  // namespace accrue::faults

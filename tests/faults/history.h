@@ -74,6 +74,8 @@ class History {
   std::vector<std::string> complaints() const;
 
   int64_t acknowledged() const;
+  int64_t duplicates() const;  // of these, answered as such
+  int64_t unknown() const;
 
  private:
   mutable Mutex mutex_;
@@ -82,6 +84,8 @@ class History {
   std::set<VersionKey> closes_ ACCRUE_GUARDED_BY(mutex_);
   std::vector<std::string> complaints_ ACCRUE_GUARDED_BY(mutex_);
   int64_t acknowledged_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  int64_t duplicates_ ACCRUE_GUARDED_BY(mutex_) = 0;
+  int64_t unknown_ ACCRUE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace accrue::faults

@@ -56,6 +56,8 @@ Verdict CheckOneHot(const Subject& subject, const History& history,
   const Survivors survivors =
       FindSurvivors(history.pushes(), subject.lineage, rollbacks);
   Verdict verdict = {.acked = history.acknowledged(),
+                     .duplicates = history.duplicates(),
+                     .unknown = history.unknown(),
                      .unreported = survivors.unreported,
                      .complaints = history.complaints()};
   verdict.lost = verdict.acked - static_cast<int64_t>(survivors.pushes.size());

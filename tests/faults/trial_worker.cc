@@ -118,8 +118,7 @@ bool TrialWorker::Push(Seat& seat, PushRecord push,
     return Failed(seat, std::move(push), result.status(), hasty);
   }
   if (!result->accepted) return Refused(seat, std::move(push), result->reason);
-  Acknowledged(seat, std::move(push), *result);
-  return true;
+  return Acknowledged(seat, std::move(push), *result);
 }
 
 bool TrialWorker::Refused(Seat& seat, PushRecord push, Reason reason) {
@@ -146,19 +145,23 @@ bool TrialWorker::Failed(Seat& seat, PushRecord push, const absl::Status& error,
   if (OneIn(2)) {
     const auto settled = seat.worker->Settle();
     if (settled.ok() && settled->has_value()) {
-      Acknowledged(seat, std::move(push), **settled);
-      return true;
+      return Acknowledged(seat, std::move(push), **settled);
     }
   }
   // That it was not folded when the daemon was asked does not keep it from
   // being folded then: it may still be on its way, until its session is over.
   push.outcome = Outcome::kUnknown;
+  const bool lost = SessionLost(seat, push);
   seat.model->history.Add(std::move(push));
+  if (lost || (!hasty && SessionsLast(seat))) {
+    return Complain(seat, error.ToString());
+  }
   return Open(seat);
 }
 
-void TrialWorker::Acknowledged(Seat& seat, PushRecord push,
+bool TrialWorker::Acknowledged(Seat& seat, PushRecord push,
                                const client::PushResult& result) {
+  const bool lost = SessionLost(seat, push);
   push.outcome = Outcome::kAcknowledged;
   push.session = seat.worker->session_id();
   push.sequence = seat.worker->last_sequence();
@@ -168,6 +171,16 @@ void TrialWorker::Acknowledged(Seat& seat, PushRecord push,
   push.duplicate = result.duplicate;
   seat.model->history.Add(std::move(push));
   options_.on_acknowledged();
+  return !lost || Complain(seat, "its session was lost");
+}
+
+bool TrialWorker::SessionsLast(const Seat& seat) const {
+  return seat.model->subject.spec.durability == client::Durability::kJournal &&
+         !options_.network_repeats;
+}
+
+bool TrialWorker::SessionLost(const Seat& seat, const PushRecord& push) const {
+  return SessionsLast(seat) && seat.worker->session_id() != push.session;
 }
 
 bool TrialWorker::CloseCycle() {

@@ -1,9 +1,10 @@
 // TrialWorker: pushes to the models of a trial, one push after the other, and
 // keeps their histories.
 //
-// Most pushes are waited for, whatever happens to the daemon. Of some the
-// worker soon gives up; then it asks for their fate, or comes back as another
-// process would, without knowing.
+// Most pushes are waited for, whatever happens to the daemon: under JOURNAL,
+// where sessions outlive it, their fate has to be told. Of some the worker soon
+// gives up; then it asks for their fate, or comes back as another process
+// would, without knowing.
 //
 // Errors.    what no worker should see is a complaint in the history, and the
 //            worker's end
@@ -77,8 +78,12 @@ class TrialWorker {
   bool Refused(Seat& seat, PushRecord push, client::Reason reason);
   bool Failed(Seat& seat, PushRecord push, const absl::Status& error,
               bool hasty);
-  void Acknowledged(Seat& seat, PushRecord push,
+  bool Acknowledged(Seat& seat, PushRecord push,
                     const client::PushResult& result);
+  // Sessions outlive the daemon, and nobody else takes them over.
+  bool SessionsLast(const Seat& seat) const;
+  // Though they last, its worker has another one than the push was sent under.
+  bool SessionLost(const Seat& seat, const PushRecord& push) const;
   bool CloseCycle();
   bool Complain(Seat& seat, const std::string& what);
   bool OneIn(int n) { return random_() % static_cast<uint64_t>(n) == 0; }

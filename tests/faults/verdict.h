@@ -9,8 +9,10 @@
 namespace accrue::faults {
 
 struct Verdict {
-  int64_t acked = 0;  // pushes that were acknowledged
-  int64_t lost = 0;   // of these, those that the model does not hold
+  int64_t acked = 0;       // pushes that were acknowledged
+  int64_t duplicates = 0;  // of these, those that were answered as such
+  int64_t unknown = 0;     // pushes of which nobody was told whether they were
+  int64_t lost = 0;  // of the acknowledged, those that the model does not hold
   // Of these, those of which nobody said so.
   int64_t unreported = 0;
   int64_t twice = 0;  // folds too many
@@ -22,6 +24,8 @@ struct Verdict {
 
   Verdict& operator+=(const Verdict& other) {
     acked += other.acked;
+    duplicates += other.duplicates;
+    unknown += other.unknown;
     lost += other.lost;
     unreported += other.unreported;
     twice += other.twice;
