@@ -126,8 +126,8 @@ struct Server::Parts {
         devices(&backend.gpus),
         access(&connections, options.max_streams_per_peer),
         health(&backend.gpus, &timers),
-        pool(ThreadCount(options.threads)),
         data(MakeDataDirectory(options, &pool, &timers, &ledger)),
+        pool(ThreadCount(options.threads)),
         store({.environment = {.make_shard = backend.make_shard,
                                .device = backend.device,
                                .pool = &pool,
@@ -178,8 +178,10 @@ struct Server::Parts {
   CredentialFiles credential_files{&access};
   TimerQueue timers;
   Health health;
+  // Null: nothing is kept. Goes after the pool, which ends what is queued: for
+  // as long as anything is written, no other process may lock the directory.
+  const std::unique_ptr<DataDirectory> data;
   WorkPool pool;
-  const std::unique_ptr<DataDirectory> data;  // null: nothing is kept
   ModelStore store;
   Ingest ingest;
   DataConnections data_connections;
