@@ -17,6 +17,13 @@ namespace {
 constexpr int64_t kRecordBytes = 768;
 // A piece's span and its release.
 constexpr int64_t kSpanBytes = 64;
+// Half of what a manifest may have (2^28 bytes), in norms: 32 bytes each, as
+// JSON on a line of its own. What a push is there besides takes as much as
+// kPushNorms of them: its worker's name, of up to 255 bytes that may take six
+// each, once with the push and once where shares are counted, and 400 bytes of
+// names and numbers.
+constexpr int64_t kMostNorms = int64_t{1} << 22;
+constexpr int64_t kPushNorms = 112;
 
 // F32's, but for a single element.
 int64_t MostPayloadBytes(int64_t elems) {
@@ -139,15 +146,22 @@ std::vector<Held> Gathering::Clear() {
   }());
 }
 
+int64_t MostHeldPushes(int64_t group_count) {
+  return kMostNorms / (group_count + kPushNorms);
+}
+
+int64_t LongestCycle(const GroupSpec& group) {
+  return group.adaptive_k.has_value() ? group.adaptive_k->max_k
+                                      : group.update_every;
+}
+
 int64_t GatherBytes(const ModelSpec& spec) {
   if (!KeepsPayloads(spec)) return 0;
   int64_t elems = 0;
   for (const TensorSpec& tensor : spec.tensors) elems += ElementCount(tensor);
   int64_t pushes = 0;
   for (const GroupSpec& group : spec.groups) {
-    const int64_t k = group.adaptive_k.has_value() ? group.adaptive_k->max_k
-                                                   : group.update_every;
-    pushes = std::max(pushes, k);
+    pushes = std::max(pushes, LongestCycle(group));
   }
   return pushes * HeldBytes(MostPayloadBytes(elems),
                             static_cast<int64_t>(spec.groups.size()));

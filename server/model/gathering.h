@@ -106,6 +106,15 @@ inline bool KeepsPayloads(const ModelSpec& spec) {
 // for each group.
 int64_t HeldBytes(int64_t payload_bytes, int64_t group_count);
 
+// The most pushes that gathering may hold for a model of so many groups: a
+// checkpoint's manifest lists them, with a norm for each group, and has room
+// for about four million of those beside half of MostSessions. 37,117 of one
+// group, 3,771 of 1000.
+int64_t MostHeldPushes(int64_t group_count);
+
+// The pushes that gathering holds for one group: those of its longest cycle.
+int64_t LongestCycle(const GroupSpec& group);
+
 // The most that gathering holds at once under `spec`: k pushes in whatever
 // encoding takes most, of the group with the longest cycle. 0 without GATHER.
 int64_t GatherBytes(const ModelSpec& spec);

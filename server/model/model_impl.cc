@@ -75,7 +75,8 @@ ModelImpl::ModelImpl(const ModelSpec& spec, const ModelEnvironment& environment)
       sessions_(
           spec.name,
           std::min(environment.max_sessions,
-                   MostSessions(static_cast<int64_t>(spec.groups.size())))) {}
+                   MostSessions(static_cast<int64_t>(spec.groups.size())) /
+                       (gathers_ ? 2 : 1))) {}
 
 absl::Status ModelImpl::MakeShard() {
   kernels::ShardOptions options;

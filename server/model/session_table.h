@@ -37,7 +37,8 @@ struct Session {
 
 // The most that a model of so many groups may have, whatever --max_sessions is:
 // each has its last push's outcome, group by group, and a checkpoint's manifest
-// has room for about a million of those. 61,680 of one group, 10,000 of 88.
+// has room for about a million of those. 61,680 of one group, 10,000 of 88. One
+// that gathers may have half as many: MostHeldPushes has the other half.
 int64_t MostSessions(int64_t group_count);
 // Of those that others have taken over so many are remembered, the newest.
 inline constexpr size_t kMaxFenced = 10'000;

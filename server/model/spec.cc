@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
+#include "server/model/gathering.h"
 #include "server/rule/groups.h"
 
 namespace accrue {
@@ -150,6 +151,23 @@ absl::Status CheckGroups(const ModelSpec& spec, const SpecLimits& limits) {
   return absl::OkStatus();
 }
 
+absl::Status CheckGathering(const ModelSpec& spec) {
+  if (!KeepsPayloads(spec)) return absl::OkStatus();
+  const auto groups = static_cast<int64_t>(spec.groups.size());
+  const int64_t most = MostHeldPushes(groups);
+  for (const GroupSpec& group : spec.groups) {
+    if (LongestCycle(group) <= most) continue;
+    return Invalid(
+        spec,
+        absl::StrCat("group \"", group.name, "\": ",
+                     group.adaptive_k.has_value() ? "adaptive_k: max_k" : "k",
+                     " = ", LongestCycle(group), ", want at most ", most,
+                     " where buffering is gather, and the groups are ", groups,
+                     ": a checkpoint has room for so many pushes"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckConsistency(const ModelSpec& spec) {
   if (spec.max_staleness < -1) {
     return Invalid(spec, absl::StrCat("max_staleness: ", spec.max_staleness,
@@ -221,6 +239,7 @@ absl::Status ValidateSpec(const ModelSpec& spec, const SpecLimits& limits) {
   ACCRUE_RETURN_IF_ERROR(CheckModelName(spec));
   ACCRUE_RETURN_IF_ERROR(CheckConsistency(spec));
   ACCRUE_RETURN_IF_ERROR(CheckGroups(spec, limits));
+  ACCRUE_RETURN_IF_ERROR(CheckGathering(spec));
   return CheckTensors(spec, limits);
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/durability/manifest.h"
+#include "server/model/gathering.h"
 #include "server/model/session_table.h"
 #include "server/rule/rule_spec.h"
 #include "tests/durability/sample_model.h"
@@ -63,6 +64,54 @@ void AddSessions(int64_t count, TrainingState& state) {
          .last_sequence = kLarge,
          .last_outcome = outcome});
     state.pushes_this_version[name] = kLarge;
+  }
+}
+
+// Numbers as long as they may be; each of another worker's, whose name is.
+void AddHeld(int64_t count, Manifest& manifest) {
+  constexpr double kLong = 1.2345678901234567e-300;
+  TrainingState& state = manifest.state;
+  for (int64_t i = 0; i < count; ++i) {
+    const std::string name = LongestName(i);
+    state.held.push_back(
+        {.worker = name,
+         .encoding = kernels::Encoding::kF32,
+         .payload_bytes = int64_t{1} << 42,
+         .facts = {.micro_steps = rule::kMaxK,
+                   .weight = kLong,
+                   .gain_factor = kLong,
+                   .scale = kLong},
+         .group_square_sums = std::vector<double>(state.groups.size(), kLong)});
+    state.pushes_this_version[name] = rule::kMaxK;
+    manifest.held_hashes.push_back(~uint64_t{0});
+  }
+}
+
+int64_t TextBytes(const Manifest& manifest) {
+  const auto text = WriteManifest(manifest);
+  EXPECT_TRUE(text.ok()) << text.status();
+  return text.ok() ? static_cast<int64_t>(text->size()) : 0;
+}
+
+// What one more takes does not depend on how many there are.
+TEST(ManifestSizeTest, TheLongestGatheredCycleFitsIntoHalfOfIt) {
+  constexpr int64_t kFew = 64;
+  for (const int64_t groups : {1, 40, 1000, 10'000}) {
+    Manifest manifest = ManifestOfGroups(groups);
+    AddHeld(1, manifest);
+    const int64_t one = TextBytes(manifest);
+    manifest.state.held.clear();
+    manifest.state.pushes_this_version.clear();
+    manifest.held_hashes.clear();
+    AddHeld(1 + kFew, manifest);
+    const int64_t each = (TextBytes(manifest) - one + kFew - 1) / kFew;
+    EXPECT_LE(each * MostHeldPushes(groups), kLargestManifest / 2) << each;
+    // With all the sessions that such a model may have.
+    Manifest sessions = ManifestOfGroups(groups);
+    AddSessions(MostSessions(groups) / 2, sessions.state);
+    EXPECT_LE(TextBytes(sessions) + each * MostHeldPushes(groups),
+              kLargestManifest)
+        << each;
   }
 }
 

@@ -1,5 +1,6 @@
 #include "server/model/spec.h"
 
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
@@ -7,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "server/model/gathering.h"
 #include "server/model/layout.h"
 #include "tests/model/harness.h"
 
@@ -147,6 +149,27 @@ TEST(SpecTest, AdaptiveKWithAQuotaNeedsEnoughOfItOrATimeout) {
   spec.max_pushes_per_worker = 1;
   spec.cycle_timeout = absl::Seconds(1);
   EXPECT_TRUE(ValidateSpec(spec, SpecLimits()).ok());
+}
+
+// Where no manifest fits, no checkpoint does, and a full journal stays full.
+TEST(SpecTest, GatheringIsNoLongerThanACheckpointHasRoomFor) {
+  const int64_t most = MostHeldPushes(/*group_count=*/1);
+  ModelSpec spec = SimpleSpec(1, most);
+  spec.optimizer.buffering = rule::Buffering::kGather;
+  EXPECT_EQ(ValidateSpec(spec, SpecLimits()), absl::OkStatus());
+  spec.groups[0].k = spec.groups[0].update_every = most + 1;
+  const auto refused = [&spec] {
+    const absl::Status status = ValidateSpec(spec, SpecLimits());
+    EXPECT_EQ(GetErrorInfo(status).reason, Reason::kInvalidSpec);
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refused(),
+              HasSubstr("group \"all\": k = 37118, want at most 37117"));
+  spec.groups[0].k = spec.groups[0].update_every = 2;
+  spec.groups[0].adaptive_k = {.min_k = 2, .max_k = most + 1};
+  EXPECT_THAT(refused(), HasSubstr("max_k = 37118, want at most 37117"));
+  spec.optimizer.buffering = rule::Buffering::kClassic;
+  EXPECT_EQ(ValidateSpec(spec, SpecLimits()), absl::OkStatus());
 }
 
 TEST(LayoutTest, TensorsFollowEachOtherInTheFlatVectorAndInTheirGroups) {
