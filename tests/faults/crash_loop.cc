@@ -49,15 +49,16 @@ std::vector<Rollback> ReadRollbacks(const std::string& log,
   const std::regex line(absl::StrCat(
       "model \"", model,
       "\": restarted from t=(\\d+) \\(version (\\d+)\\) of lineage (\\w+); "
-      "acknowledged pushes after it are lost: (\\d+)"));
+      "acknowledged pushes after it are lost: (?:(\\d+)|an unknown number)"));
   std::vector<Rollback> rollbacks;
   for (std::sregex_iterator match(log.begin(), log.end(), line), none;
        match != none; ++match) {
-    rollbacks.push_back({.lineage = (*match)[3],
-                         .t = std::stoll((*match)[1]),
-                         .version = std::stoll((*match)[2]),
-                         .lost = std::stoll((*match)[4]),
-                         .next = ""});
+    rollbacks.push_back(
+        {.lineage = (*match)[3],
+         .t = std::stoll((*match)[1]),
+         .version = std::stoll((*match)[2]),
+         .lost = (*match)[4].matched ? std::stoll((*match)[4]) : 0,
+         .next = ""});
   }
   return rollbacks;
 }

@@ -22,7 +22,7 @@ struct Rollback {
   int64_t t = 0;        // pushes folded in it
   int64_t version = 0;  // its number
   // Pushes that had been acknowledged after it; after a power cut, those of
-  // which the disk still knew.
+  // which the disk still knew, and 0 if it did not.
   int64_t lost = 0;
   bool power_cut = false;
   std::string next;  // the lineage that goes on from there
