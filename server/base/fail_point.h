@@ -2,7 +2,7 @@
 // around it do something wrong.
 //
 //   AtFailPoint(FailPoint::kJournalWritten);           // a crash may come here
-//   if (AtFailPoint(FailPoint::kForgetPush)) continue; // a mistake
+//   if (AtFailPoint(FailPoint::kAckUnsynced)) return;  // a mistake
 //
 // Without a handler, and the daemon has none, each is one load and a branch
 // that is never taken: false.
@@ -36,7 +36,7 @@ enum class FailPoint {
   kCheckpointFinished,     // older ones, and their journal, are still there
   kRecoveryHalfReplayed,   // a restart that has not come to its end
   // Mistakes: they happen where AtFailPoint says true.
-  kForgetPush,   // its session does not remember a push that was folded
+  kFoldRepeat,   // a push that comes again is folded again
   kAckUnsynced,  // a push is answered before its record is synced
   kFoldTwice,    // a push is applied twice
   kCount,
@@ -56,7 +56,7 @@ inline constexpr std::string_view kFailPointNames[] = {
     "checkpoint.renamed",
     "checkpoint.finished",
     "recovery.half_replayed",
-    "mistake.forget_push",
+    "mistake.fold_repeat",
     "mistake.ack_unsynced",
     "mistake.fold_twice",
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/fail_point.h"
 #include "server/base/status_macros.h"
 #include "server/rule/cycle.h"
 #include "server/rule/groups.h"
@@ -18,7 +19,7 @@ absl::Status JudgeSequence(const PushHeader& header, const GateView& view,
   const int64_t last = passed.session->last_sequence;
   if (header.sequence == last + 1) return absl::OkStatus();
   if (header.sequence == last && passed.session->last_outcome.has_value()) {
-    passed.repeats = true;
+    passed.repeats = !AtFailPoint(FailPoint::kFoldRepeat);
     return absl::OkStatus();
   }
   if (header.sequence > last) {

@@ -12,19 +12,19 @@ FailPoint last = FailPoint::kCount;
 
 bool OnlyMistakes(FailPoint point) {
   last = point;
-  return point >= FailPoint::kForgetPush;
+  return point >= FailPoint::kFoldRepeat;
 }
 
 TEST(FailPointTest, NothingHappensWithoutAHandler) {
-  EXPECT_FALSE(AtFailPoint(FailPoint::kForgetPush));
+  EXPECT_FALSE(AtFailPoint(FailPoint::kFoldRepeat));
 }
 
 TEST(FailPointTest, TheHandlerHearsWhereItIsAndSaysWhatHappens) {
   fail_point_handler = OnlyMistakes;
   EXPECT_FALSE(AtFailPoint(FailPoint::kJournalWritten));
   EXPECT_EQ(last, FailPoint::kJournalWritten);
-  EXPECT_TRUE(AtFailPoint(FailPoint::kForgetPush));
-  EXPECT_EQ(last, FailPoint::kForgetPush);
+  EXPECT_TRUE(AtFailPoint(FailPoint::kFoldRepeat));
+  EXPECT_EQ(last, FailPoint::kFoldRepeat);
   fail_point_handler = nullptr;
 }
 

@@ -36,7 +36,7 @@ std::vector<FailPoint> FailPointsOf(Durability durability) {
             FailPoint::kCheckpointFinished};
   }
   std::vector<FailPoint> points;
-  for (int i = 0; i < static_cast<int>(FailPoint::kForgetPush); ++i) {
+  for (int i = 0; i < static_cast<int>(FailPoint::kFoldRepeat); ++i) {
     points.push_back(static_cast<FailPoint>(i));
   }
   return points;

@@ -14,7 +14,6 @@ namespace accrue::faults {
 namespace {
 
 using client::Durability;
-using testing::Contains;
 using testing::ContainsRegex;
 using testing::IsEmpty;
 
@@ -70,18 +69,6 @@ TEST(MistakeTest, APushThatIsFoldedTwiceIsNoticed) {
   EXPECT_GT(result.verdict.mismatched_bytes, 0);
   EXPECT_EQ(result.verdict.lost, 0);
   EXPECT_FALSE(result.held(Durability::kMemory));
-}
-
-TEST(MistakeTest, APushThatItsSessionForgetsIsNoticed) {
-  const CrashLoopResult result = Loop({.kills = 0,
-                                       .durability = Durability::kMemory,
-                                       .mistake = FailPoint::kForgetPush,
-                                       .mistake_every = 7});
-  EXPECT_FALSE(result.held(Durability::kMemory));
-  // A worker's next one is of a sequence that its session does not expect.
-  EXPECT_THAT(
-      result.verdict.complaints,
-      Contains(ContainsRegex("OUT_OF_RANGE.* sequence [0-9]+, want [0-9]+")));
 }
 
 // By the daemon itself, where it finds its journal shorter than it was, or as a

@@ -57,7 +57,7 @@ void Read(const char* variable, Order& order) {
 }  // namespace
 
 std::string FailPointVariable(FailPoint point, int64_t count) {
-  return absl::StrCat(point >= FailPoint::kForgetPush ? kMistake : kEnd, "=",
+  return absl::StrCat(point >= FailPoint::kFoldRepeat ? kMistake : kEnd, "=",
                       std::string(Name(point)), ":", count);
 }
 

@@ -6,14 +6,22 @@
 #include <cstdint>
 #include <iostream>
 #include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/base/fail_point.h"
+#include "server/base/status_macros.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/daemon.h"
+#include "tests/faults/fail_points.h"
 #include "tests/faults/trial.h"
+#include "tests/faults/verdict.h"
 
 namespace accrue::faults {
 namespace {
@@ -31,7 +39,14 @@ struct Network {
   int64_t size;  // TrialOptions::size
   int64_t data_connection_min_bytes;
   double mean_bytes;
+  int64_t duplicates;  // that are answered at least
 };
+
+constexpr Network kInMessages = {.seed = 1,
+                                 .size = 1,
+                                 .data_connection_min_bytes = INT64_MAX,
+                                 .mean_bytes = 5'000,
+                                 .duplicates = 5};
 
 class FaultProxyTest : public testing::TestWithParam<Network> {};
 
@@ -47,56 +62,77 @@ int64_t Sum(const std::vector<int64_t>& counts) {
   return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
-TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
-  const Network network = GetParam();
+struct Found {
+  std::vector<int64_t> faults;  // [NetworkFault]
+  Verdict verdict;
+};
+
+// What becomes of pushes through `network` to a daemon in such an environment.
+absl::StatusOr<Found> PushThrough(
+    const Network& network, const std::string& program,
+    const std::vector<std::string>& environment = {}) {
   const TemporaryDirectory directory;
   const auto daemon =
-      Daemon::Start({"--log_level=warn", "--data_dir=" + directory.path()});
-  ASSERT_NE(daemon, nullptr);
+      Daemon::Start({"--log_level=warn", "--data_dir=" + directory.path()},
+                    program, environment);
+  if (daemon == nullptr) return absl::InternalError("no daemon");
   const auto proxy = FaultProxy::Start({.upstream = daemon->tcp(),
                                         .seed = network.seed,
                                         .mean_bytes = network.mean_bytes});
-  ASSERT_NE(proxy, nullptr);
+  if (proxy == nullptr) return absl::InternalError("no proxy");
   client::ClientOptions client = ImpatientClient();
   client.data_connection_min_bytes = network.data_connection_min_bytes;
-  const auto trial = Trial::Create({.seed = network.seed,
-                                    .size = network.size,
-                                    .network_repeats = true,
-                                    .target = proxy->target(),
-                                    .client = client});
-  ASSERT_TRUE(trial.ok()) << trial.status();
-  std::cout << "seed " << network.seed << ": " << (*trial)->description()
-            << "\n";
-  (*trial)->Start();
+  ACCRUE_ASSIGN_OR_RETURN(const auto trial,
+                          Trial::Create({.seed = network.seed,
+                                         .size = network.size,
+                                         .network_repeats = true,
+                                         .target = proxy->target(),
+                                         .client = client}));
+  std::cout << "seed " << network.seed << ": " << trial->description() << "\n";
+  trial->Start();
   const absl::Time deadline = absl::Now() + kPatience;
   for (int64_t next = 1; Sum(CountFaults(*proxy)) < kFaults; ++next) {
-    if (!(*trial)->AwaitAcknowledged(next, deadline - absl::Now())) break;
+    if (!trial->AwaitAcknowledged(next, deadline - absl::Now())) break;
   }
-  (*trial)->Stop();
-  const auto verdict = (*trial)->Judge(daemon->tcp(), {}, directory.path());
-  ASSERT_TRUE(verdict.ok()) << verdict.status();
-  const std::vector<int64_t> counts = CountFaults(*proxy);
-  std::cout << testing::PrintToString(counts) << " faults, " << verdict->acked
-            << " pushes\n";
-  EXPECT_GE(Sum(counts), kFaults);
-  EXPECT_THAT(counts, Each(Ge(kFaultsOfAKind)));
-  EXPECT_EQ(verdict->lost, 0);
-  EXPECT_EQ(verdict->twice, 0);
-  EXPECT_EQ(verdict->mismatched_bytes, 0);
-  EXPECT_GT(verdict->moments_compared, 0);
-  EXPECT_THAT(verdict->complaints, IsEmpty());
+  trial->Stop();
+  ACCRUE_ASSIGN_OR_RETURN(Verdict verdict,
+                          trial->Judge(daemon->tcp(), {}, directory.path()));
+  const std::vector<int64_t> faults = CountFaults(*proxy);
+  std::cout << testing::PrintToString(faults) << " faults, " << verdict.acked
+            << " pushes, " << verdict.duplicates << " duplicates\n";
+  return Found{faults, std::move(verdict)};
+}
+
+TEST_P(FaultProxyTest, EachPushIsFoldedOnceAndEveryBitIsRight) {
+  const auto found = PushThrough(GetParam(), "accrued");
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_GE(Sum(found->faults), kFaults);
+  EXPECT_THAT(found->faults, Each(Ge(kFaultsOfAKind)));
+  const Verdict& verdict = found->verdict;
+  EXPECT_GE(verdict.duplicates, GetParam().duplicates);
+  EXPECT_EQ(verdict.lost, 0);
+  EXPECT_EQ(verdict.twice, 0);
+  EXPECT_EQ(verdict.mismatched_bytes, 0);
+  EXPECT_GT(verdict.moments_compared, 0);
+  EXPECT_THAT(verdict.complaints, IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Networks, FaultProxyTest,
-    testing::Values(Network{.seed = 1,
-                            .size = 1,
-                            .data_connection_min_bytes = INT64_MAX,
-                            .mean_bytes = 5'000},
-                    Network{.seed = 2,
-                            .size = 300,
-                            .data_connection_min_bytes = 1000,
-                            .mean_bytes = 100'000}));
+    testing::Values(kInMessages, Network{.seed = 2,
+                                         .size = 300,
+                                         .data_connection_min_bytes = 1000,
+                                         .mean_bytes = 100'000,
+                                         .duplicates = 0}));
+
+TEST(MistakeTest, ARepeatThatIsFoldedAgainIsNoticed) {
+  const auto found =
+      PushThrough(kInMessages, "accrued_faulty",
+                  {FailPointVariable(FailPoint::kFoldRepeat, /*count=*/1)});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_GT(found->verdict.twice, 0);
+  EXPECT_EQ(found->verdict.lost, 0);
+}
 
 }  // namespace
 }  // namespace accrue::faults
