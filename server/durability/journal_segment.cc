@@ -131,9 +131,8 @@ absl::Status JournalSegment::Write(
 }
 
 absl::Status JournalSegment::Sync() {
-  if (!AtFailPoint(FailPoint::kAckUnsynced)) {
-    ACCRUE_RETURN_IF_ERROR(file_->Sync());
-  }
+  if (AtFailPoint(FailPoint::kAckUnsynced)) return absl::OkStatus();
+  ACCRUE_RETURN_IF_ERROR(file_->Sync());
   AtFailPoint(FailPoint::kJournalSynced);
   ACCRUE_RETURN_IF_ERROR(Mark({file_->size_bytes(), 0}));
   synced_bytes_ = file_->size_bytes();
