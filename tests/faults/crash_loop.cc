@@ -121,6 +121,7 @@ absl::Status CrashLoop::Start() {
                      .workers = options_.workers,
                      .elements_per_worker = std::min(200 + 20 * options_.kills,
                                                      kMaxElementsPerWorker),
+                     .size = options_.size,
                      .durability = options_.durability,
                      .target = daemon_->uds(),
                      .client = ImpatientClient()}));

@@ -36,12 +36,17 @@
 namespace accrue::faults {
 
 inline constexpr int64_t kAcksBetween = 20;
+// Each push is larger than 1 MiB, of two bytes an element too.
+inline constexpr int64_t kLargeSize = 12'000;
 
 struct CrashLoopOptions {
   int64_t kills = 10;
   client::Durability durability = client::Durability::kJournal;
   uint64_t seed = 1;
   int workers = 4;
+  // Of the replayed model, in 45 elements. From 1 MiB on pushes come on data
+  // connections, and are written past the page cache.
+  int64_t size = 1;
   // Where the daemon keeps its models; empty: for the while.
   std::string data_dir = {};
   // What the daemon does wrong, and how seldom.

@@ -3,6 +3,10 @@
 // right.
 //
 //   crash_loop --kills=500 --durability=JOURNAL --seed=1
+//   crash_loop --kills=50 --durability=JOURNAL --seed=1 --size=12000
+//
+// --size: how large the pushes are; from 1 MiB on they come on data connections
+// and are written past the page cache.
 //
 // Ends with a line
 //   kills=N acked=A lost=L unreported=U twice=T mismatched_bytes=B
@@ -62,6 +66,11 @@ int Main(int argc, char** argv) {
           {"JOURNAL", Durability::kJournal}, {"MEMORY", Durability::kMemory}}));
   app.add_option("--seed", options.seed)->capture_default_str();
   app.add_option("--workers", options.workers)->capture_default_str();
+  app.add_option("--size", options.size,
+                 "of the replayed model, in 45 elements; at 12000 its pushes "
+                 "are larger than 1 MiB")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--bin", bin, "where accrued_faulty is");
   app.add_option("--data_dir", options.data_dir,
                  "an empty directory for its models");

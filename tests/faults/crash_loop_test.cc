@@ -49,6 +49,18 @@ INSTANTIATE_TEST_SUITE_P(Durabilities, CrashLoopTest,
                          testing::Values(Durability::kJournal,
                                          Durability::kMemory));
 
+// On data connections, and written past the page cache.
+TEST(LargePushTest, ThePromiseIsKept) {
+  const CrashLoopResult result = Loop({.kills = 8,
+                                       .durability = Durability::kJournal,
+                                       .seed = kSeed,
+                                       .size = kLargeSize});
+  EXPECT_GE(result.kills, 8);
+  EXPECT_TRUE(result.held(Durability::kJournal));
+  EXPECT_THAT(result.verdict.complaints, IsEmpty());
+  EXPECT_GT(result.power_cuts, 0);
+}
+
 // The same runs as below.
 TEST(MistakeTest, WithoutOneNothingIsNoticed) {
   const CrashLoopResult result =
