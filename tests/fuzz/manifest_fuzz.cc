@@ -86,9 +86,9 @@ void GoOn(const Manifest& manifest) {
   World world;
   ModelSpec spec = manifest.spec;
   spec.durability = Durability::kMemory;  // there is no disk
-  const auto created = world.Create(spec);
-  if (!created.ok()) return;
-  Model& model = **created;
+  const auto made = world.store().MakeAgain(spec);
+  Require(made.status(), "a model is made of a spec that was accepted");
+  Model& model = **made;
   const StoredModel stored = {
       .source = std::make_shared<PlainSource>(manifest.state),
       .version = manifest.state.version.value_or(Version())};
