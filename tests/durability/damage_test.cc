@@ -68,7 +68,9 @@ template <typename Look>
 void ForEachDamage(const std::string& directory, const Files& sound,
                    Look look) {
   bool as_laid = false;
-  for (const auto& [path, bytes] : sound) {
+  for (const auto& file : sound) {
+    const fs::path& path = file.first;
+    const std::string& bytes = file.second;
     const auto damage = [&](const std::string& damaged, const char* what,
                             size_t at) {
       if (!as_laid) Lay(directory, sound);
