@@ -211,7 +211,7 @@ void ModelLog::Capture() {
 }
 
 void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
-  if (CaptureBehindRefused()) return;
+  if (IsBehindRefused()) return;
   {
     MutexLock lock(&mutex_);
     // What it was to have was refused: it would be the newest once more.

@@ -13,7 +13,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -101,16 +100,16 @@ class ModelLog : public CommitLog,
   // Until then, a restart may find that it counts all the same, and its
   // checkpoint is needed.
   bool IsOutOfDoubt() const ACCRUE_EXCLUDES(mutex_);
-  // Such a record. No beginning is on its way.
-  std::future<absl::Status> AppendBehindRefused();
   // If they are out of doubt.
   void RemoveRefused() ACCRUE_EXCLUDES(mutex_);
   // The number of what is captured, in a step of the executor: no beginning is
-  // on its way, and the journal may wait for this very step. UNAVAILABLE: it
-  // must be waited for first.
+  // on its way, and the journal may wait for this very step. UNAVAILABLE: the
+  // journal has to write a record behind what was refused first.
   absl::StatusOr<int64_t> NumberCapture() ACCRUE_EXCLUDES(mutex_);
-  // Whether that is so: then it is waited for, and captured again.
-  bool CaptureBehindRefused() ACCRUE_EXCLUDES(mutex_);
+  // Whether that is why the capture has failed.
+  bool IsBehindRefused() ACCRUE_EXCLUDES(mutex_);
+  // Captures again, once it has failed and that record is written.
+  void CaptureBehindRefused() ACCRUE_EXCLUDES(mutex_);
   // Once its checkpoint has been written, or could not be.
   void EndBegin(absl::StatusOr<CheckpointInfo> made, Done done);
   void OnBegun(const CheckpointInfo& made);
@@ -156,8 +155,12 @@ class ModelLog : public CommitLog,
   int64_t last_number_ ACCRUE_GUARDED_BY(mutex_);  // MEMORY: a checkpoint's
   // Beginnings whose checkpoints may still be there.
   std::vector<int64_t> refused_ ACCRUE_GUARDED_BY(mutex_);
-  // What the checkpoint that is being made has to wait for.
-  std::future<absl::Status> behind_refused_ ACCRUE_GUARDED_BY(mutex_);
+  // What the checkpoint that is being made waits for; else nothing.
+  struct BehindRefused {
+    bool capture_ended = false;
+    std::optional<absl::Status> written;
+  };
+  std::optional<BehindRefused> behind_refused_ ACCRUE_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<const std::string>> pins_ ACCRUE_GUARDED_BY(mutex_);
   // As last noted.
   Version version_ ACCRUE_GUARDED_BY(mutex_);

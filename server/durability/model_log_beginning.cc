@@ -1,6 +1,6 @@
 // ModelLog's beginnings: how a model is initialized, or goes back to a
 // checkpoint, so that a restart finds either all of that or none of it.
-#include <future>
+#include <optional>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -42,15 +42,19 @@ CommitLog::Done ModelLog::RemoveIfRefused(int64_t lsn, Done done) {
       self->refused_.push_back(lsn);
       self->changed_ = true;
     }
-    // Not in the journal's job, which is waited for.
-    self->environment_.pool->Post(
-        self->lane_,
-        [self, begun = std::move(begun), done = std::move(done)]() mutable {
-          const WorkPool::Waiting waiting;
-          if (!self->IsOutOfDoubt()) self->AppendBehindRefused().wait();
-          self->RemoveRefused();
-          done(std::move(begun));
-        });
+    auto end = [self, begun = std::move(begun),
+                done = std::move(done)]() mutable {
+      self->environment_.pool->Post(
+          self->lane_,
+          [self, begun = std::move(begun), done = std::move(done)]() mutable {
+            self->RemoveRefused();
+            done(std::move(begun));
+          });
+    };
+    if (self->IsOutOfDoubt()) return end();
+    self->journal_->Append(
+        EncodeBegin(),
+        [end = std::move(end)](const absl::Status&) mutable { end(); });
   };
 }
 
@@ -58,15 +62,6 @@ bool ModelLog::IsOutOfDoubt() const {
   MutexLock lock(&mutex_);
   return refused_.empty() || journal_ == nullptr ||
          journal_->durable_lsn() > refused_.back();
-}
-
-std::future<absl::Status> ModelLog::AppendBehindRefused() {
-  auto written = std::make_shared<std::promise<absl::Status>>();
-  std::future<absl::Status> result = written->get_future();
-  journal_->Append(EncodeBegin(), [written](absl::Status durable) {
-    written->set_value(std::move(durable));
-  });
-  return result;
 }
 
 void ModelLog::RemoveRefused() {
@@ -89,9 +84,18 @@ void ModelLog::RemoveRefused() {
 
 absl::StatusOr<int64_t> ModelLog::NumberCapture() {
   if (!IsOutOfDoubt()) {
-    std::future<absl::Status> behind = AppendBehindRefused();
-    MutexLock lock(&mutex_);
-    behind_refused_ = std::move(behind);
+    {
+      MutexLock lock(&mutex_);
+      behind_refused_.emplace();
+    }
+    journal_->Append(EncodeBegin(),
+                     [self = shared_from_this()](absl::Status written) {
+                       {
+                         MutexLock lock(&self->mutex_);
+                         self->behind_refused_->written = std::move(written);
+                       }
+                       self->CaptureBehindRefused();
+                     });
     return Refuse(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
                   "what it was to begin with is in the journal's way");
   }
@@ -100,25 +104,35 @@ absl::StatusOr<int64_t> ModelLog::NumberCapture() {
   return journal_->Roll() - 1;
 }
 
-bool ModelLog::CaptureBehindRefused() {
-  std::future<absl::Status> behind;
+bool ModelLog::IsBehindRefused() {
   {
     MutexLock lock(&mutex_);
-    behind = std::move(behind_refused_);
+    if (!behind_refused_.has_value()) return false;
+    behind_refused_->capture_ended = true;
   }
-  if (!behind.valid()) return false;
+  CaptureBehindRefused();
+  return true;
+}
+
+void ModelLog::CaptureBehindRefused() {
+  absl::Status written;
+  {
+    MutexLock lock(&mutex_);
+    if (!behind_refused_.has_value() || !behind_refused_->capture_ended ||
+        !behind_refused_->written.has_value()) {
+      return;
+    }
+    written = *std::move(behind_refused_->written);
+    behind_refused_.reset();
+  }
+  // Not in the journal's job, which others wait for.
   environment_.pool->Post(
-      lane_, [self = shared_from_this(), behind = std::move(behind)]() mutable {
-        const absl::Status written = [&] {
-          const WorkPool::Waiting waiting;
-          return behind.get();
-        }();
+      lane_, [self = shared_from_this(), written = std::move(written)] {
         if (written.ok()) return self->Capture();
         self->OnCheckpoint(self->Refuse(absl::StatusCode::kUnavailable,
                                         Reason::kCheckpointFailed,
                                         written.message()));
       });
-  return true;
 }
 
 void ModelLog::AppendBegin(BeginChange change, Done done) {
