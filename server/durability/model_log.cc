@@ -297,7 +297,6 @@ void ModelLog::CheckpointLast(CheckpointDone done) {
                  const absl::StatusOr<CheckpointInfo>& made) {
     absl::Status clean = made.status();
     if (clean.ok() && self->progress_ != nullptr) {
-      // Where a cycle is closed meanwhile, this is not what is noted last.
       const WorkPool::Waiting waiting;
       clean = self->progress_->End(made->version.value_or(Version()),
                                    made->folded_pushes);

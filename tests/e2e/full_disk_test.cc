@@ -111,7 +111,7 @@ TEST_F(FullDiskTest, TheLogDoesNotTellOfEachRefusedPush) {
 // The SDK repeats what is refused, and says nothing of it.
 TEST_F(FullDiskTest, WorkersRideThrough) {
   constexpr int64_t kVersions = 20;
-  Gate full{.version = 10};
+  Gate full(10);
   Training training;
   training.gate = &full;
   const client::Model model = accrue::Make(daemon_->tcp(), training);
@@ -119,7 +119,7 @@ TEST_F(FullDiskTest, WorkersRideThrough) {
     client::Watcher watcher = model.Watch();
     AwaitVersion(watcher, 7);
     disk_->Fill();
-    full.open.Notify();
+    full.MoveTo(kVersions);
     while (daemon_->Log().find(kNoSpace) == std::string::npos) {
     }
     Parameters(daemon_->tcp(), training);

@@ -48,12 +48,16 @@ class RestartTest : public testing::Test {
   void ExpectRidesThrough(Training training, int signal, bool uds = false) {
     const std::string target = uds ? daemon_->uds() : daemon_->tcp();
     const Model model = Make(target, training);
+    Gate gate(0);
+    training.gate = &gate;
     const auto trained = Train(target, training, kVersions, [&] {
       Watcher watcher = model.Watch();
       for (int64_t at = 7; at < kVersions; at += 11) {
+        gate.MoveTo(at + 4);
         AwaitVersion(watcher, at);
         Restart(signal);
       }
+      gate.MoveTo(kVersions);
     });
     for (const Trained& worker : trained) {
       EXPECT_TRUE(worker.status.ok()) << worker.status;

@@ -52,9 +52,8 @@ Trained TrainOne(const std::string& target, const Training& training,
   std::vector<float> parameters(static_cast<size_t>(training.elements));
   if (trained.status.ok()) trained.status = worker->Pull(&parameters).status();
   while (trained.status.ok() && worker->version()->number < last) {
-    if (training.gate != nullptr &&
-        worker->version()->number >= training.gate->version) {
-      training.gate->open.WaitForNotification();
+    if (training.gate != nullptr) {
+      training.gate->WaitAt(worker->version()->number);
     }
     trained.status = Step(*worker, number, parameters, trained);
   }
@@ -62,6 +61,17 @@ Trained TrainOne(const std::string& target, const Training& training,
 }
 
 }  // namespace
+
+void Gate::MoveTo(int64_t version) {
+  MutexLock lock(&mutex_);
+  version_ = version;
+  moved_.SignalAll();
+}
+
+void Gate::WaitAt(int64_t version) {
+  MutexLock lock(&mutex_);
+  while (version >= version_) moved_.Wait(&mutex_);
+}
 
 client::Model Make(const std::string& target, const Training& training) {
   client::ModelSpec spec;

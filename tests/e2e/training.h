@@ -18,16 +18,26 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/notification.h"
 #include "accrue/client.h"
+#include "server/base/mutex.h"
 
 namespace accrue {
 
-// Where workers wait for a test: none pushes to a version from this one on
-// before the gate is open.
-struct Gate {
-  int64_t version;
-  absl::Notification open = {};
+// Gate: where workers wait for a test, so that their training has not ended
+// before it does what it has in mind: none pushes to a version from this one on
+// before the gate has moved behind that.
+//
+// Threading. safe
+class Gate {
+ public:
+  explicit Gate(int64_t version) : version_(version) {}
+  void MoveTo(int64_t version) ACCRUE_EXCLUDES(mutex_);
+  void WaitAt(int64_t version) ACCRUE_EXCLUDES(mutex_);
+
+ private:
+  Mutex mutex_;
+  CondVar moved_;
+  int64_t version_ ACCRUE_GUARDED_BY(mutex_);
 };
 
 struct Training {
