@@ -128,11 +128,11 @@ DataDirectory::DataDirectory(DurabilityEnvironment environment)
 absl::Status DataDirectory::Open() {
   FileSystem& files = *environment_->files;
   const std::string& path = environment_->options.data_dir;
-  const absl::Status made = files.CreateDirectory(path);
+  absl::Status made = files.CreateDirectory(path);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   // Its own name, too: without it nothing in it is found again. One that was
   // there may be in a directory that this process cannot read.
-  const absl::Status named = files.SyncDirectory(ParentOf(path));
+  absl::Status named = files.SyncDirectory(ParentOf(path));
   if (made.ok() && !named.ok()) return named;
   ACCRUE_ASSIGN_OR_RETURN(lock_, files.Lock(path));
   ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, models_));

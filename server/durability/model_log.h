@@ -85,6 +85,12 @@ class ModelLog : public CommitLog,
   const std::string& instance() const { return instance_; }
 
  private:
+  // A capture that failed, and the record that has to be there for the next.
+  struct BehindRefused {
+    bool capture_ended;
+    std::optional<absl::Status> written;
+  };
+
   // In model_log_beginning.cc:
   void AppendBegin(BeginChange change, Done done);
   void AppendRestore(RestoreChange change, Done done);
@@ -156,10 +162,6 @@ class ModelLog : public CommitLog,
   // Beginnings whose checkpoints may still be there.
   std::vector<int64_t> refused_ ACCRUE_GUARDED_BY(mutex_);
   // What the checkpoint that is being made waits for; else nothing.
-  struct BehindRefused {
-    bool capture_ended = false;
-    std::optional<absl::Status> written;
-  };
   std::optional<BehindRefused> behind_refused_ ACCRUE_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<const std::string>> pins_ ACCRUE_GUARDED_BY(mutex_);
   // As last noted.

@@ -86,7 +86,7 @@ absl::StatusOr<int64_t> ModelLog::NumberCapture() {
   if (!IsOutOfDoubt()) {
     {
       MutexLock lock(&mutex_);
-      behind_refused_.emplace();
+      behind_refused_ = BehindRefused{.capture_ended = false, .written = {}};
     }
     journal_->Append(EncodeBegin(),
                      [self = shared_from_this()](absl::Status written) {
