@@ -132,7 +132,7 @@ class PushScript {
         CloseSession(AnySession());
         return false;
       case 15:
-        if (in_.ConsumeIntegral<uint8_t>() == 255) model_->Drain([] {});
+        if (in_.ConsumeIntegral<uint8_t>() == 255) Drain();
         return false;
       default:
         Push();
@@ -182,9 +182,15 @@ class PushScript {
   }
 
   void CloseSession(const std::string& id) {
-    Require(Await<absl::Status>(
-                [&](auto done) { model_->CloseSession(id, std::move(done)); }),
-            "any session may be closed");
+    const auto closed = Await<absl::Status>(
+        [&](auto done) { model_->CloseSession(id, std::move(done)); });
+    if (draining_ && absl::IsUnavailable(closed)) return;
+    Require(closed, "any session may be closed, but for a drain");
+  }
+
+  void Drain() {
+    draining_ = true;
+    model_->Drain([] {});
   }
 
   // What was answered since.
@@ -253,6 +259,7 @@ class PushScript {
   std::vector<std::unique_ptr<PushCall>> calls_;
   std::vector<Arriving> unsent_;
   PushCall* unsent_to_ = nullptr;
+  bool draining_ = false;
   std::map<std::string, Known> sessions_;  // by id
   int64_t folded_pushes_ = 0;
   Image before_;
