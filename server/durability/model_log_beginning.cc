@@ -42,6 +42,7 @@ CommitLog::Done ModelLog::RemoveIfRefused(int64_t lsn, Done done) {
       self->refused_.push_back(lsn);
       self->changed_ = true;
     }
+    // Not in the journal's job, which others wait for.
     auto end = [self, begun = std::move(begun),
                 done = std::move(done)]() mutable {
       self->environment_.pool->Post(
