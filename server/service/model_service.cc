@@ -17,6 +17,8 @@ namespace {
 
 constexpr int64_t kDefaultPage = 100;
 constexpr int64_t kLargestPage = 1000;
+// Few of the threads that the pool replaces.
+constexpr int kChangesAtOnce = WorkPool::kMostSpares / 8;
 
 absl::StatusOr<int64_t> PageSize(int64_t asked) {
   if (asked < 0) {
@@ -27,6 +29,9 @@ absl::StatusOr<int64_t> PageSize(int64_t asked) {
 }
 
 }  // namespace
+
+ModelService::ModelService(const CallEnvironment& environment)
+    : environment_(environment), changes_(environment.pool, kChangesAtOnce) {}
 
 v1::Model ModelService::Describe(const Model& model) const {
   v1::Model api = ToApi(model.Describe(), MemoryCeiling(environment_));
@@ -45,16 +50,19 @@ grpc::ServerUnaryReactor* ModelService::CreateModel(
           v1::CreateModelResponse* response) {
         absl::StatusOr<ModelSpec> spec = FromApi(request->spec());
         if (!spec.ok()) return call->Finish(spec.status());
-        environment_.store->Create(
-            *std::move(spec),
-            [this, call,
-             response](const absl::StatusOr<ModelStore::Created>& made) {
-              if (made.ok()) {
-                *response->mutable_model() = Describe(*made->model);
-                response->set_created(made->created);
-              }
-              call->Finish(made.status());
-            });
+        changes_.Post([this, call, response,
+                       spec = *std::move(spec)](TurnQueue::Turn turn) mutable {
+          environment_.store->Create(
+              std::move(spec),
+              [this, call, response, turn = std::move(turn)](
+                  const absl::StatusOr<ModelStore::Created>& made) {
+                if (made.ok()) {
+                  *response->mutable_model() = Describe(*made->model);
+                  response->set_created(made->created);
+                }
+                call->Finish(made.status());
+              });
+        });
       });
 }
 
@@ -119,10 +127,13 @@ std::vector<ModelStore::Listed> ModelService::Visible(const Principal& caller,
 grpc::ServerUnaryReactor* ModelService::DeleteModel(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
     grpc::ByteBuffer* response_bytes) {
-  return UnaryCall::OnPool<v1::DeleteModelRequest, v1::DeleteModelResponse>(
+  return UnaryCall::Begin<v1::DeleteModelRequest, v1::DeleteModelResponse>(
       environment_, {context, request_bytes, response_bytes},
-      [this](const v1::DeleteModelRequest* request, v1::DeleteModelResponse*) {
-        return environment_.store->Delete(request->model());
+      [&](const auto& call, const v1::DeleteModelRequest* request,
+          v1::DeleteModelResponse*) {
+        changes_.Post([this, call, request](const TurnQueue::Turn&) {
+          call->Finish(environment_.store->Delete(request->model()));
+        });
       });
 }
 
@@ -249,19 +260,18 @@ grpc::ServerUnaryReactor* ModelService::Restore(
           v1::RestoreResponse* response) {
         const auto data = FindData(environment_);
         if (!data.ok()) return call->Finish(data.status());
-        environment_.pool->Post(
-            environment_.lane, [this, call, request, response, data = *data] {
-              const WorkPool::Waiting waiting;
-              data->Restore(
-                  request->model(), request->checkpoint(), *environment_.store,
-                  [this, call, response](
-                      const absl::StatusOr<std::shared_ptr<Model>>& model) {
-                    if (model.ok()) {
-                      *response->mutable_model() = Describe(**model);
-                    }
-                    call->Finish(model.status());
-                  });
-            });
+        changes_.Post([this, call, request, response,
+                       data = *data](TurnQueue::Turn turn) {
+          data->Restore(
+              request->model(), request->checkpoint(), *environment_.store,
+              [this, call, response, turn = std::move(turn)](
+                  const absl::StatusOr<std::shared_ptr<Model>>& model) {
+                if (model.ok()) {
+                  *response->mutable_model() = Describe(**model);
+                }
+                call->Finish(model.status());
+              });
+        });
       });
 }
 

@@ -12,6 +12,7 @@
 
 #include "accrue/v1/model_service.grpc.pb.h"
 #include "server/service/call_environment.h"
+#include "server/service/turn_queue.h"
 #include "server/service/upload_call.h"
 
 namespace accrue {
@@ -36,8 +37,7 @@ using ModelServiceBase = v1::ModelService::WithRawCallbackMethod_InitializeModel
 
 class ModelService final : public ModelServiceBase {
  public:
-  explicit ModelService(const CallEnvironment& environment)
-      : environment_(environment) {}
+  explicit ModelService(const CallEnvironment& environment);
 
   grpc::ServerUnaryReactor* CreateModel(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* request,
@@ -79,6 +79,9 @@ class ModelService final : public ModelServiceBase {
                                           size_t limit) const;
 
   const CallEnvironment& environment_;
+  // Models that are created, deleted and restored: however many calls come, the
+  // pool has threads for pushes.
+  TurnQueue changes_;
 };
 
 }  // namespace accrue

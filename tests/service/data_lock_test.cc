@@ -2,37 +2,18 @@
 // its data directory before that has ended.
 #include <chrono>
 #include <future>
-#include <memory>
-#include <string>
 
+#include "gtest/gtest.h"
 #include "server/durability/file.h"
-#include "tests/durability/forgetful_files.h"
-#include "tests/durability/temporary_directory.h"
-#include "tests/service/service_fixture.h"
+#include "tests/service/disk_fixture.h"
 
 namespace accrue {
 namespace {
 
-struct Disk {
-  TemporaryDirectory place;
-  ForgetfulFiles files{place / "shadow"};
-};
-
-class DataLockTest : private Disk, public ServiceFixture {
+class DataLockTest : public DiskFixture {
  protected:
-  DataLockTest() : ServiceFixture(OptionsOn(*this)) {}
-
   bool CanBeTaken() {
-    return PosixFileSystem()->Lock(place / "data").status().ok();
-  }
-  FileFaults& faults() { return files.faults(); }
-
- private:
-  static ServerOptions OptionsOn(Disk& disk) {
-    ServerOptions options = Options();
-    options.durability.data_dir = disk.place / "data";
-    options.files = &disk.files;
-    return options;
+    return PosixFileSystem()->Lock(data_dir()).status().ok();
   }
 };
 
