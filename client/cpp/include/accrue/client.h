@@ -151,6 +151,8 @@ class Client {
 
   // Deletes a model with its state and sessions. NOT_FOUND (kModelUnknown);
   // after a lost answer and a retry that may be this call's own doing.
+  // UNAVAILABLE (kCheckpointFailed): it serves no more, but its files may be
+  // there still, delete it again; without a reason: another call restores it.
   absl::Status DeleteModel(absl::string_view name) const;
 
   // As Model::ListCheckpoints() and Model::Restore(), of a damaged model, too

@@ -154,9 +154,10 @@ class Model {
   // named; a poisoned one too. What was pushed since is gone: a new lineage, of
   // which each worker hears with its next push (kLineageChanged). Sessions
   // stay. After a lost answer UNAVAILABLE may mean that it was done.
-  // NOT_FOUND (kCheckpointUnknown); FAILED_PRECONDITION (kNoDataDirectory);
-  // DATA_LOSS (kDamaged): the checkpoint is, and nothing has changed;
-  // UNAVAILABLE (kCheckpointFailed).
+  // NOT_FOUND (kCheckpointUnknown); FAILED_PRECONDITION (kNoDataDirectory,
+  // kNotInitialized: the checkpoint has no parameters); DATA_LOSS (kDamaged):
+  // the checkpoint is, and nothing has changed; UNAVAILABLE
+  // (kCheckpointFailed; without a reason: another call restores or deletes it).
   absl::StatusOr<ModelDescription> Restore(
       absl::string_view checkpoint = {},
       absl::Duration timeout = kCheckpointTimeout) const;

@@ -53,7 +53,8 @@ enum class Buffering {
   kEmbedded = 1,  // nowhere: each is folded into the moments at once
   kClassic = 2,   // in an accumulation buffer of 4 bytes a parameter
   kGather = 3,    // held as they came, and folded at once when the cycle ends:
-                  // kClassic's step, whatever order they came in
+                  // kClassic's step, whatever order they came in; k is at most
+                  // 4194304/(112 + number of groups), rounded down
 };
 
 // What the second moment is of, under Decay::kPerCycle with
@@ -173,7 +174,8 @@ struct Hyperparameters {
 // those of all groups, and then it is a power of two times the smallest k that
 // any group may have. It is a multiple of the micro-steps of the last push.
 struct AdaptiveK {
-  // 1 <= min_k <= the group's first k <= max_k <= 1048576.
+  // 1 <= min_k <= the group's first k <= max_k <= 1048576, less under
+  // Buffering::kGather.
   int64_t min_k = 1;
   int64_t max_k = 1;
   // k changes only if another value fits better by more than this, in doublings
@@ -185,7 +187,8 @@ struct AdaptiveK {
 struct GroupSpec {
   // Unique in the model; same alphabet as a tensor's name.
   std::string name = {};
-  // Pushes that one update averages, 1 to 1048576.
+  // Pushes that one update averages, 1 to 1048576; fewer under
+  // Buffering::kGather.
   int64_t k = 1;
   // Pushes between two updates; k if unset. Other than k only with
   // Decay::kPerPush and the sliding decays.
