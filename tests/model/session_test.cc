@@ -1,8 +1,10 @@
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "server/model/session_table.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
@@ -10,6 +12,21 @@ namespace {
 
 Reason ReasonOf(const absl::Status& status) {
   return GetErrorInfo(status).reason;
+}
+
+// Of one element each.
+ModelSpec ManyGroups(int64_t count) {
+  ModelSpec spec = SimpleSpec(1, 2);
+  const GroupSpec group = spec.groups[0];
+  const TensorSpec tensor = spec.tensors[0];
+  for (int64_t i = 1; i < count; ++i) {
+    spec.groups.push_back(group);
+    spec.groups.back().name = absl::StrCat("group-", i);
+    spec.tensors.push_back(tensor);
+    spec.tensors.back().name = absl::StrCat("tensor-", i);
+    spec.tensors.back().group = spec.groups.back().name;
+  }
+  return spec;
 }
 
 TEST(SessionTest, ANewSessionOfANameFencesTheOlderOne) {
@@ -120,6 +137,25 @@ TEST(SessionTest, SessionsAreBounded) {
   EXPECT_TRUE(harness.Open(*model, "a").ok());  // takes its own place
   EXPECT_EQ(harness.Open(*model, "").status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// A checkpoint's manifest has each session's last outcome, group by group; one
+// that gathers has the pushes it holds in the other half.
+TEST(SessionTest, OfManyGroupsThereAreAsManySessionsAsACheckpointHasRoomFor) {
+  constexpr int64_t kGroups = 10'000;
+  Harness harness;
+  ModelSpec spec = ManyGroups(kGroups);
+  for (const int64_t most :
+       {MostSessions(kGroups), MostSessions(kGroups) / 2}) {
+    auto model = harness.Make(spec);
+    for (int64_t i = 0; i < most; ++i) {
+      ASSERT_TRUE(harness.Open(*model, absl::StrCat("worker-", i)).ok()) << i;
+    }
+    const auto more = harness.Open(*model, "one more");
+    EXPECT_EQ(ReasonOf(more.status()), Reason::kLimit);
+    EXPECT_TRUE(harness.Open(*model, "worker-0").ok());
+    spec.optimizer.buffering = rule::Buffering::kGather;
+  }
 }
 
 TEST(SessionTest, IdleSessionsEnd) {
