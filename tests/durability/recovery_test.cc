@@ -1,24 +1,21 @@
 // A process ends without notice: what its next one takes up is the same model,
 // bit for bit, with its sessions; or, under MEMORY, the newest checkpoint, and
 // what was lost is counted.
-#include <cstdlib>
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <future>
-#include <random>
 #include <string>
 #include <thread>
 #include <tuple>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "tests/durability/keeping_process.h"
 #include "tests/durability/model_directory.h"
+#include "tests/durability/restart_fixture.h"
 #include "tests/model/harness.h"
 #include "tests/model/kept_models.h"
 
@@ -28,73 +25,10 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-ModelSpec Spec(Durability durability) {
-  ModelSpec spec = TwoGroups("m");
-  spec.durability = durability;
-  FillDefaults(spec);
-  return spec;
-}
-constexpr int64_t kElems = kTwoGroupsElems;
-
-class RecoveryTest : public ::testing::Test {
+class RecoveryTest : public RestartFixture {
  protected:
-  RecoveryTest() {
-    std::string pattern = ::testing::TempDir() + "/recovery_XXXXXX";
-    path_ = mkdtemp(pattern.data());
-    StartAgain();
-  }
-  ~RecoveryTest() override {
-    model_.reset();
-    process_.reset();
-    fs::remove_all(path_);
-  }
-
-  // The process that runs ends without notice.
-  void StartAgain() {
-    model_.reset();
-    process_.reset();
-    process_ = std::make_unique<KeepingProcess>(path_, options_);
-    const absl::Status started = process_->Start();
-    ASSERT_TRUE(started.ok()) << started;
-    const auto found = process_->store().Find("m");
-    if (found.ok()) model_ = *found;
-  }
-  void Create(const ModelSpec& spec) {
-    const auto made = process_->Create(spec);
-    ASSERT_TRUE(made.ok()) << made.status();
-    model_ = *made;
-    ASSERT_TRUE(harness().Initialize(*model_, 0.5).ok());
-    for (Turn& turn : turns_) {
-      turn.session = harness().Open(*model_, &turn == turns_ ? "a" : "b")->id;
-    }
-  }
-  std::vector<float> Gradient() {
-    std::normal_distribution<float> normal;
-    std::vector<float> gradient(kElems);
-    for (float& g : gradient) g = normal(random_);
-    return gradient;
-  }
-  void Push(int count) {
-    for (int i = 0; i < count; ++i) {
-      Turn& turn = turns_[pushes_++ % 2];
-      last_ = Gradient();
-      auto push =
-          harness().NewPush(*model_, turn.session, ++turn.sequence, last_);
-      push->header.loss = last_[0];
-      push->header.weight = 1.5;
-      const auto outcome = harness().PushNow(*model_, std::move(push));
-      ASSERT_TRUE(outcome.ok()) << outcome.status();
-    }
-  }
-  absl::Status SetLearningRate(double rate) {
-    return harness().Update(
-        *model_,
-        {{.group = "slow", .change = [rate](rule::Hyperparameters& hyper) {
-            hyper.learning_rate = rate;
-          }}});
-  }
   std::string FileOf(const std::string& prefix) const {
-    const std::string directory = ModelDirectory(path_, "m");
+    const std::string directory = ModelDirectory(data_.path(), "m");
     std::string found;
     for (const auto& entry : fs::directory_iterator(directory)) {
       const std::string name = entry.path().filename();
@@ -109,21 +43,6 @@ class RecoveryTest : public ::testing::Test {
     file.seekp(offset);
     file.put(byte);
   }
-
-  Harness& harness() { return process_->harness(); }
-
-  struct Turn {
-    std::string session;
-    int64_t sequence = 0;
-  };
-  std::string path_;
-  DurabilityOptions options_;
-  std::unique_ptr<KeepingProcess> process_;
-  std::shared_ptr<Model> model_;
-  std::mt19937 random_{5};
-  Turn turns_[2];
-  int pushes_ = 0;
-  std::vector<float> last_;
 };
 
 class RecoveredOptimizerTest : public RecoveryTest,
@@ -242,34 +161,6 @@ TEST_F(RecoveryTest, MemoryGoesBackToTheNewestCheckpointAndCountsTheLoss) {
   EXPECT_EQ(model_->Describe().folded_pushes, 4);
 }
 
-TEST_F(RecoveryTest, MemoryLosesNothingInOrder) {
-  Create(Spec(Durability::kMemory));
-  Push(5);
-  const StateImage before = harness().Image(*model_);
-  process_->Drain();
-  StartAgain();
-  EXPECT_EQ(harness().Image(*model_), before);
-  EXPECT_EQ(model_->Describe().lost_pushes, 0);
-  Push(2);
-  EXPECT_EQ(model_->Describe().folded_pushes, 7);
-}
-
-TEST_F(RecoveryTest, MemoryLosesNothingInOrderThoughNobodyPushedSinceALoss) {
-  Create(Spec(Durability::kMemory));
-  Push(4);
-  ASSERT_TRUE(process_->Checkpoint("m").ok());
-  Push(1);
-  StartAgain();
-  ASSERT_EQ(model_->Describe().lost_pushes, 1);
-  const std::string session = harness().Open(*model_, "a")->id;
-  const StateImage before = harness().Image(*model_);
-  process_->Drain();
-  StartAgain();
-  EXPECT_EQ(harness().Image(*model_), before);
-  ASSERT_EQ(model_->Sessions().size(), 1);
-  EXPECT_EQ(model_->Sessions()[0].id, session);
-}
-
 TEST_F(RecoveryTest, WhereNothingHasChangedTheNewestCheckpointServes) {
   for (const Durability durability :
        {Durability::kMemory, Durability::kJournal}) {
@@ -279,32 +170,6 @@ TEST_F(RecoveryTest, WhereNothingHasChangedTheNewestCheckpointServes) {
     EXPECT_EQ(process_->Checkpoint("m")->name, made->name);
     ASSERT_TRUE(harness().Open(*model_, "c").ok());
     EXPECT_NE(process_->Checkpoint("m")->name, made->name);
-    ASSERT_TRUE(process_->store().Delete("m").ok());
-  }
-}
-
-// The last checkpoint may not have it.
-TEST_F(RecoveryTest, NothingChangesOnceTheProcessEnds) {
-  for (const Durability durability :
-       {Durability::kMemory, Durability::kJournal}) {
-    Create(Spec(durability));
-    Push(5);
-    const StateImage before = harness().Image(*model_);
-    process_->Drain();
-    const absl::Status refused[] = {
-        SetLearningRate(0.25), harness().EndCycle(*model_).status(),
-        harness().CloseSession(*model_, turns_[0].session),
-        harness().Open(*model_, "c").status(),
-        process_->Restore("m", "").status()};
-    for (const absl::Status& status : refused) {
-      EXPECT_EQ(GetErrorInfo(status).reason, Reason::kDraining) << status;
-    }
-    EXPECT_TRUE(process_->data().Unkept().empty());
-    StartAgain();
-    EXPECT_EQ(harness().Image(*model_), before);
-    // Sequences begin anew with the next model's sessions.
-    for (Turn& turn : turns_) turn.sequence = 0;
-    pushes_ = 0;
     ASSERT_TRUE(process_->store().Delete("m").ok());
   }
 }
@@ -322,26 +187,6 @@ TEST_F(RecoveryTest, MemoryIsCheckpointedForChangedHyperparametersAlone) {
   while (newest() == before) std::this_thread::yield();
   StartAgain();
   EXPECT_EQ(model_->Describe().spec.groups[1].hyper.learning_rate, 0.25);
-}
-
-TEST_F(RecoveryTest, ASlowModelKeepsNoOtherFromItsLastCheckpoint) {
-  Create(Spec(Durability::kMemory));
-  Push(5);
-  ModelSpec other = Spec(Durability::kMemory);
-  other.name = "a";
-  const auto slow = process_->Create(other);
-  ASSERT_TRUE(slow.ok()) << slow.status();
-  std::future<void> drained;
-  {
-    const Hold hold(**slow);
-    drained = std::async(std::launch::async, [this] { process_->Drain(); });
-    const absl::Time late = absl::Now() + absl::Seconds(20);
-    while (process_->data().Checkpoints("m")->front().folded_pushes < 5) {
-      ASSERT_LT(absl::Now(), late);
-      std::this_thread::yield();
-    }
-  }
-  drained.get();
 }
 
 TEST_F(RecoveryTest, CheckpointsComeAfterSoManyUpdates) {
@@ -425,8 +270,8 @@ TEST_F(RecoveryTest, WithoutItsJournalAModelIsDamaged) {
 
 TEST_F(RecoveryTest, WhatIsNoModelsIsLeftAlone) {
   for (const std::string name : {"m", "m@1", "my notes@1", "\xff@1"}) {
-    fs::create_directories(path_ + "/models/" + name);
-    std::ofstream(path_ + "/models/" + name + "/thesis.tex") << "all of it";
+    fs::create_directories(data_ / "models/" + name);
+    std::ofstream(data_ / "models/" + name + "/thesis.tex") << "all of it";
   }
   StartAgain();
   EXPECT_EQ(process_->store().Find("m").status().code(),
@@ -435,17 +280,17 @@ TEST_F(RecoveryTest, WhatIsNoModelsIsLeftAlone) {
     EXPECT_EQ(process_->store().Find(name).status().code(),
               absl::StatusCode::kNotFound);
   }
-  EXPECT_TRUE(fs::exists(path_ + "/models/m/thesis.tex"));
-  EXPECT_TRUE(fs::exists(path_ + "/models/m@1/thesis.tex"));
+  EXPECT_TRUE(fs::exists(data_ / "models/m/thesis.tex"));
+  EXPECT_TRUE(fs::exists(data_ / "models/m@1/thesis.tex"));
 }
 
 TEST_F(RecoveryTest, NobodyGuessesWhichOfTwoDirectoriesIsTheModels) {
   Create(Spec(Durability::kMemory));
-  fs::copy(ModelDirectory(path_, "m"), path_ + "/models/m@copy",
+  fs::copy(ModelDirectory(data_.path(), "m"), data_ / "models/m@copy",
            fs::copy_options::recursive);
   model_.reset();
   process_.reset();
-  const absl::Status started = KeepingProcess(path_).Start();
+  const absl::Status started = KeepingProcess(data_.path()).Start();
   EXPECT_EQ(started.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(started.message()), HasSubstr("m@copy"));
 }
@@ -538,10 +383,10 @@ TEST_F(RecoveryTest, WhoHasPushedIsAsItWasWhenAModelGoesBack) {
 }
 
 TEST_F(RecoveryTest, ADirectoryIsOneProcesses) {
-  KeepingProcess other(path_);
+  KeepingProcess other(data_.path());
   const absl::Status locked = other.Start();
   EXPECT_EQ(locked.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(locked.message()), HasSubstr(path_));
+  EXPECT_THAT(std::string(locked.message()), HasSubstr(data_.path()));
 }
 
 }  // namespace
