@@ -10,9 +10,7 @@
 #include "gtest/gtest.h"
 #include "server/base/error.h"
 #include "server/base/work_pool.h"
-#include "tests/durability/forgetful_files.h"
-#include "tests/durability/keeping_process.h"
-#include "tests/durability/temporary_directory.h"
+#include "tests/durability/left_out_fixture.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
@@ -21,36 +19,19 @@ namespace {
 constexpr int kCrowd = 200;
 static_assert(kCrowd > 2 * WorkPool::kMostSpares);
 
-ModelSpec Spec(const std::string& name) {
-  ModelSpec spec = SimpleSpec(5, 2);
-  spec.name = name;
-  spec.durability = Durability::kJournal;
-  FillDefaults(spec);
-  return spec;
-}
-
-class CrowdTest : public ::testing::Test {
+class CrowdTest : public LeftOutFixture {
  protected:
-  CrowdTest() { StartAgain(); }
-
-  void StartAgain() {
-    process_.reset();
-    process_ = std::make_unique<KeepingProcess>(data_.path(),
-                                                DurabilityOptions(), &files_);
-    ASSERT_EQ(process_->Start(), absl::OkStatus());
-    lane_ = pool().NewLane();
-  }
-  // Models that a disk, which can be read again now, made a start leave out.
   void LeaveOut(int count) {
     for (int i = 0; i < count; ++i) {
       auto model = process_->Create(Spec(Left(i)));
       ASSERT_EQ(model.status(), absl::OkStatus());
       ASSERT_TRUE(process_->harness().Initialize(**model, 0.5).ok());
     }
-    files_.faults().Add(
-        {.operation = "open", .path_part = "/checkpoint-", .times = kAlways});
-    StartAgain();
-    files_.faults().Clear();
+    LeftOutFixture::LeaveOut();
+    lane_ = pool().NewLane();
+  }
+  static ModelSpec Spec(const std::string& name) {
+    return LeftOutFixture::Spec(name, Durability::kJournal);
   }
   static std::string Left(int i) { return absl::StrCat("left-", i); }
 
@@ -72,14 +53,6 @@ class CrowdTest : public ::testing::Test {
     return OnPool(
         [this, name](auto done) { done(process_->store().Delete(name)); });
   }
-  absl::Status Find(const std::string& name) {
-    return process_->store().Find(name).status();
-  }
-
-  const TemporaryDirectory data_;
-  const TemporaryDirectory shadow_;
-  ForgetfulFiles files_{shadow_ / "shadow"};
-  std::unique_ptr<KeepingProcess> process_;
 
  private:
   using Done = std::function<void(absl::Status)>;
@@ -96,7 +69,7 @@ class CrowdTest : public ::testing::Test {
     return answer->get_future();
   }
 
-  WorkPool::Lane lane_;
+  WorkPool::Lane lane_;  // of the process that left them out
 };
 
 TEST_F(CrowdTest, AllThatAreRestoredAtOnceAreBack) {

@@ -7,25 +7,18 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
-#include "tests/durability/forgetful_files.h"
-#include "tests/durability/keeping_process.h"
-#include "tests/durability/temporary_directory.h"
+#include "tests/durability/left_out_fixture.h"
 #include "tests/model/harness.h"
 
 namespace accrue {
 namespace {
 
-class RevivalTest : public ::testing::TestWithParam<Durability> {
+class RevivalTest : public LeftOutFixture,
+                    public ::testing::WithParamInterface<Durability> {
  protected:
-  // A model at t=5, with a checkpoint of t=3; the disk could not be read when
-  // the process began, and can be now.
+  // A model at t=5, with a checkpoint of t=3.
   RevivalTest() {
-    StartAgain();
-    ModelSpec spec = SimpleSpec(5, 2);
-    spec.name = "m";
-    spec.durability = GetParam();
-    FillDefaults(spec);
-    std::shared_ptr<Model> model = *process_->Create(spec);
+    std::shared_ptr<Model> model = *process_->Create(Spec("m", GetParam()));
     Harness& harness = process_->harness();
     EXPECT_TRUE(harness.Initialize(*model, 0.5).ok());
     const std::string session = harness.Open(*model, "a")->id;
@@ -35,27 +28,13 @@ class RevivalTest : public ::testing::TestWithParam<Durability> {
       EXPECT_TRUE(process_->Checkpoint("m").ok());
     }
     model.reset();
-    files_.faults().Add(
-        {.operation = "open", .path_part = "/checkpoint-", .times = kAlways});
-    StartAgain();
-    files_.faults().Clear();
+    LeaveOut();
   }
 
-  void StartAgain() {
-    process_.reset();
-    process_ = std::make_unique<KeepingProcess>(data_.path(),
-                                                DurabilityOptions(), &files_);
-    ASSERT_EQ(process_->Start(), absl::OkStatus());
-  }
-  absl::Status Find() { return process_->store().Find("m").status(); }
+  absl::Status Find() { return LeftOutFixture::Find("m"); }
   ModelDescription Describe() {
     return (*process_->store().Find("m"))->Describe();
   }
-
-  const TemporaryDirectory data_;
-  const TemporaryDirectory shadow_;
-  ForgetfulFiles files_{shadow_ / "shadow"};
-  std::unique_ptr<KeepingProcess> process_;
 };
 
 INSTANTIATE_TEST_SUITE_P(All, RevivalTest,
