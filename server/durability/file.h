@@ -5,6 +5,7 @@
 //            renamed, linked, removed) is durable after SyncDirectory of the
 //            directory that holds it. All calls may block for as long as the
 //            disk does.
+// Modes.     what is made, by this process's user alone is read and written.
 // Errors.    what was asked, the path, and the system's words, in the message;
 //            NOT_FOUND: no such file; ALREADY_EXISTS; RESOURCE_EXHAUSTED: no
 //            space, or quota; FAILED_PRECONDITION: read-only, not permitted,

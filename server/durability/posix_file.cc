@@ -38,9 +38,10 @@ absl::StatusCode CodeOf(int error) {
   }
 }
 
-// Anybody may read whom the process's umask lets.
-constexpr mode_t kFileMode = 0666;
-constexpr mode_t kDirectoryMode = 0777;
+// Whatever the umask: parameters and gradients are in them, and ids by which
+// anybody could take a session over.
+constexpr mode_t kFileMode = 0600;
+constexpr mode_t kDirectoryMode = 0700;
 
 absl::StatusOr<Descriptor> OpenDescriptor(absl::string_view what,
                                           const std::string& path, int flags) {

@@ -1,11 +1,13 @@
 #include "server/durability/data_directory.h"
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "gtest/gtest.h"
 #include "tests/durability/forgetful_files.h"
 #include "tests/durability/keeping_process.h"
+#include "tests/durability/modes.h"
 #include "tests/durability/temporary_directory.h"
 
 namespace accrue {
@@ -36,6 +38,35 @@ TEST_F(DataDirectoryTest, ThatWasThereNeedsNoParentThatCanBeRead) {
 TEST_F(DataDirectoryTest, ThatIsMadeIsThereForGoodOrTheStartFails) {
   HideTheParent();
   EXPECT_EQ(Start().code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(DataDirectoryTest, AllThatIsInItIsItsUsersAlone) {
+  const OpenUmask open;
+  {
+    KeepingProcess process(place_ / "data");
+    ASSERT_EQ(process.Start(), absl::OkStatus());
+    for (const Durability durability :
+         {Durability::kMemory, Durability::kJournal}) {
+      ModelSpec spec = SimpleSpec(5, 2);
+      spec.name = durability == Durability::kJournal ? "journal" : "memory";
+      spec.durability = durability;
+      FillDefaults(spec);
+      const auto model = process.Create(spec);
+      ASSERT_TRUE(model.ok()) << model.status();
+      ASSERT_TRUE(process.harness().Initialize(**model, 1).ok());
+    }
+    process.Drain();
+  }
+  EXPECT_EQ(ModeOf(place_ / "data"), 0700);
+  int files = 0;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(place_ / "data")) {
+    EXPECT_EQ(ModeOf(entry.path()), entry.is_directory() ? 0700 : 0600)
+        << entry.path();
+    files += entry.is_regular_file() ? 1 : 0;
+  }
+  // LOCK; progress, its end, and a journal; two files of each checkpoint.
+  EXPECT_GE(files, 4 + 2 * 2);
 }
 
 }  // namespace

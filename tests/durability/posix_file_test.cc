@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "server/durability/file.h"
 #include "tests/durability/file_bytes.h"
+#include "tests/durability/modes.h"
 #include "tests/durability/temporary_directory.h"
 
 namespace accrue {
@@ -136,6 +137,16 @@ TEST_F(PosixFileTest, NamesAreMadeMovedSharedAndRemoved) {
   ASSERT_TRUE(files_.RemoveDirectory(directory_ / "d").ok());
   EXPECT_THAT(*files_.List(directory_.path()), ElementsAre());
   EXPECT_TRUE(files_.RemoveDirectory(directory_ / "d").ok());
+}
+
+TEST_F(PosixFileTest, WhatIsMadeIsItsUsersAlone) {
+  const OpenUmask open;
+  Put("a", "text");
+  ASSERT_TRUE(files_.CreateDirectory(directory_ / "d").ok());
+  ASSERT_TRUE(files_.Lock(directory_ / "d").ok());
+  EXPECT_EQ(ModeOf(directory_ / "a"), 0600);
+  EXPECT_EQ(ModeOf(directory_ / "d"), 0700);
+  EXPECT_EQ(ModeOf(directory_ / "d/LOCK"), 0600);
 }
 
 TEST_F(PosixFileTest, ErrorsSayWhatWasAskedOfWhichFileAndWhy) {
