@@ -134,7 +134,8 @@ absl::Status WritePortFile(const std::string& path,
 
 enum class Woken { kSignal, kEvent, kTime };
 
-// Waits for a signal, for `event` or for `deadline`.
+// Waits for a signal, for `event` or for `deadline`. Once the event has come, a
+// signal waits for the next call.
 Woken Wait(int signals, int event, absl::Time deadline) {
   pollfd descriptors[] = {{signals, POLLIN, 0}, {event, POLLIN, 0}};
   while (true) {
@@ -147,19 +148,36 @@ Woken Wait(int signals, int event, absl::Time deadline) {
       milliseconds = static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
     }
     if (poll(descriptors, 2, milliseconds) <= 0) continue;
-    if (descriptors[0].revents != 0) {
-      signalfd_siginfo info;
-      if (read(signals, &info, sizeof(info)) != sizeof(info)) continue;
-      ACCRUE_LOG(info, "{}", strsignal(static_cast<int>(info.ssi_signo)));
-      return Woken::kSignal;
-    }
-    return Woken::kEvent;
+    if (descriptors[1].revents != 0) return Woken::kEvent;
+    signalfd_siginfo info;
+    if (read(signals, &info, sizeof(info)) != sizeof(info)) continue;
+    ACCRUE_LOG(info, "{}", strsignal(static_cast<int>(info.ssi_signo)));
+    return Woken::kSignal;
   }
 }
 
 [[noreturn]] void LeaveAtOnce(int code, const char* why) {
   ACCRUE_LOG(warn, "leaving: {}", why);
   _exit(code);
+}
+
+// Leaves the process if a signal comes first: nothing is acknowledged yet, and
+// recovery may be cut short anywhere.
+absl::StatusOr<std::unique_ptr<Server>> StartServer(
+    const ServerOptions& options, int signals) {
+  absl::StatusOr<std::unique_ptr<Server>> server;
+  const int started = eventfd(0, EFD_CLOEXEC);
+  // A thread of its own, since a journal's replay may take minutes.
+  std::thread starting([&] {
+    server = Server::Start(options);
+    eventfd_write(started, 1);
+  });
+  if (Wait(signals, started, absl::InfiniteFuture()) == Woken::kSignal) {
+    LeaveAtOnce(EXIT_SUCCESS, "not started yet, nothing to drain");
+  }
+  starting.join();
+  close(started);
+  return server;
 }
 
 // Whether a restart will find all that was acknowledged.
@@ -235,7 +253,7 @@ int Main(int argc, char** argv) {
     status = http.status();
   }
   if (status.ok()) {
-    server = Server::Start(options.server);
+    server = StartServer(options.server, signals);
     status = server.status();
   }
   if (status.ok()) {
