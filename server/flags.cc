@@ -293,7 +293,9 @@ void AddOthers(FlagSet& flags, DaemonOptions& options) {
       ->check(CLI::Range(0, 1024));
   flags.Flag("reflection", options.server.reflection,
              "serve gRPC reflection, for grpcurl and the like");
-  flags.Value("log_level", options.log_level, "least severe level shown")
+  flags
+      .Value("log_level", options.log_level,
+             "least severe level shown; the audit's lines always are")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
   flags.Flag("log_json", options.log_json, "log lines are JSON objects");
   flags.Value("port_file", options.port_file,

@@ -76,6 +76,17 @@ spdlog::logger& Logger() {
   return *logger;
 }
 
+// Writes where Logger does, and in the same form: those are the sink's.
+spdlog::logger& LoggerOfAllLevels() {
+  static spdlog::logger* const logger =
+      new spdlog::logger("accrue", Logger().sinks().front());
+  return *logger;
+}
+
+spdlog::string_view_t View(const std::string& text) {
+  return {text.data(), text.size()};
+}
+
 }  // namespace
 
 absl::Status InitLogging(absl::string_view level, bool json) {
@@ -93,8 +104,11 @@ absl::Status InitLogging(absl::string_view level, bool json) {
 bool LogEnabled(LogLevel level) { return Logger().should_log(ToSpdlog(level)); }
 
 void LogLine(LogLevel level, const std::string& message) {
-  Logger().log(ToSpdlog(level),
-               spdlog::string_view_t(message.data(), message.size()));
+  Logger().log(ToSpdlog(level), View(message));
+}
+
+void LogAlways(const std::string& message) {
+  LoggerOfAllLevels().log(spdlog::level::info, View(message));
 }
 
 }  // namespace accrue

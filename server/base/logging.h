@@ -29,12 +29,15 @@ namespace accrue {
 enum class LogLevel { debug, info, warn, error };
 
 // Shows `level` ("debug", "info", "warn", "error") and above; "off" shows
-// nothing. Before the first call: info, as text.
+// nothing, but what LogAlways is given. Before the first call: info, as text.
 // Errors.    INVALID_ARGUMENT: no such level; nothing has changed
 absl::Status InitLogging(absl::string_view level, bool json = false);
 
 bool LogEnabled(LogLevel level);
 void LogLine(LogLevel level, const std::string& message);
+
+// A line that is no matter of severity, whatever the level: it says "info".
+void LogAlways(const std::string& message);
 
 }  // namespace accrue
 

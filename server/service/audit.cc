@@ -36,10 +36,10 @@ void Audit::Record(const AuditEntry& entry) {
     int64_t untold = 0;
     if (!refusals_.Allow(absl::Now(), &untold)) return;
     if (untold > 0) {
-      ACCRUE_LOG(info, "audit {} more calls were refused", untold);
+      LogAlways(absl::StrCat("audit ", untold, " more calls were refused"));
     }
   }
-  ACCRUE_LOG(info, "{}", ToLine(entry));
+  LogAlways(ToLine(entry));
 }
 
 }  // namespace accrue

@@ -1,5 +1,5 @@
 // Audit: the log's lines about calls that take the admin's role, and about
-// calls that were refused:
+// calls that were refused, whatever the log's level:
 //
 //   audit caller="ops" peer=10.0.0.7:51234 method=/accrue.v1.ModelService/
 //       DeleteModel model="mnist" code=OK                     (one line)

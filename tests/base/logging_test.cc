@@ -59,5 +59,15 @@ TEST_F(LoggingTest, OffShowsNothing) {
   EXPECT_FALSE(LogEnabled(LogLevel::error));
 }
 
+TEST_F(LoggingTest, WhatIsAlwaysToldIsToldWhateverTheLevel) {
+  ASSERT_TRUE(InitLogging("off", /*json=*/true).ok());
+  testing::internal::CaptureStderr();
+  ACCRUE_LOG(error, "not told");
+  LogAlways("told");
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              MatchesRegex("\\{\"time\":\"[^\"]+\",\"level\":\"info\","
+                           "\"message\":\"told\"\\}\n"));
+}
+
 }  // namespace
 }  // namespace accrue

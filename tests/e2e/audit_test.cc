@@ -54,6 +54,17 @@ TEST(AuditTest, CallsThatChangeAModelAreToldAndOthersAreNot) {
   EXPECT_EQ(CountOf(log, " audit "), 5) << log;
 }
 
+TEST(AuditTest, ALogThatShowsErrorsAloneKeepsIt) {
+  for (const char* level : {"error", "off"}) {
+    const auto daemon = Daemon::Start({absl::StrCat("--log_level=", level)});
+    Wire wire(daemon->uds());
+    wire.Delete("m");
+    const std::string log = daemon->Log();
+    EXPECT_THAT(log, HasSubstr("DeleteModel model=\"m\" code=NOT_FOUND\n"));
+    EXPECT_EQ(CountOf(log, "\n"), 1) << log;
+  }
+}
+
 TEST(AuditTest, ALineNamesTheTokenAndFitsIntoJson) {
   const Certificates files;
   const std::string tokens = files.Write(
