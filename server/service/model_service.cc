@@ -10,7 +10,6 @@
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
-#include "server/service/unary_call.h"
 
 namespace accrue {
 namespace {
@@ -41,6 +40,17 @@ v1::Model ModelService::Describe(const Model& model) const {
   return api;
 }
 
+void ModelService::Change(const std::shared_ptr<UnaryCall>& call,
+                          TurnQueue::Work work) {
+  changes_.Post([call, work = std::move(work)](TurnQueue::Turn turn) mutable {
+    if (call->caller_is_gone()) {
+      return call->Finish(
+          absl::CancelledError("its caller had gone before it was its turn"));
+    }
+    work(std::move(turn));
+  });
+}
+
 grpc::ServerUnaryReactor* ModelService::CreateModel(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request_bytes,
     grpc::ByteBuffer* response_bytes) {
@@ -50,8 +60,8 @@ grpc::ServerUnaryReactor* ModelService::CreateModel(
           v1::CreateModelResponse* response) {
         absl::StatusOr<ModelSpec> spec = FromApi(request->spec());
         if (!spec.ok()) return call->Finish(spec.status());
-        changes_.Post([this, call, response,
-                       spec = *std::move(spec)](TurnQueue::Turn turn) mutable {
+        Change(call, [this, call, response,
+                      spec = *std::move(spec)](TurnQueue::Turn turn) mutable {
           environment_.store->Create(
               std::move(spec),
               [this, call, response, turn = std::move(turn)](
@@ -131,7 +141,7 @@ grpc::ServerUnaryReactor* ModelService::DeleteModel(
       environment_, {context, request_bytes, response_bytes},
       [&](const auto& call, const v1::DeleteModelRequest* request,
           v1::DeleteModelResponse*) {
-        changes_.Post([this, call, request](const TurnQueue::Turn&) {
+        Change(call, [this, call, request](const TurnQueue::Turn&) {
           call->Finish(environment_.store->Delete(request->model()));
         });
       });
@@ -260,8 +270,8 @@ grpc::ServerUnaryReactor* ModelService::Restore(
           v1::RestoreResponse* response) {
         const auto data = FindData(environment_);
         if (!data.ok()) return call->Finish(data.status());
-        changes_.Post([this, call, request, response,
-                       data = *data](TurnQueue::Turn turn) {
+        Change(call, [this, call, request, response,
+                      data = *data](TurnQueue::Turn turn) {
           data->Restore(
               request->model(), request->checkpoint(), *environment_.store,
               [this, call, response, turn = std::move(turn)](

@@ -13,6 +13,7 @@
 #include "accrue/v1/model_service.grpc.pb.h"
 #include "server/service/call_environment.h"
 #include "server/service/turn_queue.h"
+#include "server/service/unary_call.h"
 #include "server/service/upload_call.h"
 
 namespace accrue {
@@ -77,6 +78,10 @@ class ModelService final : public ModelServiceBase {
   std::vector<ModelStore::Listed> Visible(const Principal& caller,
                                           std::string after,
                                           size_t limit) const;
+
+  // Calls work(turn) when it is its turn, unless the caller has gone by then:
+  // who no longer waits may have done something else, and others have trained.
+  void Change(const std::shared_ptr<UnaryCall>& call, TurnQueue::Work work);
 
   const CallEnvironment& environment_;
   // Models that are created, deleted and restored: however many calls come, the

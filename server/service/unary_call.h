@@ -69,6 +69,10 @@ class UnaryCall {
 
   void Finish(const absl::Status& status);
 
+  // It was cancelled, its deadline passed, or its connection broke: nobody
+  // hears the answer. Not after Finish.
+  bool caller_is_gone() const { return raw_.context->IsCancelled(); }
+
  private:
   // Parses the request, if the caller may make such calls.
   absl::Status Read();
