@@ -104,14 +104,28 @@ void ModelStore::CreateNow(const ModelSpec& spec, const CreateDone& done) {
   done(Publish(spec, Make(spec)));
 }
 
+absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindSame(
+    ModelSpec spec) const {
+  FillDefaults(spec);
+  ACCRUE_RETURN_IF_ERROR(ValidateSpec(spec, options_.limits));
+  MutexLock lock(&mu_);
+  return FindFilled(spec);
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindFilled(
+    const ModelSpec& spec) const {
+  const auto found = models_.find(spec.name);
+  if (found == models_.end()) return nullptr;
+  if (found->second->spec() == spec) return found->second;
+  return Refuse(
+      absl::StatusCode::kAlreadyExists, Reason::kModelExists, spec.name,
+      absl::StrCat("model \"", spec.name, "\" exists with another spec"));
+}
+
 absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindOrBegin(
     const ModelSpec& spec) {
-  if (auto found = models_.find(spec.name); found != models_.end()) {
-    if (found->second->spec() == spec) return found->second;
-    return Refuse(
-        absl::StatusCode::kAlreadyExists, Reason::kModelExists, spec.name,
-        absl::StrCat("model \"", spec.name, "\" exists with another spec"));
-  }
+  ACCRUE_ASSIGN_OR_RETURN(std::shared_ptr<Model> found, FindFilled(spec));
+  if (found != nullptr) return found;
   if (draining_) return Draining(spec.name);
   if (const auto gone = missing_.find(spec.name); gone != missing_.end()) {
     return gone->second;

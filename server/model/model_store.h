@@ -51,6 +51,9 @@ class ModelStore {
   };
   using CreateDone = std::function<void(absl::StatusOr<Created>)>;
   void Create(ModelSpec spec, CreateDone done);
+  // What Create would find: the model of that name and spec, or why there can
+  // be none; null: it would make one.
+  absl::StatusOr<std::shared_ptr<Model>> FindSame(ModelSpec spec) const;
   absl::StatusOr<std::shared_ptr<Model>> Find(const std::string& name) const;
   // A model that was found on the disk: made, but not there until it is
   // adopted. UNAVAILABLE kDraining, both: a drain would not wait for it.
@@ -88,8 +91,10 @@ class ModelStore {
  private:
   void CreateNow(const ModelSpec& spec, const CreateDone& done)
       ACCRUE_EXCLUDES(mu_);
-  // The model of that name, which has to have the same spec; or null: now the
-  // caller is making it.
+  // The model of that name, which has to have the same spec; or null.
+  absl::StatusOr<std::shared_ptr<Model>> FindFilled(const ModelSpec& spec) const
+      ACCRUE_REQUIRES(mu_);
+  // That; null: now the caller is making it.
   absl::StatusOr<std::shared_ptr<Model>> FindOrBegin(const ModelSpec& spec)
       ACCRUE_REQUIRES(mu_);
   absl::StatusOr<std::shared_ptr<Model>> Make(const ModelSpec& spec);

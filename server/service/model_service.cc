@@ -60,20 +60,35 @@ grpc::ServerUnaryReactor* ModelService::CreateModel(
           v1::CreateModelResponse* response) {
         absl::StatusOr<ModelSpec> spec = FromApi(request->spec());
         if (!spec.ok()) return call->Finish(spec.status());
-        Change(call, [this, call, response,
-                      spec = *std::move(spec)](TurnQueue::Turn turn) mutable {
-          environment_.store->Create(
-              std::move(spec),
-              [this, call, response, turn = std::move(turn)](
-                  const absl::StatusOr<ModelStore::Created>& made) {
-                if (made.ok()) {
-                  *response->mutable_model() = Describe(*made->model);
-                  response->set_created(made->created);
-                }
-                call->Finish(made.status());
-              });
-        });
+        environment_.pool->Post(
+            environment_.lane,
+            [this, call, response, spec = *std::move(spec)]() mutable {
+              CreateOrOpen(std::move(spec), call, response);
+            });
       });
+}
+
+void ModelService::CreateOrOpen(ModelSpec spec,
+                                const std::shared_ptr<UnaryCall>& call,
+                                v1::CreateModelResponse* response) {
+  const auto answer =
+      [this, call, response](const absl::StatusOr<ModelStore::Created>& made) {
+        if (made.ok()) {
+          *response->mutable_model() = Describe(*made->model);
+          response->set_created(made->created);
+        }
+        call->Finish(made.status());
+      };
+  const auto there = environment_.store->FindSame(spec);
+  if (!there.ok()) return answer(there.status());
+  if (*there != nullptr) return answer(ModelStore::Created{*there, false});
+  Change(call, [this, answer,
+                spec = std::move(spec)](TurnQueue::Turn turn) mutable {
+    environment_.store->Create(
+        std::move(spec),
+        [answer, turn = std::move(turn)](
+            const absl::StatusOr<ModelStore::Created>& made) { answer(made); });
+  });
 }
 
 grpc::ServerUnaryReactor* ModelService::GetModel(

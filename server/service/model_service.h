@@ -79,6 +79,9 @@ class ModelService final : public ModelServiceBase {
                                           std::string after,
                                           size_t limit) const;
 
+  // A model that is there already waits for nobody's turn.
+  void CreateOrOpen(ModelSpec spec, const std::shared_ptr<UnaryCall>& call,
+                    v1::CreateModelResponse* response);
   // Calls work(turn) when it is its turn, unless the caller has gone by then:
   // who no longer waits may have done something else, and others have trained.
   void Change(const std::shared_ptr<UnaryCall>& call, TurnQueue::Work work);

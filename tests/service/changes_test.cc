@@ -94,6 +94,26 @@ TEST_F(ChangesTest, HoweverManyWaitForTheDiskOthersAreAnswered) {
   EXPECT_EQ(deleted, 1);
 }
 
+TEST_F(ChangesTest, AModelThatIsThereIsOpenedWhoeverWaitsForTheDisk) {
+  CreateInitialized(PlainSpec("m", 3), {1, 2, 3});
+  FillTurns();
+  v1::CreateModelRequest request;
+  *request.mutable_spec() = PlainSpec("m", 3);
+  v1::CreateModelResponse response;
+  grpc::ClientContext context;
+  SetDeadline(context);
+  const grpc::Status opened =
+      models_->CreateModel(&context, request, &response);
+  EXPECT_TRUE(opened.ok()) << opened.error_message();
+  EXPECT_FALSE(response.created());
+  request.mutable_spec()->set_name("bad name");
+  grpc::ClientContext another;
+  SetDeadline(another);
+  EXPECT_EQ(models_->CreateModel(&another, request, &response).error_code(),
+            grpc::INVALID_ARGUMENT);
+  go_on_.set_value();
+}
+
 TEST_F(ChangesTest, WhatNobodyWaitsForAnyMoreIsNotDone) {
   CreateInitialized(PlainSpec("m", 3), {1, 2, 3});
   FillTurns();
