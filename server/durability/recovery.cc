@@ -97,6 +97,7 @@ absl::Status TakeVersion(FileSystem& files, const std::string& directory,
   if (!loss.has_value()) return absl::OkStatus();
   stored.version.lineage = RandomId();
   stored.lost_pushes = loss->pushes.value_or(0);
+  stored.loss_uncertain = !loss->pushes.has_value();
   ACCRUE_LOG(warn,
              "model \"{}\": restarted from t={} (version {}) of lineage {}; "
              "acknowledged pushes after it are lost: {}",

@@ -112,6 +112,7 @@ struct StoredModel {
   // it has no sessions.
   Version version;
   int64_t lost_pushes = 0;
+  bool loss_uncertain = false;  // more may be lost than that
 };
 
 // Bytes of messages, as serialized.
@@ -167,6 +168,7 @@ struct ModelDescription {
   int64_t sent_bytes = 0;
   Traffic traffic;
   int64_t lost_pushes = 0;             // when the process last ended
+  bool loss_uncertain = false;         // more may have been
   int64_t restored_folded_pushes = 0;  // t when it began; 0: it is new
 };
 

@@ -334,6 +334,7 @@ ModelDescription ModelImpl::Describe() const {
   result.version = version_;
   result.folded_pushes = folded_pushes_;
   result.lost_pushes = lost_pushes_;
+  result.loss_uncertain = loss_uncertain_;
   result.restored_folded_pushes = restored_folded_pushes_;
   result.short_cycles = short_cycles_;
   result.last_loss = last_loss_;

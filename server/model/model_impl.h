@@ -358,6 +358,7 @@ class ModelImpl final : public Model {
   std::deque<rule::KChange> k_changes_ ACCRUE_GUARDED_BY(mu_);
   int64_t folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
   int64_t lost_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
+  bool loss_uncertain_ ACCRUE_GUARDED_BY(mu_) = false;
   int64_t restored_folded_pushes_ ACCRUE_GUARDED_BY(mu_) = 0;
   std::optional<Version> version_ ACCRUE_GUARDED_BY(mu_);
   std::shared_ptr<const Publication> newest_ ACCRUE_GUARDED_BY(mu_);

@@ -271,6 +271,7 @@ void ModelImpl::TakeState(const RestoringPtr& restoring) {
     MutexLock lock(&mu_);
     TakeCounts(state);
     lost_pushes_ = restoring->from.lost_pushes;
+    loss_uncertain_ = restoring->from.loss_uncertain;
     // Their owners are to end, in any lineage.
     for (const std::string& id : state.fenced_sessions) sessions_.Fence(id);
     if (!state.version.has_value() ||

@@ -54,9 +54,8 @@ constexpr Metric<ProcessReading> kProcessMetrics[] = {
        return reading.checkpoint_memory_waits;
      }},
     {"accrue_checkpoint_memory_wait_seconds_total", MetricType::Counter,
-     "How long folds waited for --checkpoint_memory, counted at the end of "
-     "each "
-     "wait",
+     "How long folds waited for --checkpoint_memory, counted at each wait's "
+     "end",
      [](const ProcessReading& reading) -> std::optional<double> {
        return absl::ToDoubleSeconds(reading.checkpoint_memory_wait);
      }},
@@ -75,9 +74,15 @@ constexpr Metric<ModelDescription> kModelMetrics[] = {
        return model.version->number;
      }},
     {"accrue_lost_pushes_total", MetricType::Counter,
-     "Answered pushes that were lost when the process before this one ended",
+     "Answered pushes that were lost when the process before this one ended; "
+     "it stays so until the next begins",
      [](const ModelDescription& model) -> std::optional<double> {
        return model.lost_pushes;
+     }},
+    {"accrue_lost_pushes_uncertain", MetricType::Gauge,
+     "1: more than accrue_lost_pushes_total may be lost, nobody knows how many",
+     [](const ModelDescription& model) -> std::optional<double> {
+       return model.loss_uncertain ? 1 : 0;
      }},
     {"accrue_sessions", MetricType::Gauge, "Live sessions of workers",
      [](const ModelDescription& model) -> std::optional<double> {

@@ -93,6 +93,7 @@ void ForEachDamage(const std::string& directory, const Files& sound,
 struct Found {
   StateImage image;
   int64_t lost_pushes = 0;
+  bool loss_uncertain = false;
 };
 
 class DamageTest : public ::testing::TestWithParam<Durability> {
@@ -133,8 +134,9 @@ class DamageTest : public ::testing::TestWithParam<Durability> {
       EXPECT_TRUE(absl::IsDataLoss(model.status())) << model.status();
       return std::nullopt;
     }
-    Found found = {process.harness().Image(**model),
-                   (*model)->Describe().lost_pushes};
+    const ModelDescription is = (*model)->Describe();
+    Found found = {process.harness().Image(**model), is.lost_pushes,
+                   is.loss_uncertain};
     // Of its own after a loss.
     if (GetParam() == Durability::kMemory) found.image = Anonymous(found.image);
     return found;
@@ -163,6 +165,7 @@ TEST_P(DamageTest, IsRefusedOrHarmless) {
     // Nobody knows.
     const bool unknown = path.filename() == kProgressFile;
     EXPECT_EQ(found->lost_pushes, unknown ? 0 : whole->lost_pushes);
+    EXPECT_EQ(found->loss_uncertain, unknown);
     return false;
   });
   std::cout << refused << " refused, " << harmless << " harmless\n";

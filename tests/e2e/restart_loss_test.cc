@@ -2,6 +2,7 @@
 // checkpoint: what workers are told, once, and how they go on.
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "accrue/client.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/daemon.h"
+#include "tests/e2e/damage.h"
 #include "tests/e2e/scrape.h"
 #include "tests/e2e/training.h"
 #include "tests/e2e/wire.h"
@@ -94,6 +96,10 @@ class RestartLossTest : public testing::Test {
   double LostByMetrics() const {
     return ScrapeOf(*daemon_).At("accrue_lost_pushes_total", Training::kModel);
   }
+  double UncertainByMetrics() const {
+    return ScrapeOf(*daemon_).At("accrue_lost_pushes_uncertain",
+                                 Training::kModel);
+  }
   // Lines of the log that tell of a loss.
   std::vector<std::string> LossLines() const {
     std::vector<std::string> lines;
@@ -125,6 +131,7 @@ TEST_F(RestartLossTest, EachWorkerIsToldOnceAndTrainsOn) {
   EXPECT_EQ(Lost(), 4);
   EXPECT_THAT(LossLines(), ElementsAre("lost: 4"));
   EXPECT_EQ(LostByMetrics(), 4);
+  EXPECT_EQ(UncertainByMetrics(), 0);
   EXPECT_NE(Lineage(), lineage);
   ExpectToldOnce(one);
   ExpectToldOnce(other);
@@ -182,6 +189,23 @@ TEST_F(RestartLossTest, SoIsAFirstPushOnItsWay) {
   EXPECT_FALSE(refused.accepted);
   EXPECT_EQ(refused.reason, Reason::kLineageChanged) << refused.message;
   ExpectGoesOn(one);
+}
+
+TEST_F(RestartLossTest, OneOfUnknownSizeIsAnAlertToo) {
+  Worker one = Open("one");
+  Push(one);
+  daemon_->Kill();
+  std::filesystem::remove(
+      NewestFile(data_.path(), Training::kModel, "/progress"));
+  ASSERT_TRUE(daemon_->Restart()) << daemon_->Log();
+  EXPECT_THAT(LossLines(), ElementsAre("lost: an unknown number"));
+  EXPECT_EQ(LostByMetrics(), 0);
+  EXPECT_EQ(UncertainByMetrics(), 1);
+  // Of what is known again.
+  Push(one = Open("one"));
+  Kill();
+  EXPECT_EQ(LostByMetrics(), 1);
+  EXPECT_EQ(UncertainByMetrics(), 0);
 }
 
 // Without a push, but somebody may have pulled it.
