@@ -58,8 +58,9 @@ class DataDirectory : public ModelKeeper {
   // Takes a model back to one of its checkpoints, all of which is looked at
   // first; `checkpoint` empty: the newest. One that was damaged or left out is
   // there again then. NOT_FOUND kModelUnknown, kCheckpointUnknown; UNAVAILABLE
-  // kCheckpointFailed; without a reason: another call restores it from nothing
-  // now, or deletes it; else Model::GoBack's.
+  // kCheckpointFailed; without a reason: another call restores it from nothing,
+  // or has just done so, or deletes it; kDraining: one that was left out may be
+  // restored at the next start; else Model::GoBack's.
   using RestoreDone =
       std::function<void(absl::StatusOr<std::shared_ptr<Model>>)>;
   void Restore(const std::string& name, const std::string& checkpoint,

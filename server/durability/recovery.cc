@@ -193,6 +193,12 @@ absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
   return reader.next_lsn();
 }
 
+absl::Status BeginProgress(const ModelLog::Options& log) {
+  const ModelDescription model = log.model->Describe();
+  if (!model.version.has_value()) return absl::OkStatus();
+  return log.progress->Begin(*model.version, model.folded_pushes);
+}
+
 // A model on its way from one of its checkpoints.
 struct Revival {
   std::shared_ptr<const CheckpointReader> checkpoint;
@@ -228,23 +234,58 @@ absl::Status BeginRevival(ModelStore& store, Revival& revival) {
   return absl::OkStatus();
 }
 
-// Its files, once it has its state.
-absl::Status EndRevival(Revival& revival) {
+// Its files, once it has its state. The checkpoint comes last of what may fail.
+absl::Status WriteRevived(Revival& revival) {
   ModelLog::Options& log = revival.log;
-  const Manifest& stored = revival.checkpoint->manifest();
-  const int64_t lsn = revival.manifest.lsn;
-  // A journal is there before a checkpoint of it is; progress says what older
-  // ones lack until then.
-  const bool journals = stored.spec.durability == Durability::kJournal;
-  if (journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
-  ACCRUE_ASSIGN_OR_RETURN(
-      const auto made,
-      CheckpointFiles::Create(log.environment->files, log.directory));
-  ACCRUE_RETURN_IF_ERROR(made->Link(revival.checkpoint->path(), stored));
+  FileSystem* const files = log.environment->files;
+  if (revival.manifest.spec.durability == Durability::kJournal) {
+    ACCRUE_RETURN_IF_ERROR(OpenFiles(revival.manifest.lsn + 1, log));
+  } else {
+    ACCRUE_ASSIGN_OR_RETURN(log.progress,
+                            Progress::Open(*files, log.directory));
+  }
+  ACCRUE_ASSIGN_OR_RETURN(const auto made,
+                          CheckpointFiles::Create(files, log.directory));
+  ACCRUE_RETURN_IF_ERROR(
+      made->Link(revival.checkpoint->path(), revival.checkpoint->manifest()));
   ACCRUE_RETURN_IF_ERROR(made->Commit(revival.manifest));
-  if (!journals) ACCRUE_RETURN_IF_ERROR(OpenFiles(lsn + 1, log));
   log.newest = InfoOf(revival.manifest);
   return absl::OkStatus();
+}
+
+// What it has left, once it is refused. The checkpoint goes first: it would be
+// a damaged one without its journal.
+absl::Status RemoveRevived(const Revival& revival) {
+  FileSystem& files = *revival.log.environment->files;
+  const std::string& directory = revival.log.directory;
+  const int64_t lsn = revival.manifest.lsn;
+  absl::Status removed =
+      RemoveCheckpoint(files, directory, CheckpointName(lsn));
+  if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  // It may have had its name for a moment.
+  ACCRUE_RETURN_IF_ERROR(files.SyncDirectory(directory));
+  removed =
+      files.Remove(absl::StrCat(directory, "/", journal::SegmentName(lsn + 1)));
+  return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
+}
+
+absl::Status EndRevival(Revival& revival) {
+  absl::Status written = WriteRevived(revival);
+  if (!written.ok()) {
+    if (absl::Status removed = RemoveRevived(revival); !removed.ok()) {
+      ACCRUE_LOG(warn, "what is left of a restore that failed stays: {}",
+                 removed.message());
+    }
+    return written;
+  }
+  if (revival.log.progress == nullptr) return written;
+  // Not before: older checkpoints lack what it says.
+  if (absl::Status begun = BeginProgress(revival.log); !begun.ok()) {
+    ACCRUE_LOG(warn,
+               "model \"{}\": a restart may count what is given up as lost: {}",
+               revival.manifest.spec.name, begun.message());
+  }
+  return written;
 }
 
 }  // namespace
@@ -356,9 +397,7 @@ absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log) {
   }
   ACCRUE_ASSIGN_OR_RETURN(log.progress,
                           Progress::Open(*environment.files, log.directory));
-  const ModelDescription model = log.model->Describe();
-  if (!model.version.has_value()) return absl::OkStatus();
-  return log.progress->Begin(*model.version, model.folded_pushes);
+  return BeginProgress(log);
 }
 
 }  // namespace accrue

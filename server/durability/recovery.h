@@ -34,7 +34,9 @@ absl::StatusOr<ModelLog::Options> RecoverModel(
 
 // A damaged model, from one of its checkpoints alone: in a new lineage, without
 // sessions, and with files of its own, which are durable before it is handed
-// on. `done` runs here, or on the pool.
+// on. `done` runs here, or on the pool. Not OK: its directory is as it was; but
+// where the disk fails at taking back what it has failed at, the next start may
+// find the model restored.
 using ReviveDone = std::function<void(absl::StatusOr<ModelLog::Options>)>;
 void ReviveModel(std::shared_ptr<const DurabilityEnvironment> environment,
                  const std::string& directory,

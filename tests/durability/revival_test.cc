@@ -1,5 +1,6 @@
 // A model that a start had to leave out is restored from a checkpoint, by a
 // disk that fails again, or by a process that is about to end.
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
@@ -7,6 +8,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "server/durability/checkpoint_directory.h"
+#include "server/durability/journal_format.h"
 #include "tests/durability/left_out_fixture.h"
 #include "tests/model/harness.h"
 
@@ -29,6 +32,38 @@ class RevivalTest : public LeftOutFixture,
     }
     model.reset();
     LeaveOut();
+  }
+
+  struct Aged {
+    CheckpointInfo older;
+    int64_t folded_pushes;
+  };
+  // Three pushes, a checkpoint of them, and it is left out again.
+  Aged Age() {
+    auto model = *process_->store().Find("m");
+    Aged aged = {(*process_->data().Find("m"))->newest(), 0};
+    Harness& harness = process_->harness();
+    const auto session = harness.Open(*model, "a");
+    for (int64_t i = 1; i <= 3; ++i) {
+      const auto pushed = harness.PushNow(
+          *model, session->id, session->last_sequence + i, {1, 2, 3, 4, 5});
+      EXPECT_TRUE(pushed.ok()) << pushed.status();
+    }
+    const auto newest = process_->Checkpoint("m");
+    EXPECT_TRUE(newest.ok()) << newest.status();
+    aged.folded_pushes = newest->folded_pushes;
+    model.reset();
+    LeaveOut();
+    return aged;
+  }
+  // But for what the next segment of a journal replaces.
+  int64_t CountOfFiles() const {
+    int64_t count = 0;
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(data_.path())) {
+      if (entry.path().filename() != journal::kUnfinishedName) ++count;
+    }
+    return count;
   }
 
   absl::Status Find() { return LeftOutFixture::Find("m"); }
@@ -61,6 +96,39 @@ TEST_P(RevivalTest, OneThatFailsChangesNothingOfWhatIsThere) {
   const bool journal = GetParam() == Durability::kJournal;
   EXPECT_EQ(Describe().folded_pushes, journal ? 5 : 3);
   EXPECT_EQ(Describe().lost_pushes, journal ? 0 : 2);
+}
+
+// Whichever change of the disk fails.
+TEST_P(RevivalTest, OneThatIsRefusedNeverHappens) {
+  StartAgain();
+  int refused = 0;
+  bool met = true;
+  for (int64_t steps = 0; met; ++steps) {
+    SCOPED_TRACE(testing::Message() << steps << " changes go well");
+    const Aged aged = Age();
+    const int64_t files = CountOfFiles();
+    met = false;
+    files_.faults().Add({.operation = "change",
+                         .path_part = "/models/",
+                         .after = steps,
+                         .first = [&] { met = true; }});
+    const bool restored = process_->Restore("m", aged.older.name).ok();
+    files_.faults().Clear();
+    if (!restored) {
+      ++refused;
+      EXPECT_EQ(CountOfFiles(), files);
+    }
+    StartAgain();
+    ASSERT_EQ(Find(), absl::OkStatus());
+    if (restored) {
+      ASSERT_EQ(Describe().folded_pushes, aged.older.folded_pushes);
+    } else {
+      ASSERT_EQ(Describe().folded_pushes, aged.folded_pushes);
+      ASSERT_EQ(Describe().lost_pushes, 0);
+    }
+    ASSERT_LT(steps, 100);
+  }
+  EXPECT_GT(refused, 5);
 }
 
 TEST_P(RevivalTest, WhoHasPushedTowardTheNextVersionStaysKnown) {
