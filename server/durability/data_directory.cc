@@ -63,8 +63,8 @@ absl::Status BeingChanged(const std::string& model) {
   info.retry_after = absl::Seconds(1);
   return MakeError(absl::StatusCode::kUnavailable, info,
                    absl::StrCat("model \"", model,
-                                "\" is being restored or deleted; try again "
-                                "when that has ended"));
+                                "\" is being restored or deleted by another "
+                                "call; try again when that has ended"));
 }
 
 // Why a model that is there cannot be taken up now.
@@ -376,8 +376,9 @@ void DataDirectory::Revive(const std::string& name,
         EndChange(name);
         done(model);
       };
-  // Another call may just have ended: it is there, or gone.
-  if (auto found = store.Find(name); found.ok()) return end(std::move(found));
+  // Another call may just have ended: it is there, from what that call wanted,
+  // or gone.
+  if (store.Find(name).ok()) return end(BeingChanged(name));
   const absl::StatusOr<Kept> kept = FindKept(name);
   if (!kept.ok()) return end(kept.status());
   if (!kept->gone.empty()) return end(Unknown(name));

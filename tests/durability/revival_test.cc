@@ -131,6 +131,30 @@ TEST_P(RevivalTest, OneThatIsRefusedNeverHappens) {
   EXPECT_GT(refused, 5);
 }
 
+// One that has been overtaken by another is not taken for it.
+TEST_P(RevivalTest, OneIsNotAnsweredWithWhatAnotherHasRestored) {
+  StartAgain();
+  const Aged aged = Age();
+  std::promise<void> reached, go_on;
+  files_.faults().Add({.operation = "open",
+                       .path_part = "/checkpoint-",
+                       .code = absl::StatusCode::kOk,
+                       .first = [&] {
+                         reached.set_value();
+                         go_on.get_future().wait();
+                       }});
+  auto newest = std::async(std::launch::async, [this] {
+    return process_->Restore("m", "").status();
+  });
+  reached.get_future().wait();
+  EXPECT_EQ(process_->Restore("m", aged.older.name).status(), absl::OkStatus());
+  go_on.set_value();
+  const absl::Status overtaken = newest.get();
+  EXPECT_EQ(overtaken.code(), absl::StatusCode::kUnavailable);
+  EXPECT_GT(GetErrorInfo(overtaken).retry_after, absl::ZeroDuration());
+  EXPECT_EQ(Describe().folded_pushes, aged.older.folded_pushes);
+}
+
 TEST_P(RevivalTest, WhoHasPushedTowardTheNextVersionStaysKnown) {
   ASSERT_TRUE(process_->Restore("m", "").ok());
   for (int start = 0; start < 2; ++start) {
