@@ -118,6 +118,27 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+// With its name, without which nothing in it is found again.
+absl::Status MakeDurably(FileSystem& files, const std::string& path) {
+  const absl::Status made = files.CreateDirectory(path);
+  if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
+  const std::string parent = ParentOf(path);
+  absl::Status named = files.SyncDirectory(parent);
+  if (named.ok()) return named;
+  if (made.ok()) {
+    // Else the next start would find it, and not that it is new.
+    files.RemoveDirectory(path).IgnoreError();
+    return named;
+  }
+  // Where others' directories may be passed through, and not be read.
+  if (!absl::IsFailedPrecondition(named)) return named;
+  ACCRUE_LOG(warn,
+             "\"{}\" was there already, and that it stays there is up to "
+             "whoever made it: {}",
+             path, named.message());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 DataDirectory::DataDirectory(DurabilityEnvironment environment)
@@ -128,12 +149,7 @@ DataDirectory::DataDirectory(DurabilityEnvironment environment)
 absl::Status DataDirectory::Open() {
   FileSystem& files = *environment_->files;
   const std::string& path = environment_->options.data_dir;
-  absl::Status made = files.CreateDirectory(path);
-  if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
-  // Its own name, too: without it nothing in it is found again. One that was
-  // there may be in a directory that this process cannot read.
-  absl::Status named = files.SyncDirectory(ParentOf(path));
-  if (made.ok() && !named.ok()) return named;
+  ACCRUE_RETURN_IF_ERROR(MakeDurably(files, path));
   ACCRUE_ASSIGN_OR_RETURN(lock_, files.Lock(path));
   ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, models_));
   ACCRUE_RETURN_IF_ERROR(MakeDirectory(files, absl::StrCat(path, "/import")));

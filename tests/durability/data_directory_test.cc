@@ -20,9 +20,9 @@ class DataDirectoryTest : public ::testing::Test {
         .Start();
   }
   // As where others' directories may be passed through, and not be read.
-  void HideTheParent() {
-    files_.faults().Add({.operation = "sync directory",
-                         .code = absl::StatusCode::kPermissionDenied});
+  void HideTheParent() { FailToName(absl::StatusCode::kFailedPrecondition); }
+  void FailToName(absl::StatusCode code) {
+    files_.faults().Add({.operation = "sync directory", .code = code});
   }
 
   TemporaryDirectory place_;
@@ -37,7 +37,16 @@ TEST_F(DataDirectoryTest, ThatWasThereNeedsNoParentThatCanBeRead) {
 
 TEST_F(DataDirectoryTest, ThatIsMadeIsThereForGoodOrTheStartFails) {
   HideTheParent();
-  EXPECT_EQ(Start().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(Start().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(std::filesystem::exists(place_ / "data"));
+}
+
+// As one that an earlier start had to leave so.
+TEST_F(DataDirectoryTest, ThatWasThereIsThereForGoodOrTheStartFails) {
+  ASSERT_EQ(Start(), absl::OkStatus());
+  FailToName(absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Start().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Start(), absl::OkStatus());
 }
 
 TEST_F(DataDirectoryTest, AllThatIsInItIsItsUsersAlone) {
