@@ -32,6 +32,19 @@ std::string Http2Refusal(absl::string_view why) {
                       Http2Frame(7, absl::StrCat(nothing_done, why)));
 }
 
+// A fatal alert of TLS, protocol_version, as whoever begins a handshake will
+// understand. Being hung up on alone, it would have to try again.
+constexpr absl::string_view kTlsRefusal("\x15\x03\x01\x00\x02\x02\x46", 7);
+
+// It has room: nothing was sent before. What the peer has sent is read, or
+// closing would discard this.
+void SendLast(int fd, absl::string_view text) {
+  send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+  char sent[4096];
+  while (recv(fd, sent, sizeof(sent), MSG_DONTWAIT) > 0) {
+  }
+}
+
 }  // namespace
 
 void Doorway::Adopt(int fd, char first_byte, bool tls) {
@@ -57,15 +70,8 @@ void Doorway::Refuse(int fd, char first_byte, absl::string_view why) {
     ACCRUE_LOG(warn, "a connection from {} is refused: {} ({} more untold of)",
                PeerOf(fd), why, untold);
   }
-  if (first_byte == kHttp2) {
-    // It has room: nothing was sent before. What the peer has sent is read, or
-    // closing would discard this.
-    const std::string refusal = Http2Refusal(why);
-    send(fd, refusal.data(), refusal.size(), MSG_NOSIGNAL);
-    char sent[4096];
-    while (recv(fd, sent, sizeof(sent), MSG_DONTWAIT) > 0) {
-    }
-  }
+  if (first_byte == kHttp2) SendLast(fd, Http2Refusal(why));
+  if (first_byte == kTlsHandshake) SendLast(fd, kTlsRefusal);
   // Its duplicate in Connections goes with it.
   shutdown(fd, SHUT_RDWR);
   close(fd);

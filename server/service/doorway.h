@@ -9,8 +9,9 @@
 // TLS, it does.
 //
 // A client that speaks HTTP/2 without TLS gets a GOAWAY with the reason, which
-// gRPC's clients show as UNAVAILABLE; others are hung up on. The log says so,
-// now and then.
+// gRPC's clients show as UNAVAILABLE; one that begins a TLS handshake where
+// there is none, an alert; others are hung up on. The log says so, now and
+// then.
 //
 // Order.     Adopt is the listener's to call
 // Threading. compatible

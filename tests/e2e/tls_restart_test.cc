@@ -14,10 +14,12 @@
 #include "tests/e2e/certificates.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/training.h"
+#include "tests/faults/proxy.h"
 
 namespace accrue {
 namespace {
 
+using client::Client;
 using client::ClientOptions;
 using client::TlsOptions;
 using client::Watcher;
@@ -48,6 +50,15 @@ class TlsRestartTest : public testing::Test {
     return options;
   }
 
+  void RideThroughKills(const std::string& target);
+
+  // For long enough that all workers notice.
+  static void ExpectAway(const std::string& target, ClientOptions options) {
+    options.connect_timeout = absl::Milliseconds(500);
+    const absl::Status away = Client::Connect(target, options).status();
+    EXPECT_EQ(away.code(), absl::StatusCode::kUnavailable) << away;
+  }
+
   static constexpr char kAdmin[] = "the-token-of-an-admin";
   static constexpr char kPusher[] = "the-token-of-a-pusher";
   static constexpr char kTokens[] =
@@ -59,19 +70,21 @@ class TlsRestartTest : public testing::Test {
   std::unique_ptr<Daemon> daemon_;
 };
 
-TEST_F(TlsRestartTest, NoWorkerNoticesThatTheDaemonWasKilled) {
+// Of workers that know the daemon as `target`.
+void TlsRestartTest::RideThroughKills(const std::string& target) {
   Training training;
   training.connection = Options(kAdmin);
   const client::Model model = Make(daemon_->tcp(), training);
   training.connection = Options(kPusher);
   Gate gate(0);
   training.gate = &gate;
-  const auto trained = Train(daemon_->tcp(), training, kVersions, [&] {
+  const auto trained = Train(target, training, kVersions, [&] {
     Watcher watcher = model.Watch();
     for (int64_t at = 7; at < kVersions; at += 11) {
       gate.MoveTo(at + 4);
       AwaitVersion(watcher, at);
       daemon_->Kill();
+      ExpectAway(target, training.connection);
       EXPECT_TRUE(daemon_->Restart()) << daemon_->Log();
     }
     gate.MoveTo(kVersions);
@@ -91,6 +104,19 @@ TEST_F(TlsRestartTest, NoWorkerNoticesThatTheDaemonWasKilled) {
   Train(twin->tcp(), plain, kVersions);
   EXPECT_TRUE(Parameters(daemon_->tcp(), training) ==
               Parameters(twin->tcp(), plain));
+}
+
+TEST_F(TlsRestartTest, NoWorkerNoticesThatTheDaemonWasKilled) {
+  RideThroughKills(daemon_->tcp());
+}
+
+// There, connecting succeeds while the daemon is away, and then the connection
+// ends without a word.
+TEST_F(TlsRestartTest, NorBehindAProxyThatCannotReachIt) {
+  const auto proxy = faults::FaultProxy::Start(
+      {.upstream = daemon_->tcp(), .mean_bytes = 1e18});
+  ASSERT_NE(proxy, nullptr);
+  RideThroughKills(proxy->target());
 }
 
 }  // namespace

@@ -155,7 +155,8 @@ void FaultProxy::Accept() {
                            SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
     const int daemon = Connect(options_.upstream);
     if (daemon < 0) {
-      CloseFd(client, /*reset=*/true);
+      // In order, as proxies do.
+      CloseFd(client, /*reset=*/false);
       continue;
     }
     SendAtOnce(client);

@@ -38,10 +38,12 @@ using OwnedContext = Owned<SSL_CTX, SSL_CTX_free>;
 using OwnedKey = Owned<EVP_PKEY, EVP_PKEY_free>;
 using OwnedSsl = Owned<SSL, SSL_free>;
 
-// What OpenSSL complained of last.
+// ": REASON", what OpenSSL complained of last; empty: of nothing. A connection
+// that just ends is none of its complaints, and no fault of anybody's: a proxy
+// hangs up on its clients for as long as its daemon is away.
 std::string Complaint() {
   const char* const reason = ERR_reason_error_string(ERR_peek_last_error());
-  return reason == nullptr ? "the connection ended" : reason;
+  return reason == nullptr ? "" : absl::StrCat(": ", reason);
 }
 
 OwnedBio ReaderOf(const std::string& pem) {
@@ -77,7 +79,7 @@ absl::Status Show(SSL_CTX* context, const TlsPems& pems) {
       SSL_CTX_use_certificate(context, certificate.get()) != 1 ||
       SSL_CTX_use_PrivateKey(context, key.get()) != 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the client's certificate or key: ", Complaint()));
+        absl::StrCat("the client's certificate or key", Complaint()));
   }
   return absl::OkStatus();
 }
@@ -144,35 +146,60 @@ class Handshake {
 
 absl::Status Judge(SSL* ssl, int fd, const std::string& target,
                    absl::Time deadline) {
+  bool asked = false;  // for our certificate
+  const auto note = [](SSL*, void* asked) {
+    *static_cast<bool*>(asked) = true;
+    return 1;
+  };
+  SSL_set_cert_cb(ssl, note, &asked);
   Handshake handshake(ssl, fd, deadline);
-  const int connected = handshake.Complete([&] { return SSL_connect(ssl); });
+  const bool connected =
+      handshake.Complete([&] { return SSL_connect(ssl); }) == 1;
   const long verdict = SSL_get_verify_result(ssl);
   if (verdict != X509_V_OK) {
     return absl::UnauthenticatedError(absl::StrCat(
         "the certificate of ", target,
         " is not accepted: ", X509_verify_cert_error_string(verdict)));
   }
-  if (connected != 1) {
-    if (absl::Now() >= deadline) {
-      return absl::UnavailableError(
-          absl::StrCat("no daemon at ", target, ": no TLS handshake in time"));
-    }
-    return absl::FailedPreconditionError(
-        absl::StrCat("no TLS handshake with ", target, ": ", Complaint()));
-  }
   // Whether it takes our certificate, or that we have none, a daemon says last.
   char byte;
-  const int read = handshake.Complete([&] { return SSL_read(ssl, &byte, 1); });
-  if (read == 1 || absl::Now() >= deadline) {
+  const bool served = connected && handshake.Complete([&] {
+    return SSL_read(ssl, &byte, 1);
+  }) == 1;
+  const std::string complaint = Complaint();
+  if (!connected && !complaint.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("no TLS handshake with ", target, complaint));
+  }
+  // gRPC's servers hang up without a word on whom they do not let in. Whoever
+  // is let in has a ticket from then on.
+  const bool turned_away =
+      !complaint.empty() ||
+      (asked && !SSL_SESSION_has_ticket(SSL_get0_session(ssl)));
+  if (served || !turned_away || absl::Now() >= deadline) {
     return absl::UnavailableError(
-        absl::StrCat("the connection to ", target, " was lost"));
+        absl::StrCat("no daemon at ", target, ": ",
+                     connected ? "the connection ended" : "no TLS handshake"));
   }
   return absl::UnauthenticatedError(
       absl::StrCat(target,
                    SSL_get_certificate(ssl) == nullptr
-                       ? " asks for a client's certificate: "
-                       : " does not accept the client's certificate: ",
-                   Complaint()));
+                       ? " asks for a client's certificate"
+                       : " does not accept the client's certificate",
+                   complaint));
+}
+
+absl::Status ShakeHands(SSL_CTX* context, const Target& target,
+                        const std::string& server_name, absl::Time deadline) {
+  ACCRUE_ASSIGN_OR_RETURN(const int fd, target.Connect(deadline));
+  const auto close_it = absl::MakeCleanup([fd] { close(fd); });
+  const OwnedSsl ssl(SSL_new(context));
+  constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+  SSL_set_alpn_protos(ssl.get(), kHttp2, sizeof(kHttp2));
+  Expect(ssl.get(), server_name.empty() ? target.host() : server_name);
+  const absl::Status verdict = Judge(ssl.get(), fd, target.text(), deadline);
+  ERR_clear_error();
+  return verdict;
 }
 
 }  // namespace
@@ -183,15 +210,11 @@ absl::Status WhyNoTls(const Target& target, const TlsOptions& tls,
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   ACCRUE_RETURN_IF_ERROR(Trust(context.get(), pems.ca));
   ACCRUE_RETURN_IF_ERROR(Show(context.get(), pems));
-  ACCRUE_ASSIGN_OR_RETURN(const int fd, target.Connect(deadline));
-  const auto close_it = absl::MakeCleanup([fd] { close(fd); });
-  const OwnedSsl ssl(SSL_new(context.get()));
-  constexpr unsigned char kHttp2[] = {2, 'h', '2'};
-  SSL_set_alpn_protos(ssl.get(), kHttp2, sizeof(kHttp2));
-  Expect(ssl.get(), tls.server_name.empty() ? target.host() : tls.server_name);
-  const absl::Status verdict = Judge(ssl.get(), fd, target.text(), deadline);
-  ERR_clear_error();
-  return verdict;
+  const absl::Status verdict =
+      ShakeHands(context.get(), target, tls.server_name, deadline);
+  if (!absl::IsUnauthenticated(verdict)) return verdict;
+  // A daemon that is killed in that very moment ends likewise, but not twice.
+  return ShakeHands(context.get(), target, tls.server_name, deadline);
 }
 
 }  // namespace accrue::client::internal
