@@ -96,7 +96,7 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::OpenPlain(
   return std::shared_ptr<Connection>(new Connection(
       duplicate,
       grpc::CreateCustomInsecureChannelFromFd(target.text(), fd, arguments),
-      std::move(authorization)));
+      options, std::move(authorization)));
 }
 
 absl::StatusOr<std::shared_ptr<Connection>> Connection::OpenTls(
@@ -123,19 +123,25 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::OpenTls(
     }
     state = channel->GetState(/*try_to_connect=*/true);
   }
-  return std::shared_ptr<Connection>(
-      new Connection(-1, std::move(channel), std::move(authorization)));
+  return std::shared_ptr<Connection>(new Connection(
+      -1, std::move(channel), options, std::move(authorization)));
 }
 
 Connection::Connection(int fd, std::shared_ptr<grpc::Channel> channel,
-                       std::string authorization)
+                       const ClientOptions& options, std::string authorization)
     : fd_(fd),
       channel_(std::move(channel)),
+      options_(options),
       authorization_(std::move(authorization)),
       stub_(channel_) {}
 
 Connection::~Connection() {
   if (fd_ >= 0) close(fd_);
+}
+
+bool Connection::authorization_is_old() const {
+  const auto now = Authorization(options_);
+  return now.ok() && *now != authorization_;
 }
 
 void Connection::Abort() {

@@ -41,6 +41,9 @@ class Connection {
   grpc::GenericStub& stub() { return stub_; }
   // What every call carries as "authorization"; empty: nothing.
   const std::string& authorization() const { return authorization_; }
+  // A connection that is made now would carry another one: the file that it
+  // came from holds another token.
+  bool authorization_is_old() const;
 
   // New calls shall not use it any more; those in flight go on.
   void Retire() { retired_ = true; }
@@ -54,7 +57,7 @@ class Connection {
 
  private:
   Connection(int fd, std::shared_ptr<grpc::Channel> channel,
-             std::string authorization);
+             const ClientOptions& options, std::string authorization);
 
   static absl::StatusOr<std::shared_ptr<Connection>> OpenPlain(
       const Target& target, const ClientOptions& options,
@@ -66,6 +69,7 @@ class Connection {
   // Our duplicate of the descriptor that the channel owns; -1 with TLS.
   const int fd_;
   std::shared_ptr<grpc::Channel> channel_;
+  const ClientOptions options_;
   const std::string authorization_;
   grpc::GenericStub stub_;
   std::atomic<bool> retired_ = false;

@@ -100,8 +100,12 @@ absl::Status RawCall::Finish() {
   AwaitOperation();
   finished_ = true;
   absl::Status result = StatusFromGrpc(status, *context_);
-  // The connection is gone or going; calls to come need another one.
-  if (absl::IsUnavailable(result) && OutcomeUnknown(result)) {
+  const bool outdated =
+      absl::IsUnauthenticated(result) && connection_->authorization_is_old();
+  if (outdated) result = AsUnavailable(result);
+  // The connection is gone or going, or shows a token that was replaced; calls
+  // to come need another one.
+  if (outdated || (absl::IsUnavailable(result) && OutcomeUnknown(result))) {
     connection_->Retire();
   }
   return result;

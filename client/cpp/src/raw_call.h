@@ -61,7 +61,9 @@ class RawCall {
   // the thread, which keeps the connection alive.
   bool ReadIsDone();
 
-  // The call's end; once, when nothing more is to be written.
+  // The call's end; once, when nothing more is to be written. UNAVAILABLE also
+  // stands for a token that is not accepted, where another call would show
+  // another one.
   absl::Status Finish();
 
   // Waits until gRPC has dropped `*held` references to the caller's memory; it

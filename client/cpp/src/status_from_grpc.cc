@@ -54,6 +54,14 @@ absl::Status CutShort() {
   return absl::UnavailableError("the answer was cut short");
 }
 
+absl::Status AsUnavailable(const absl::Status& status) {
+  absl::Status result = absl::UnavailableError(status.message());
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    result.SetPayload(url, payload);
+  });
+  return result;
+}
+
 bool OutcomeUnknown(const absl::Status& status) {
   if (status.GetPayload(kErrorPayloadUrl).has_value()) return false;
   switch (status.code()) {

@@ -20,6 +20,9 @@ absl::Status StatusFromGrpc(const grpc::Status& status,
 // what only a client can see: the answer was cut short, say.
 absl::Status CutShort();
 
+// The same error, with its detail, but one to be retried.
+absl::Status AsUnavailable(const absl::Status& status);
+
 // The daemon has not said how the call ended: it may or may not have acted.
 bool OutcomeUnknown(const absl::Status& status);
 

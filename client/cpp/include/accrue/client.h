@@ -116,8 +116,10 @@ struct ClientOptions {
   std::optional<TlsOptions> tls = {};
 
   // Who we are, for a daemon with --token_file: the token, or a file that holds
-  // nothing else, read whenever a connection is made; not both. Neither is sent
-  // to another machine without TLS: INVALID_ARGUMENT.
+  // nothing else; not both. The file is read whenever a connection is made, and
+  // when the token is not accepted any more: calls go on with the one that it
+  // holds then, if that is another. Neither is sent to another machine without
+  // TLS: INVALID_ARGUMENT.
   std::string token = {};
   std::string token_file = {};
 };
