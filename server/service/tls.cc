@@ -5,11 +5,13 @@
 #include <fstream>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include <grpc/grpc.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +24,7 @@ namespace {
 using OwnedCertificate = std::unique_ptr<X509, decltype(&X509_free)>;
 using OwnedKey = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using OwnedBio = std::unique_ptr<BIO, decltype(&BIO_free)>;
+using OwnedContext = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
 OwnedBio ReaderOf(const std::string& pem) {
   return {BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free};
@@ -39,27 +42,55 @@ absl::StatusOr<std::string> ReadPem(absl::string_view flag,
   return text.str();
 }
 
-// All that there are: gRPC would take none of a file with a broken one. Returns
-// the first.
-absl::StatusOr<OwnedCertificate> ParseCertificates(absl::string_view flag,
-                                                   const std::string& path,
-                                                   const std::string& pem) {
+// All that there are, at least one: gRPC would take none of a file with a
+// broken one.
+absl::StatusOr<std::vector<OwnedCertificate>> ParseCertificates(
+    absl::string_view flag, const std::string& path, const std::string& pem) {
   const OwnedBio reader = ReaderOf(pem);
-  OwnedCertificate first(nullptr, X509_free);
+  std::vector<OwnedCertificate> parsed;
   while (true) {
     OwnedCertificate next(
         PEM_read_bio_X509(reader.get(), nullptr, nullptr, nullptr), X509_free);
     const bool at_end =
         ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     ERR_clear_error();
-    if (next == nullptr && first != nullptr && at_end) return first;
+    if (next == nullptr && !parsed.empty() && at_end) return parsed;
     if (next == nullptr) {
       return absl::InvalidArgumentError(absl::StrCat(
           flag, "=", path, ": ",
           at_end ? "no certificate" : "a broken certificate", " in PEM"));
     }
-    if (first == nullptr) first = std::move(next);
+    parsed.push_back(std::move(next));
   }
+}
+
+absl::Status Refused(absl::string_view flag, const std::string& path) {
+  const char* const reason = ERR_reason_error_string(ERR_peek_last_error());
+  ERR_clear_error();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, "=", path, ": OpenSSL refuses it: ",
+                   reason == nullptr ? "no reason given" : reason));
+}
+
+// What gRPC does with them, which does not say why it cannot; and the rest of
+// the chain as every handshake would look at it.
+absl::Status CheckContext(const TlsOptions& options,
+                          const std::vector<OwnedCertificate>& chain,
+                          EVP_PKEY* key) {
+  const OwnedContext context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
+  if (context == nullptr ||
+      SSL_CTX_use_certificate(context.get(), chain.front().get()) != 1) {
+    return Refused("--tls_cert", options.cert);
+  }
+  for (size_t i = 1; i < chain.size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(context.get(), chain[i].get()) != 1) {
+      return Refused("--tls_cert", options.cert);
+    }
+  }
+  if (SSL_CTX_use_PrivateKey(context.get(), key) != 1) {
+    return Refused("--tls_key", options.key);
+  }
+  return absl::OkStatus();
 }
 
 // A daemon has nobody to ask.
@@ -67,7 +98,7 @@ int NoPassphrase(char*, int, int, void*) { return 0; }
 
 absl::Status Check(const TlsOptions& options, const TlsPems& pems) {
   ACCRUE_ASSIGN_OR_RETURN(
-      const OwnedCertificate certificate,
+      const std::vector<OwnedCertificate> chain,
       ParseCertificates("--tls_cert", options.cert, pems.cert));
   const OwnedKey key(PEM_read_bio_PrivateKey(ReaderOf(pems.key).get(), nullptr,
                                              NoPassphrase, nullptr),
@@ -79,13 +110,14 @@ absl::Status Check(const TlsOptions& options, const TlsPems& pems) {
                      ": no private key in PEM without passphrase"));
   }
   const bool belongs =
-      X509_check_private_key(certificate.get(), key.get()) == 1;
+      X509_check_private_key(chain.front().get(), key.get()) == 1;
   ERR_clear_error();
   if (!belongs) {
     return absl::InvalidArgumentError(
         absl::StrCat("--tls_key=", options.key,
                      " is not the key of --tls_cert=", options.cert));
   }
+  ACCRUE_RETURN_IF_ERROR(CheckContext(options, chain, key.get()));
   if (options.client_ca.empty()) return absl::OkStatus();
   return ParseCertificates("--tls_client_ca", options.client_ca, pems.client_ca)
       .status();

@@ -6,8 +6,9 @@
 // connection keeps what it was made with.
 //
 // Errors.    FAILED_PRECONDITION: a file cannot be read; INVALID_ARGUMENT: what
-//            it has is no certificate or key, or the two do not belong
-//            together. What was in use before stays
+//            it has is no certificate or key, or weaker than OpenSSL's security
+//            level allows, or the two do not belong together. What was in use
+//            before stays
 // Threading. safe
 
 #ifndef ACCRUE_SERVER_SERVICE_TLS_H_

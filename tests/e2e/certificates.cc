@@ -14,17 +14,12 @@
 namespace accrue {
 namespace {
 
-void RunOpenssl(const std::vector<std::string>& more) {
-  std::vector<std::string> arguments = {"/usr/bin/openssl",
-                                        "req",
-                                        "-x509",
-                                        "-newkey",
-                                        "ec",
-                                        "-pkeyopt",
-                                        "ec_paramgen_curve:prime256v1",
-                                        "-nodes",
-                                        "-days",
-                                        "2"};
+void RunOpenssl(
+    const std::vector<std::string>& more, const std::string& key = "ec",
+    const std::string& key_option = "ec_paramgen_curve:prime256v1") {
+  std::vector<std::string> arguments = {
+      "/usr/bin/openssl", "req",      "-x509",  "-newkey", key,
+      "-pkeyopt",         key_option, "-nodes", "-days",   "2"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   const Finished finished = RunProgram(arguments);
   EXPECT_EQ(finished.exit_code, 0) << finished.err;
@@ -50,6 +45,11 @@ void Certificates::Make(const std::string& name, const std::string& ca,
               "subjectAltName=" + alternative_names, "-addext",
               "basicConstraints=critical,CA:FALSE", "-CA", Cert(ca), "-CAkey",
               Key(ca), "-keyout", Key(name), "-out", Cert(name)});
+}
+
+void Certificates::MakeWeak(const std::string& name) {
+  RunOpenssl({"-subj", "/CN=" + name, "-keyout", Key(name), "-out", Cert(name)},
+             /*key=*/"rsa", "rsa_keygen_bits:1024");
 }
 
 std::string Certificates::Cert(const std::string& name) const {

@@ -23,6 +23,8 @@ class Certificates {
   void Make(const std::string& name, const std::string& ca,
             const std::string& alternative_names =
                 "DNS:localhost,IP:127.0.0.1,IP:::1");
+  // One that has signed itself, with a key too short for OpenSSL's level.
+  void MakeWeak(const std::string& name);
 
   std::string Cert(const std::string& name) const;
   std::string Key(const std::string& name) const;

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "accrue/client.h"
 #include "tests/e2e/certificates.h"
+#include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
 
 namespace accrue {
@@ -120,6 +121,38 @@ TEST_F(CertificateReloadTest, ABrokenOneBehindTheFirstKeepsTheOld) {
     Certificates::Replace(trusted_, certificates_.Cert("ca"));
   }
   EXPECT_EQ(daemon_->Log().find("in force"), std::string::npos);
+}
+
+TEST_F(CertificateReloadTest, OneThatOpensslRefusesKeepsTheOldAndIsTold) {
+  certificates_.MakeWeak("weak");
+  const std::string refused =
+      "the certificates stay as they were: --tls_cert=" +
+      certificates_.Cert("daemon") + ": OpenSSL refuses it: ";
+  const std::string sound = Certificates::Read(certificates_.Cert("daemon"));
+  const std::string weak = Certificates::Read(certificates_.Cert("weak"));
+  certificates_.Write("daemon.pem", sound + weak);
+  AwaitLog(*daemon_, refused + "ca key too small");
+  EXPECT_TRUE(Connect("ca", "worker").ok());
+  Certificates::Replace(certificates_.Key("daemon"), certificates_.Key("weak"));
+  Certificates::Replace(certificates_.Cert("daemon"),
+                        certificates_.Cert("weak"));
+  AwaitLog(*daemon_, refused + "ee key too small");
+  EXPECT_TRUE(Connect("ca", "worker").ok());
+  EXPECT_EQ(daemon_->Log().find("in force"), std::string::npos);
+}
+
+TEST(CertificateTest, ADaemonDoesNotStartWithOneThatOpensslRefusesAndSaysSo) {
+  Certificates certificates;
+  certificates.MakeWeak("weak");
+  const Finished refused =
+      RunProgram({"accrued", "--listen=127.0.0.1:0", "--http=127.0.0.1:0",
+                  "--tls_cert=" + certificates.Cert("weak"),
+                  "--tls_key=" + certificates.Key("weak")});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.out + refused.err,
+              HasSubstr("accrued cannot start: --tls_cert=" +
+                        certificates.Cert("weak") +
+                        ": OpenSSL refuses it: ee key too small"));
 }
 
 class TokenReloadTest : public testing::Test {
