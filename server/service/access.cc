@@ -325,6 +325,8 @@ void Access::CountStream(Call& call) {
     call.counted_for = std::move(host);
     return;
   }
+  // It ends as it begins; new tokens would forget that it is one too many.
+  call.kept.reset();
   ErrorInfo info;
   info.reason = Reason::kLimit;
   info.retry_after = kRetryAfter;

@@ -87,6 +87,7 @@ class Access {
       ACCRUE_EXCLUDES(mutex_);
   std::shared_ptr<Call> Find(const grpc::ServerContextBase* context)
       ACCRUE_EXCLUDES(mutex_);
+
   const Connections* const connections_;
   const int64_t max_streams_per_peer_;
   Audit audit_;
