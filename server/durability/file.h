@@ -92,6 +92,10 @@ class FileSystem {
   // FAILED_PRECONDITION: another process has it.
   virtual absl::StatusOr<std::unique_ptr<DirectoryLock>> Lock(
       const std::string& directory) = 0;
+
+  // Another each time that the machine starts: what was not synced under
+  // another may be older than it was. Empty: nobody knows.
+  virtual std::string BootId() const = 0;
 };
 
 // The machine's.

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
@@ -98,6 +99,12 @@ class PosixLock final : public DirectoryLock {
   const Descriptor file_;  // closing it unlocks
 };
 
+std::string ReadBootId() {
+  std::string id;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+  return id;
+}
+
 class Posix final : public FileSystem {
  public:
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(
@@ -187,6 +194,11 @@ class Posix final : public FileSystem {
     }
     return std::make_unique<PosixLock>(std::move(file));
   }
+
+  std::string BootId() const override { return boot_id_; }
+
+ private:
+  const std::string boot_id_ = ReadBootId();
 };
 
 }  // namespace

@@ -13,27 +13,37 @@ namespace accrue {
 namespace {
 
 constexpr char kMagic[8] = {'A', 'C', 'C', 'R', 'U', 'E', 'P', '1'};
-constexpr size_t kIdBytes = 40;  // a lineage; zeros behind it
+constexpr size_t kIdBytes = 40;  // zeros behind it
 
 // One sector: it is written as a whole or not at all. Little-endian.
 struct Record {
   char magic[8];
   char lineage[kIdBytes];
+  char boot_id[kIdBytes];
   int64_t version;
   int64_t folded_pushes;
   uint64_t hash;  // XXH3-64 of all before it
 };
-static_assert(sizeof(Record) == 72);
+static_assert(sizeof(Record) == 112);
 
 uint64_t HashOf(const Record& record) {
   return XXH3_64bits(&record, offsetof(Record, hash));
 }
 
-Record RecordOf(const Version& version, int64_t folded_pushes) {
+void PutId(const std::string& id, char (&out)[kIdBytes]) {
+  std::memcpy(out, id.data(), std::min(id.size(), kIdBytes - 1));
+}
+
+std::string GetId(const char (&in)[kIdBytes]) {
+  return std::string(in, strnlen(in, kIdBytes));
+}
+
+Record RecordOf(const std::string& boot_id, const Version& version,
+                int64_t folded_pushes) {
   Record record = {};
   std::memcpy(record.magic, kMagic, sizeof(kMagic));
-  std::memcpy(record.lineage, version.lineage.data(),
-              std::min(version.lineage.size(), kIdBytes - 1));
+  PutId(version.lineage, record.lineage);
+  PutId(boot_id, record.boot_id);
   record.version = version.number;
   record.folded_pushes = folded_pushes;
   record.hash = HashOf(record);
@@ -104,17 +114,18 @@ absl::StatusOr<std::optional<Progress::Facts>> Progress::Read(
   ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> end,
                           ReadRecord(files, directory, kEndFile));
   Facts facts;
-  facts.version.lineage.assign(
-      record->lineage, strnlen(record->lineage, sizeof(record->lineage)));
+  facts.version.lineage = GetId(record->lineage);
   facts.version.number = record->version;
   facts.folded_pushes = record->folded_pushes;
+  const std::string boot_id = GetId(record->boot_id);
+  facts.rebooted = boot_id.empty() || boot_id != files.BootId();
   facts.clean =
       end.has_value() && std::memcmp(&*end, &*record, sizeof(Record)) == 0;
   return std::optional<Facts>(std::move(facts));
 }
 
 void Progress::Note(const Version& version, int64_t folded_pushes) {
-  const Record record = RecordOf(version, folded_pushes);
+  const Record record = RecordOf(files_.BootId(), version, folded_pushes);
   const absl::Status written = file_->Overwrite(0, BytesOf(record));
   if (!written.ok() && !std::exchange(failed_, true)) {
     ACCRUE_LOG(warn, "a restart will not know what was lost: {}",
@@ -123,7 +134,7 @@ void Progress::Note(const Version& version, int64_t folded_pushes) {
 }
 
 absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
-  const Record record = RecordOf(version, folded_pushes);
+  const Record record = RecordOf(files_.BootId(), version, folded_pushes);
   ACCRUE_RETURN_IF_ERROR(file_->Overwrite(0, BytesOf(record)));
   ACCRUE_RETURN_IF_ERROR(file_->Sync());
   const absl::Status removed =
@@ -136,7 +147,7 @@ absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
 absl::Status Progress::End(const Version& version, int64_t folded_pushes) {
   ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
                           OpenRecord(files_, directory_, kEndFile));
-  const Record record = RecordOf(version, folded_pushes);
+  const Record record = RecordOf(files_.BootId(), version, folded_pushes);
   ACCRUE_RETURN_IF_ERROR(file->Overwrite(0, BytesOf(record)));
   ACCRUE_RETURN_IF_ERROR(file->Sync());
   // What was noted last; by a handle of its own, since it may be noted again.

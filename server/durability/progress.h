@@ -3,10 +3,10 @@
 //
 // A small file that is overwritten, not synced, before each answer. What a
 // process has written is there after its end, however it ended; but after the
-// machine's own, it may be older than what was answered. And another, which a
-// process that ends in order leaves behind.
+// machine's own, it may be older than what was answered: that is seen by the
+// boot id in it. And another, which a process that ends in order leaves behind.
 //
-// Order.     Note takes no longer than the system takes to keep 72 bytes for
+// Order.     Note takes no longer than the system takes to keep 112 bytes for
 //            later. The others wait for the disk.
 // Errors.    the disk's. What cannot be written is logged once.
 // Threading. compatible; but End may run while Note does.
@@ -34,6 +34,9 @@ class Progress {
   struct Facts {
     Version version;
     int64_t folded_pushes = 0;  // t that was answered
+    // The machine has started anew since, or may have: a later t may have been
+    // answered.
+    bool rebooted = false;
     // A checkpoint has all of it: the process ended in order.
     bool clean = false;
   };

@@ -63,9 +63,11 @@ absl::Status RemoveUnfinished(FileSystem& files, const std::string& directory) {
 struct Loss {
   // Answered, as far as is known; nothing: nobody knows how many.
   std::optional<int64_t> pushes;
+  bool certain = false;  // not more than these
 
   std::string Text() const {
-    return pushes.has_value() ? absl::StrCat(*pushes) : "an unknown number";
+    if (!pushes.has_value()) return "an unknown number";
+    return absl::StrCat(certain ? "" : "at least ", *pushes);
   }
 };
 
@@ -82,7 +84,9 @@ absl::StatusOr<std::optional<Loss>> FindLoss(FileSystem& files,
       seen->folded_pushes == state.folded_pushes) {
     return std::optional<Loss>();
   }
-  return Loss{std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0)};
+  return Loss{
+      .pushes = std::max<int64_t>(seen->folded_pushes - state.folded_pushes, 0),
+      .certain = !seen->rebooted};
 }
 
 // The lineage goes on, unless something may be missing.
@@ -97,7 +101,7 @@ absl::Status TakeVersion(FileSystem& files, const std::string& directory,
   if (!loss.has_value()) return absl::OkStatus();
   stored.version.lineage = RandomId();
   stored.lost_pushes = loss->pushes.value_or(0);
-  stored.loss_uncertain = !loss->pushes.has_value();
+  stored.loss_uncertain = !loss->certain;
   ACCRUE_LOG(warn,
              "model \"{}\": restarted from t={} (version {}) of lineage {}; "
              "acknowledged pushes after it are lost: {}",

@@ -1,9 +1,13 @@
 #include "tests/durability/forgetful_files.h"
 
 #include <cstddef>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "tests/durability/unsynced_bytes.h"
 
@@ -12,6 +16,9 @@ namespace {
 
 // The real syncs are left out: here a process's death loses nothing.
 FileSystem& Real() { return *PosixFileSystem(); }
+
+// A byte for each power cut.
+std::string CutsFile(const std::string& shadow) { return shadow + "/cuts"; }
 
 }  // namespace
 
@@ -107,6 +114,7 @@ void ForgetfulFiles::CutPower(const std::string& shadow, uint64_t seed) {
   std::mt19937_64 random(seed);
   UnsyncedNames(shadow).CutPower(random);
   UnsyncedBytes::CutPower(shadow, random);
+  std::ofstream(CutsFile(shadow), std::ios::app) << '.';
 }
 
 int64_t ForgetfulFiles::sync_count() const {
@@ -206,6 +214,12 @@ absl::StatusOr<std::unique_ptr<DirectoryLock>> ForgetfulFiles::Lock(
     const std::string& directory) {
   ACCRUE_RETURN_IF_ERROR(faults_.Check("lock", directory));
   return Real().Lock(directory);
+}
+
+std::string ForgetfulFiles::BootId() const {
+  std::error_code none;
+  const auto cuts = std::filesystem::file_size(CutsFile(shadow_), none);
+  return absl::StrCat("after ", none ? 0 : cuts, " cuts");
 }
 
 }  // namespace accrue

@@ -63,6 +63,7 @@ class ForgetfulFiles final : public FileSystem {
       const std::string& directory) const override;
   absl::StatusOr<std::unique_ptr<DirectoryLock>> Lock(
       const std::string& directory) override;
+  std::string BootId() const override;  // how often the power was cut
 
  private:
   class File;

@@ -47,6 +47,7 @@ class MemoryFiles final : public FileSystem {
       const std::string& directory) const override;
   absl::StatusOr<std::unique_ptr<DirectoryLock>> Lock(
       const std::string& directory) override;
+  std::string BootId() const override { return "one"; }
 };
 
 }  // namespace accrue

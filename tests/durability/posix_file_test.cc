@@ -18,6 +18,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 
 class PosixFileTest : public testing::Test {
  protected:
@@ -203,6 +204,10 @@ TEST_F(PosixFileTest, ALockKeepsOthersOutWhileItLives) {
   EXPECT_THAT(std::string(why.message()), HasSubstr("another process"));
   lock->reset();
   EXPECT_TRUE(files_.Lock(directory_.path()).ok());
+}
+
+TEST_F(PosixFileTest, TheMachineSaysWhichOfItsLivesItIs) {
+  EXPECT_THAT(files_.BootId(), MatchesRegex("[0-9a-f-]{36}"));
 }
 
 TEST_F(PosixFileTest, AFullDiskIsResourceExhausted) {

@@ -93,6 +93,35 @@ TEST(ProgressOnDiskTest, AnEndInOrderOutlivesAPowerCut) {
   }
 }
 
+TEST(ProgressOnDiskTest, AfterAPowerCutMoreMayBeLostThanItSays) {
+  ModelSpec spec = SimpleSpec(5, 2);
+  spec.name = "m";
+  FillDefaults(spec);
+  for (const bool cut : {false, true}) {
+    SCOPED_TRACE(cut);
+    const TemporaryDirectory place;
+    ForgetfulFiles files(place / "shadow");
+    {
+      KeepingProcess process(place / "data", DurabilityOptions(), &files);
+      ASSERT_EQ(process.Start(), absl::OkStatus());
+      const auto model = *process.Create(spec);
+      ASSERT_TRUE(process.harness().Initialize(*model, 1).ok());
+      const auto session = process.harness().Open(*model, "w");
+      ASSERT_TRUE(process.harness()
+                      .PushNow(*model, session->id, 1, {1, 2, 3, 4, 5})
+                      .ok());
+    }
+    if (cut) ForgetfulFiles::CutPower(place / "shadow", /*seed=*/1);
+    ForgetfulFiles again(place / "shadow");
+    KeepingProcess process(place / "data", DurabilityOptions(), &again);
+    ASSERT_EQ(process.Start(), absl::OkStatus());
+    const ModelDescription is = (*process.store().Find("m"))->Describe();
+    EXPECT_EQ(is.loss_uncertain, cut);
+    EXPECT_LE(is.lost_pushes, 1);
+    EXPECT_GE(is.lost_pushes, cut ? 0 : 1);
+  }
+}
+
 TEST_F(ProgressTest, AnEndInOrderIsOneOnce) {
   auto model = Create(Durability::kMemory);
   ASSERT_TRUE(harness().Initialize(*model, 1).ok());

@@ -49,7 +49,8 @@ std::vector<Rollback> ReadRollbacks(const std::string& log,
   const std::regex line(absl::StrCat(
       "model \"", model,
       "\": restarted from t=(\\d+) \\(version (\\d+)\\) of lineage (\\w+); "
-      "acknowledged pushes after it are lost: (?:(\\d+)|an unknown number)"));
+      "acknowledged pushes after it are lost: "
+      "(?:(at least )?(\\d+)|an unknown number)"));
   std::vector<Rollback> rollbacks;
   for (std::sregex_iterator match(log.begin(), log.end(), line), none;
        match != none; ++match) {
@@ -57,7 +58,8 @@ std::vector<Rollback> ReadRollbacks(const std::string& log,
         {.lineage = (*match)[3],
          .t = std::stoll((*match)[1]),
          .version = std::stoll((*match)[2]),
-         .lost = (*match)[4].matched ? std::stoll((*match)[4]) : 0,
+         .lost = (*match)[5].matched ? std::stoll((*match)[5]) : 0,
+         .power_cut = (*match)[4].matched || !(*match)[5].matched,
          .next = ""});
   }
   return rollbacks;
@@ -210,7 +212,8 @@ absl::Status CrashLoop::NoteRollback(const TrialModel& model,
                           client.Describe(name));
   Rollback& last = rollbacks.back();
   last.next = description.version->lineage;
-  last.power_cut = power_cut_;
+  // Only then may it say that it is not sure.
+  last.power_cut = last.power_cut && power_cut_;
   if (description.lost_pushes == last.lost &&
       description.restored_folded_pushes == last.t) {
     return absl::OkStatus();

@@ -24,7 +24,7 @@ struct Rollback {
   // Pushes that had been acknowledged after it; after a power cut, those of
   // which the disk still knew, and 0 if it did not.
   int64_t lost = 0;
-  bool power_cut = false;
+  bool power_cut = false;  // and it said that there may be more
   std::string next;  // the lineage that goes on from there
 };
 

@@ -48,6 +48,7 @@ class MemoryFiles final : public FileSystem {
       const std::string&) override {
     return std::make_unique<DirectoryLock>();
   }
+  std::string BootId() const override { return "one"; }
 
  private:
   absl::StatusOr<Contents> Find(const std::string& path) const;
