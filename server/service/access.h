@@ -16,7 +16,9 @@
 //                       such a model
 //
 // New tokens are for the calls that begin, and for the streams that are open:
-// one that its token may not have any more is ended. Other calls go on.
+// one that its token may not have any more is ended. Other calls go on. Such an
+// end has no ErrorDetail, unlike a refusal: what the stream has sent may have
+// been acted on, or still be.
 //
 // Of the streams of one peer, whatever its connections, there are at most
 // --max_streams_per_peer: one more is RESOURCE_EXHAUSTED LIMIT. A peer is an

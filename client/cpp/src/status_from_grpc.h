@@ -24,6 +24,8 @@ absl::Status CutShort();
 absl::Status AsUnavailable(const absl::Status& status);
 
 // The daemon has not said how the call ended: it may or may not have acted.
+// Whom it refuses it gives a detail; a call that its token does not allow any
+// more it ends without one, however far that has come.
 bool OutcomeUnknown(const absl::Status& status);
 
 // The same request may succeed later, unchanged.
