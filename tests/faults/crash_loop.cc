@@ -27,6 +27,7 @@ constexpr int64_t kAcksToFailPoint = 400;
 constexpr int64_t kMaxReached = 3;
 // Often, so that restarts begin at many checkpoints.
 constexpr int64_t kUpdatesToCheckpoint = 25;
+constexpr int64_t kCheckpointsKept = 2;
 constexpr int64_t kMaxElementsPerWorker = 4000;
 
 std::vector<FailPoint> FailPointsOf(Durability durability) {
@@ -113,7 +114,8 @@ absl::Status CrashLoop::Start() {
   std::vector<std::string> flags = {
       absl::StrCat("--checkpoint_every_updates=", kUpdatesToCheckpoint)};
   flags.push_back("--data_dir=" + data_dir_);
-  flags.push_back("--checkpoint_keep=1000000");
+  // Few, so that kills and power cuts meet the end of older ones.
+  flags.push_back(absl::StrCat("--checkpoint_keep=", kCheckpointsKept));
   due_ = NextFailPoint(0);
   daemon_ = Daemon::Start(flags, kProgram, Environment(due_));
   if (daemon_ == nullptr) return absl::InternalError("no daemon");
@@ -147,6 +149,7 @@ absl::Status CrashLoop::KillOnce(int64_t number) {
   daemon_->Kill();
   ++result_.kills;
   MayCutPower();
+  ACCRUE_RETURN_IF_ERROR(trial_->KeepStored(data_dir_));
   return Restart(NextFailPoint(number + 1));
 }
 

@@ -84,7 +84,9 @@ class Search {
         doubtful_(FindDoubtful(history.pushes(), survivors_)),
         pulls_(history.pulls()),
         closes_(history.closes()) {
-    for (const FinalState& state : stored) stored_[KeyOf(state)] = &state;
+    for (const FinalState& state : stored) {
+      stored_.emplace(KeyOf(state), &state);
+    }
   }
 
   // At first only what has no fault at all: a wrong guess is given up where it
@@ -145,7 +147,8 @@ class Search {
   const std::vector<Doubtful> doubtful_;
   const std::map<VersionKey, std::vector<float>> pulls_;
   const std::set<VersionKey> closes_;
-  std::map<StateKey, const FinalState*> stored_;
+  // Some twice: who writes one again may write it wrong.
+  std::multimap<StateKey, const FinalState*> stored_;
   std::optional<Verdict> best_;
   int64_t most_faults_ = 0;
   int paths_ = 0;
@@ -240,8 +243,9 @@ void Search::Look(Path& path, bool published) const {
   const int64_t version = path.replay.version();
   while (true) {
     const Segment& segment = chain[path.segment];
-    const auto stored = stored_.find({segment.lineage, version, path.t});
-    if (stored != stored_.end()) {
+    const auto [begin, end] =
+        stored_.equal_range({segment.lineage, version, path.t});
+    for (auto stored = begin; stored != end; ++stored) {
       Compare(absl::StrCat("stored at t = ", path.t), *stored->second, path);
     }
     const auto pull = pulls_.find({segment.lineage, version});

@@ -111,10 +111,11 @@ class FabricatedRun {
   }
 
   Verdict Check(const FinalState& state,
-                const std::vector<Rollback>& rollbacks = {}) const {
+                const std::vector<Rollback>& rollbacks = {},
+                const std::vector<FinalState>& stored = {}) const {
     return CheckReplay(
         {.spec = made_.spec, .initial = made_.initial, .lineage = kLineage},
-        history_, rollbacks, state);
+        history_, rollbacks, state, stored);
   }
 
   History& history() { return history_; }
@@ -226,6 +227,23 @@ TEST(ReplayCheckTest, SoIsOneOfAVersionInBetween) {
   run.history().AddPull(run.Final().version, theta);
   run.Train(10);
   EXPECT_EQ(run.Check(run.Final()).mismatched_bytes, 1);
+}
+
+// Whichever of two of the same state has it.
+TEST(ReplayCheckTest, SoIsOneOfAStateThatWasStored) {
+  FabricatedRun run;
+  run.Train(20);
+  const FinalState right = run.Final();
+  FinalState wrong = right;
+  wrong.momentum[7] = -wrong.momentum[7];
+  run.Train(10);
+  ExpectClean(run.Check(run.Final(), {}, {right, right}));
+  for (const auto& stored : {std::vector<FinalState>{right, wrong},
+                             std::vector<FinalState>{wrong, right}}) {
+    const Verdict verdict = run.Check(run.Final(), {}, stored);
+    EXPECT_EQ(verdict.mismatched_bytes, 1);
+    EXPECT_EQ(verdict.moments_compared, 3);
+  }
 }
 
 TEST(ReplayCheckTest, APushOfUnknownFateMayHaveBeenFoldedOrNot) {

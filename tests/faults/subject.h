@@ -23,6 +23,8 @@ struct FinalState {
   std::vector<float> theta = {};
   // Empty where nothing tells them.
   std::vector<float> momentum = {}, variance = {};
+
+  bool operator==(const FinalState& other) const = default;
 };
 
 }  // namespace accrue::faults

@@ -149,6 +149,23 @@ bool Trial::broken() const {
   return ended_ > 0;
 }
 
+absl::Status Trial::KeepStored(const std::string& data_dir) {
+  ACCRUE_ASSIGN_OR_RETURN(std::vector<FinalState> states,
+                          ReadStoredStates(data_dir, kReplayed));
+  Keep(std::move(states));
+  return absl::OkStatus();
+}
+
+// Most are found again and again.
+void Trial::Keep(std::vector<FinalState> states) {
+  for (FinalState& state : states) {
+    if (std::find(stored_.begin(), stored_.end(), state) != stored_.end()) {
+      continue;
+    }
+    stored_.push_back(std::move(state));
+  }
+}
+
 absl::StatusOr<Verdict> Trial::Judge(const std::string& target,
                                      const Rollbacks& rollbacks,
                                      const std::string& data_dir) {
@@ -156,16 +173,17 @@ absl::StatusOr<Verdict> Trial::Judge(const std::string& target,
                           client::Client::Connect(target, options_.client));
   ACCRUE_ASSIGN_OR_RETURN(FinalState replayed, Finish(client, replayed_));
   ACCRUE_ASSIGN_OR_RETURN(const FinalState one_hot, Finish(client, one_hot_));
-  std::vector<FinalState> stored;
   if (!data_dir.empty()) {
     ACCRUE_ASSIGN_OR_RETURN(const client::Model model,
                             client.OpenModel(kReplayed));
     ACCRUE_RETURN_IF_ERROR(model.Checkpoint().status());
-    ACCRUE_ASSIGN_OR_RETURN(stored, ReadStoredStates(data_dir, kReplayed));
+    ACCRUE_ASSIGN_OR_RETURN(std::vector<FinalState> stored,
+                            ReadStoredStates(data_dir, kReplayed));
     ACCRUE_RETURN_IF_ERROR(TakeMoments(stored, replayed));
+    Keep(std::move(stored));
   }
   Verdict verdict = CheckReplay(replayed_.subject, replayed_.history,
-                                rollbacks.replayed, replayed, stored);
+                                rollbacks.replayed, replayed, stored_);
   verdict += CheckOneHot(one_hot_.subject, one_hot_.history, rollbacks.one_hot,
                          one_hot);
   return verdict;

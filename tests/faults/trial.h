@@ -72,12 +72,16 @@ class Trial {
   // A worker has ended before Stop: its history says why.
   bool broken() const;
 
+  // Keeps what is stored in a daemon's data directory by now, while none runs
+  // there, to compare it in the end.
+  absl::Status KeepStored(const std::string& data_dir);
+
   // After Stop, of the daemon at `target`, which has every push by now.
   struct Rollbacks {
     std::vector<Rollback> replayed, one_hot;
   };
-  // `data_dir`: of the daemon. One more checkpoint is made there, and all are
-  // compared; without it no moments are.
+  // `data_dir`: of the daemon. One more checkpoint is made there; it, those
+  // beside it and what was kept are compared. Without it no moments are.
   absl::StatusOr<Verdict> Judge(const std::string& target,
                                 const Rollbacks& rollbacks,
                                 const std::string& data_dir = "");
@@ -87,10 +91,12 @@ class Trial {
 
   absl::Status Make(TrialModel& model);
   void OnAcknowledged();
+  void Keep(std::vector<FinalState> states);
 
   const TrialOptions options_;
   const ReplayedSpec replayed_spec_;
   TrialModel replayed_, one_hot_;
+  std::vector<FinalState> stored_;  // of replayed_
   std::vector<std::thread> threads_;
   std::atomic<bool> stop_{false};
 
