@@ -147,7 +147,7 @@ absl::Status CrashLoop::KillOnce(int64_t number) {
     if (reached) ++result_.fail_points[*due_];
   }
   daemon_->Kill();
-  ++result_.kills;
+  NoteKill();
   MayCutPower();
   ACCRUE_RETURN_IF_ERROR(trial_->KeepStored(data_dir_));
   return Restart(NextFailPoint(number + 1));
@@ -173,7 +173,7 @@ absl::Status CrashLoop::Restart(std::optional<FailPoint> next) {
   if (!listens && due_ == FailPoint::kRecoveryHalfReplayed &&
       daemon_->AwaitExit() == kFailPointExit) {
     ++result_.fail_points[*due_];
-    ++result_.kills;
+    ++result_.restarts_killed;
     MayCutPower();
     listens = daemon_->Restart(Environment(std::nullopt));
   }
@@ -183,7 +183,16 @@ absl::Status CrashLoop::Restart(std::optional<FailPoint> next) {
     return absl::InternalError(
         absl::StrCat("the daemon does not come back: ", Log()));
   }
+  acks_at_start_ = trial_->acknowledged();
   return NoteRollbacks();
+}
+
+void CrashLoop::NoteKill() {
+  const int64_t acks = trial_->acknowledged() - acks_at_start_;
+  if (result_.kills == 0 || acks < result_.least_acks) {
+    result_.least_acks = acks;
+  }
+  ++result_.kills;
 }
 
 void CrashLoop::MayCutPower() {

@@ -6,9 +6,9 @@
 // fail points, in turn. With every third the power is cut, and the disk forgets
 // what was not synced: a model under MEMORY then goes back to a state that it
 // names, and all before that is there, but how much came after it the daemon
-// may not know. Each comes after kAcksBetween pushes at
-// least were acknowledged since the start, but for those in the middle of a
-// restart.
+// may not know. Each comes after kAcksBetween pushes at least were acknowledged
+// since the start. Those in the middle of a restart are not among them: they
+// come beside them, and are counted as such.
 //
 // Errors.    INTERNAL: the daemon ends by itself, or does not come back. The
 //            rest is in the verdict
@@ -55,10 +55,12 @@ struct CrashLoopOptions {
 };
 
 struct CrashLoopResult {
-  int64_t kills = 0;
+  int64_t kills = 0;       // but for those of restarts
+  int64_t least_acks = 0;  // before any of them, since the start before it
+  int64_t restarts_killed = 0;
   Verdict verdict;
-  int64_t power_cuts = 0;  // among them
-  // Kills at each fail point that there is in this mode.
+  int64_t power_cuts = 0;  // with any of both
+  // Kills of both at each fail point that there is in this mode.
   std::map<FailPoint, int64_t> fail_points = {};
 
   // Whether the durability's promise was kept, and moments were looked at.
@@ -86,6 +88,7 @@ class CrashLoop {
   // False: the daemon has not come there, and lives.
   absl::StatusOr<bool> AwaitFailPoint();
   absl::Status Restart(std::optional<FailPoint> next);
+  void NoteKill();
   void MayCutPower();
   absl::Status NoteRollbacks();
   absl::Status NoteRollback(const TrialModel& model,
@@ -102,6 +105,7 @@ class CrashLoop {
   std::unique_ptr<Trial> trial_;
   Trial::Rollbacks rollbacks_;
   std::optional<FailPoint> due_;
+  int64_t acks_at_start_ = 0;
   bool power_cut_ = false;  // since the daemon last began to listen
   CrashLoopResult result_;
 };

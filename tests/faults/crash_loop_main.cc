@@ -34,7 +34,10 @@ int Report(const CrashLoopResult& result, Durability durability) {
   for (const auto& [point, count] : result.fail_points) {
     std::cout << " " << Name(point) << "=" << count;
   }
-  std::cout << " power_cut=" << result.power_cuts;
+  std::cout << " power_cut=" << result.power_cuts
+            << "\nacknowledged before each kill: at least " << result.least_acks
+            << "\nkilled beside these, in the middle of a restart: "
+            << result.restarts_killed;
   const Verdict& verdict = result.verdict;
   std::cout << "\nmoments of " << verdict.moments_compared
             << " states were compared\nduplicates=" << verdict.duplicates
