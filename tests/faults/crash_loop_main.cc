@@ -63,22 +63,32 @@ int Main(int argc, char** argv) {
       std::filesystem::read_symlink("/proc/self/exe").parent_path();
   std::string details;
   CLI::App app("Kills accrued_faulty and asks what became of its pushes");
-  app.add_option("--kills", options.kills)->capture_default_str();
-  app.add_option("--durability", options.durability, "JOURNAL or MEMORY")
+  app.add_option("--kills", options.kills,
+                 "how many; those in the middle of a restart come beside them")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--durability", options.durability,
+                 "of the models: JOURNAL (the default) or MEMORY")
       ->transform(CLI::Transformer(std::map<std::string, Durability>{
           {"JOURNAL", Durability::kJournal}, {"MEMORY", Durability::kMemory}}));
-  app.add_option("--seed", options.seed)->capture_default_str();
-  app.add_option("--workers", options.workers)->capture_default_str();
+  app.add_option("--seed", options.seed,
+                 "what the models are, and when kills come, depends on it")
+      ->capture_default_str();
+  app.add_option("--workers", options.workers, "that push at the same time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--size", options.size,
                  "of the replayed model, in 45 elements; at 12000 its pushes "
                  "are larger than 1 MiB")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--bin", bin, "where accrued_faulty is");
+  app.add_option("--bin", bin,
+                 "where accrued_faulty is; else beside this program");
   app.add_option("--data_dir", options.data_dir,
-                 "an empty directory for its models");
+                 "an empty directory for its models; else one for the while");
   app.add_option("--details", details,
-                 "a file for the workers' history and the daemon's log");
+                 "a file to write the workers' history and the daemon's log "
+                 "to");
   CLI11_PARSE(app, argc, argv);
   setenv("ACCRUE_BIN_DIR", bin.c_str(), /*overwrite=*/1);
 
