@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 
@@ -36,13 +37,43 @@ int64_t CountOn(const std::vector<Segment>& chain,
   });
 }
 
-// Of pushes whose answers nobody got: these may have been sent.
-int64_t CountUnknown(const std::vector<PushRecord>& pushes,
-                     const std::string& lineage) {
-  return Count(pushes, [&](const PushRecord& push) {
-    return push.outcome != Outcome::kAcknowledged &&
-           push.from.lineage == lineage;
-  });
+// Though nobody was told so.
+bool MayHaveBeenFolded(const PushRecord& push) {
+  return push.outcome == Outcome::kUnknown ||
+         (push.outcome == Outcome::kRefused &&
+          push.reason == client::Reason::kLineageChanged);
+}
+
+// Whether `chain` holds less of a lineage than `before` did.
+bool IsCut(const std::string& lineage, const std::vector<Segment>& before,
+           const std::vector<Segment>& chain) {
+  const auto is_it = [&](const Segment& segment) {
+    return segment.lineage == lineage;
+  };
+  const auto old = std::find_if(before.begin(), before.end(), is_it);
+  const auto now = std::find_if(chain.begin(), chain.end(), is_it);
+  return old != before.end() &&
+         (now == chain.end() || now->last_t < old->last_t);
+}
+
+// Of the pushes that nobody was told of, those that may have been folded in
+// what `chain` holds no more. Where it holds a later push of the same worker,
+// it holds them too, if they were folded.
+int64_t CountDoubtful(const std::vector<PushRecord>& pushes,
+                      const std::vector<Segment>& before,
+                      const std::vector<Segment>& chain) {
+  int64_t count = 0;
+  std::set<std::string> held;  // workers
+  for (auto push = pushes.rbegin(); push != pushes.rend(); ++push) {
+    if (push->outcome == Outcome::kAcknowledged && IsOn(chain, *push)) {
+      held.insert(push->worker);
+    }
+    if (MayHaveBeenFolded(*push) && IsCut(push->from.lineage, before, chain) &&
+        !held.contains(push->worker)) {
+      count += push->micro_steps;
+    }
+  }
+  return count;
 }
 
 // False: the chain has no such lineage.
@@ -59,7 +90,7 @@ bool GoBack(const Rollback& rollback, std::vector<Segment>& chain) {
 }  // namespace
 
 bool Survivors::MayHold(const PushRecord& push) const {
-  if (push.outcome == Outcome::kAcknowledged) return false;
+  if (!MayHaveBeenFolded(push)) return false;
   const bool on_chain =
       std::any_of(chain.begin(), chain.end(), [&](const Segment& segment) {
         return segment.lineage == push.from.lineage;
@@ -74,7 +105,7 @@ Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
   Survivors survivors;
   survivors.chain = {{first, kOpen, kOpen}};
   for (const Rollback& rollback : rollbacks) {
-    const std::string before = survivors.chain.back().lineage;
+    const std::vector<Segment> before = survivors.chain;
     const int64_t held = CountOn(survivors.chain, pushes);
     if (!GoBack(rollback, survivors.chain)) {
       survivors.complaints.push_back(absl::StrCat(
@@ -82,14 +113,15 @@ Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
       return survivors;
     }
     const int64_t lost = held - CountOn(survivors.chain, pushes);
+    const int64_t doubtful = CountDoubtful(pushes, before, survivors.chain);
     survivors.chain.push_back({rollback.next, kOpen, kOpen});
     if (!rollback.power_cut) {
       survivors.unreported += std::max<int64_t>(0, lost - rollback.lost);
     }
-    if (rollback.lost > lost + CountUnknown(pushes, before)) {
-      survivors.complaints.push_back(
-          absl::StrCat("a restart said that it lost ", rollback.lost,
-                       " pushes: it was ", lost));
+    if (rollback.lost > lost + doubtful) {
+      survivors.complaints.push_back(absl::StrCat(
+          "a restart said that it lost ", rollback.lost, " pushes: it was ",
+          lost, ", and at most ", doubtful, " of which nobody was told"));
     }
   }
   for (const PushRecord& push : pushes) {

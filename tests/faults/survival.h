@@ -21,11 +21,12 @@ struct Rollback {
   std::string lineage;  // of the state that it went back to
   int64_t t = 0;        // pushes folded in it
   int64_t version = 0;  // its number
-  // Pushes that had been acknowledged after it; after a power cut, those of
-  // which the disk still knew, and 0 if it did not.
+  // Pushes that had been folded after it, and acknowledged but for what was on
+  // its way; after a power cut, those of which the disk still knew, and 0 if it
+  // did not.
   int64_t lost = 0;
   bool power_cut = false;  // and it said that there may be more
-  std::string next;  // the lineage that goes on from there
+  std::string next;        // the lineage that goes on from there
 };
 
 struct Survivors {
@@ -42,11 +43,12 @@ struct Survivors {
   // What was acknowledged and rolled back beyond what was said; micro-steps
   // counted.
   int64_t unreported = 0;
-  // Rollbacks that said more than can have been lost.
+  // Rollbacks that said more than can have been lost: than was acknowledged,
+  // and may have been folded without an answer, in what they took back.
   std::vector<std::string> complaints;
 
   // Whether the model may hold a push that was not acknowledged: since nobody
-  // knows, or since it was refused once its lineage had ended, which says
+  // knows, or since it was refused because its lineage had ended, which says
   // nothing of what an earlier attempt had done.
   bool MayHold(const PushRecord& push) const;
 };
