@@ -49,6 +49,18 @@ absl::Status Damaged(const absl::Status& why, const std::string& model) {
                    "; restore it from one of its checkpoints, or delete it"));
 }
 
+// Why `checkpoint` is not restored unless it is named.
+absl::Status Untold(const absl::Status& why, const std::string& model,
+                    const std::string& checkpoint) {
+  ErrorInfo info = GetErrorInfo(why);
+  info.subject = model;
+  return MakeError(
+      why.code(), info,
+      absl::StrCat("model \"", model, "\": nothing tells whether ", checkpoint,
+                   " is sound: ", why.message(),
+                   "; name a checkpoint to restore that all the same"));
+}
+
 absl::Status Unknown(const std::string& model) {
   ErrorInfo info;
   info.reason = Reason::kModelUnknown;
@@ -304,12 +316,27 @@ absl::StatusOr<std::vector<std::string>> DataDirectory::CheckpointNames(
   ACCRUE_ASSIGN_OR_RETURN(
       std::vector<std::string> names,
       ListCheckpoints(*environment_->files, kept.directory));
-  if (kept.log == nullptr) return names;
+  if (kept.log == nullptr) {
+    std::erase_if(names, [&](const std::string& name) {
+      const absl::StatusOr<bool> counts = Counts(kept.directory, name);
+      return counts.ok() && !*counts;
+    });
+    return names;
+  }
   const int64_t newest = kept.log->newest().lsn;
   std::erase_if(names, [newest](const std::string& name) {
     return *ParseCheckpointName(name) > newest;
   });
   return names;
+}
+
+absl::StatusOr<bool> DataDirectory::Counts(
+    const std::string& directory, const std::string& checkpoint) const {
+  FileSystem& files = *environment_->files;
+  ACCRUE_ASSIGN_OR_RETURN(
+      const Manifest manifest,
+      ReadManifest(files, absl::StrCat(directory, "/", checkpoint)));
+  return CheckpointCounts(files, directory, manifest);
 }
 
 absl::StatusOr<std::vector<CheckpointInfo>> DataDirectory::Checkpoints(
@@ -345,6 +372,10 @@ DataDirectory::OpenCheckpoint(const std::string& name,
                      absl::StrCat("model \"", name, "\" has no checkpoint",
                                   checkpoint.empty() ? "" : " \"", checkpoint,
                                   checkpoint.empty() ? "" : "\""));
+  }
+  if (checkpoint.empty() && kept.log == nullptr) {
+    const absl::Status told = Counts(kept.directory, *found).status();
+    if (!told.ok()) return Untold(told, name, *found);
   }
   auto pinned = std::make_shared<PinnedCheckpoint>();
   if (kept.log != nullptr) pinned->pin = kept.log->Pin(*found);

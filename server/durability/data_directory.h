@@ -90,9 +90,13 @@ class DataDirectory : public ModelKeeper {
 
   void Note(const std::string& name, Kept kept);
   absl::StatusOr<Kept> FindKept(const std::string& name) const;
-  // Newest first; without that of a beginning that was refused, or is to be.
+  // Newest first; without that of a beginning that was refused, or may yet be;
+  // where nothing tells whether it was, with it.
   absl::StatusOr<std::vector<std::string>> CheckpointNames(
       const Kept& kept) const;
+  // CheckpointCounts.
+  absl::StatusOr<bool> Counts(const std::string& directory,
+                              const std::string& checkpoint) const;
   absl::StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(
       const std::string& name, const std::string& checkpoint) const;
   void Revive(const std::string& name,

@@ -106,8 +106,9 @@ class ModelLog : public CommitLog,
   // Until then, a restart may find that it counts all the same, and its
   // checkpoint is needed.
   bool IsOutOfDoubt() const ACCRUE_EXCLUDES(mutex_);
-  // If they are out of doubt.
-  void RemoveRefused() ACCRUE_EXCLUDES(mutex_);
+  // Once they are out of doubt. UNAVAILABLE: there is one still, and no
+  // checkpoint may be numbered: it would be retired as if that one were sound.
+  absl::Status RemoveRefused() ACCRUE_EXCLUDES(mutex_);
   // The number of what is captured, in a step of the executor: no beginning is
   // on its way, and the journal may wait for this very step. UNAVAILABLE: the
   // journal has to write a record behind what was refused first.

@@ -20,16 +20,26 @@ namespace accrue {
 // as if it had never been.
 void ModelLog::NumberBegin(
     Done done, absl::AnyInvocable<void(int64_t lsn, Done done)> write) {
-  if (journal_ == nullptr) {
-    const int64_t lsn = NextNumber();
-    return write(lsn, RemoveIfRefused(lsn, std::move(done)));
-  }
+  auto numbered = [self = shared_from_this(), write = std::move(write)](
+                      int64_t lsn, Done done) mutable {
+    // Not in the journal's job, which others wait for.
+    self->environment_.pool->Post(
+        self->lane_, [self, lsn, write = std::move(write),
+                      done = std::move(done)]() mutable {
+          absl::Status removed = self->RemoveRefused();
+          if (!removed.ok()) {
+            self->NoteChange();  // which no checkpoint has yet
+            return done(std::move(removed));
+          }
+          write(lsn, self->RemoveIfRefused(lsn, std::move(done)));
+        });
+  };
+  if (journal_ == nullptr) return numbered(NextNumber(), std::move(done));
   journal_->Append(EncodeBegin(),
-                   [self = shared_from_this(), write = std::move(write),
+                   [self = shared_from_this(), numbered = std::move(numbered),
                     done = std::move(done)](absl::Status durable) mutable {
                      if (!durable.ok()) return done(std::move(durable));
-                     const int64_t lsn = self->journal_->Roll() - 1;
-                     write(lsn, self->RemoveIfRefused(lsn, std::move(done)));
+                     numbered(self->journal_->Roll() - 1, std::move(done));
                    });
 }
 
@@ -48,7 +58,7 @@ CommitLog::Done ModelLog::RemoveIfRefused(int64_t lsn, Done done) {
       self->environment_.pool->Post(
           self->lane_,
           [self, begun = std::move(begun), done = std::move(done)]() mutable {
-            self->RemoveRefused();
+            if (self->IsOutOfDoubt()) self->RemoveRefused().IgnoreError();
             done(std::move(begun));
           });
     };
@@ -65,8 +75,7 @@ bool ModelLog::IsOutOfDoubt() const {
          journal_->durable_lsn() > refused_.back();
 }
 
-void ModelLog::RemoveRefused() {
-  if (!IsOutOfDoubt()) return;
+absl::Status ModelLog::RemoveRefused() {
   std::vector<int64_t> refused;
   {
     MutexLock lock(&mutex_);
@@ -77,10 +86,14 @@ void ModelLog::RemoveRefused() {
     const absl::Status removed =
         RemoveCheckpoint(*environment_.files, directory_, CheckpointName(lsn));
     // It may never have been there.
-    if (!removed.ok() && !absl::IsNotFound(removed)) return;
+    if (!removed.ok() && !absl::IsNotFound(removed)) {
+      return Refuse(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
+                    removed.message());
+    }
+    MutexLock lock(&mutex_);
+    std::erase(refused_, lsn);
   }
-  MutexLock lock(&mutex_);
-  refused_.clear();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> ModelLog::NumberCapture() {
@@ -100,7 +113,7 @@ absl::StatusOr<int64_t> ModelLog::NumberCapture() {
     return Refuse(absl::StatusCode::kUnavailable, Reason::kCheckpointFailed,
                   "what it was to begin with is in the journal's way");
   }
-  RemoveRefused();
+  ACCRUE_RETURN_IF_ERROR(RemoveRefused());
   if (journal_ == nullptr) return NextNumber();
   return journal_->Roll() - 1;
 }

@@ -126,21 +126,6 @@ absl::StatusOr<JournalReader> OpenJournal(FileSystem& files,
   return opened;
 }
 
-// Whether what a checkpoint holds ever was the model's state. A beginning's was
-// if the journal says so behind it; else it was refused, or cut short.
-absl::StatusOr<bool> Counts(FileSystem& files, const std::string& directory,
-                            const Manifest& manifest) {
-  if (!manifest.state.is_beginning ||
-      manifest.spec.durability != Durability::kJournal) {
-    return true;
-  }
-  ACCRUE_ASSIGN_OR_RETURN(
-      JournalReader reader,
-      OpenJournal(files, directory, manifest.instance, manifest.lsn + 1));
-  ACCRUE_ASSIGN_OR_RETURN(const auto record, reader.Next());
-  return record.has_value() && IsBegun(*record);
-}
-
 // The newest that counts; those that are newer are removed. `names`: newest
 // first.
 absl::StatusOr<std::shared_ptr<const CheckpointReader>> FindCheckpoint(
@@ -150,8 +135,9 @@ absl::StatusOr<std::shared_ptr<const CheckpointReader>> FindCheckpoint(
     ACCRUE_ASSIGN_OR_RETURN(
         std::shared_ptr<const CheckpointReader> checkpoint,
         CheckpointReader::Open(files, absl::StrCat(directory, "/", name)));
-    ACCRUE_ASSIGN_OR_RETURN(const bool counts,
-                            Counts(files, directory, checkpoint->manifest()));
+    ACCRUE_ASSIGN_OR_RETURN(
+        const bool counts,
+        CheckpointCounts(files, directory, checkpoint->manifest()));
     if (counts) return checkpoint;
     ACCRUE_LOG(warn, "\"{}\": the model never began with it, it is removed",
                checkpoint->path());
@@ -293,6 +279,22 @@ absl::Status EndRevival(Revival& revival) {
 }
 
 }  // namespace
+
+// A beginning counts if the journal says so behind it; else it was refused, or
+// cut short.
+absl::StatusOr<bool> CheckpointCounts(FileSystem& files,
+                                      const std::string& directory,
+                                      const Manifest& manifest) {
+  if (!manifest.state.is_beginning ||
+      manifest.spec.durability != Durability::kJournal) {
+    return true;
+  }
+  ACCRUE_ASSIGN_OR_RETURN(
+      JournalReader reader,
+      OpenJournal(files, directory, manifest.instance, manifest.lsn + 1));
+  ACCRUE_ASSIGN_OR_RETURN(const auto record, reader.Next());
+  return record.has_value() && IsBegun(*record);
+}
 
 absl::StatusOr<ModelLog::Options> RecoverModel(
     std::shared_ptr<const DurabilityEnvironment> environment,

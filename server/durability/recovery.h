@@ -26,6 +26,13 @@
 
 namespace accrue {
 
+// Whether what the checkpoint of that manifest holds ever was the model's
+// state: a beginning that was refused was not. Not OK: its journal, which would
+// know, cannot be read.
+absl::StatusOr<bool> CheckpointCounts(FileSystem& files,
+                                      const std::string& directory,
+                                      const Manifest& manifest);
+
 // The model that `directory` is of, made by `store`, and what its log is to be
 // made of. No model: it never came to be, and nothing is left of it.
 absl::StatusOr<ModelLog::Options> RecoverModel(

@@ -1,7 +1,9 @@
 // A model begins anew on a disk that fails: either it has, and whoever asked
 // for it is told so; or it never has, whatever is left of it, and what the
 // model was goes on, in the process that runs and in the next.
+#include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <random>
@@ -9,7 +11,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/base/error.h"
 #include "server/durability/checkpoint_directory.h"
+#include "server/durability/journal_format.h"
 #include "tests/durability/forgetful_files.h"
 #include "tests/durability/keeping_process.h"
 #include "tests/durability/model_directory.h"
@@ -47,6 +51,18 @@ class KeptModelOfAge {
     files_.reset();
     if (cut) ForgetfulFiles::CutPower(place_ / "shadow", seed);
     files_ = std::make_unique<ForgetfulFiles>(place_ / "shadow");
+    Start();
+  }
+  // The next one, whose disk cannot be read when it begins, leaves it out.
+  void LeaveOut() {
+    model_.reset();
+    process_.reset();
+    files_->faults().Add(
+        {.operation = "open", .path_part = "/checkpoint-", .times = kAlways});
+    Start();
+    files_->faults().Clear();
+  }
+  void Start() {
     process_ = std::make_unique<KeepingProcess>(data(), DurabilityOptions(),
                                                 files_.get());
     ASSERT_EQ(process_->Start(), absl::OkStatus());
@@ -62,7 +78,12 @@ class KeptModelOfAge {
       ASSERT_TRUE(outcome.ok()) << outcome.status();
     }
   }
-  absl::Status GoBack() { return process_->Restore("m", checkpoint_).status(); }
+  absl::Status GoBack() { return GoBackTo(checkpoint_); }
+  absl::Status GoBackTo(const std::string& checkpoint) {
+    auto restored = process_->Restore("m", checkpoint);
+    if (restored.ok()) model_ = *restored;
+    return restored.status();
+  }
   absl::StatusOr<CheckpointInfo> Checkpoint() {
     return process_->Checkpoint("m");
   }
@@ -106,12 +127,27 @@ class KeptModelOfAge {
     EXPECT_FALSE(pushed.get().ok());
     return made.get_future().get();
   }
+  // To less than the header of its newest segment.
+  void CutJournal() {
+    int64_t newest = 0;
+    const auto entries = *files_->List(directory());
+    for (const std::string& entry : entries) {
+      newest = std::max(newest, journal::LsnOfName(entry).value_or(0));
+    }
+    std::filesystem::resize_file(
+        directory() + "/" + journal::SegmentName(newest), 30);
+  }
+  // So many records that begin a segment: those behind the next beginning's
+  // checkpoint.
+  void RefuseRecords(int64_t times) {
+    files_->faults().Add(
+        {.operation = "create", .path_part = "/journal.tmp", .times = times});
+  }
   // A restore that is refused, before its checkpoint is there, by a disk that
   // then takes no segment of a journal so many times.
   absl::Status GoBackInVain(int64_t times) {
     files_->faults().Add({.operation = "make directory", .path_part = "/tmp-"});
-    files_->faults().Add(
-        {.operation = "create", .path_part = "/journal.tmp", .times = times});
+    RefuseRecords(times);
     return GoBack();
   }
   // A checkpoint is captured before the model goes back, and durable while that
@@ -232,8 +268,7 @@ TEST(BeginningTest, WhatWasRefusedIsInNobodysWay) {
     KeptModelOfAge model;
     const StateImage before = model.Image();
     const std::string newest = model.newest();
-    model.files().faults().Add(
-        {.operation = "create", .path_part = "/journal.tmp", .times = times});
+    model.RefuseRecords(times);
     ASSERT_FALSE(model.GoBack().ok());
     EXPECT_EQ(model.newest() == newest, times == 1);
     EXPECT_EQ(model.Checkpoints().front().name, newest);
@@ -249,6 +284,77 @@ TEST(BeginningTest, WhatWasRefusedIsInNobodysWay) {
     EXPECT_EQ(model.Image(), before);
     model.Push(2);
   }
+}
+
+TEST(BeginningTest, WhatWasRefusedGoesBeforeTheNextBeginning) {
+  KeptModelOfAge model;
+  const std::string newest = model.newest();
+  model.RefuseRecords(2);
+  ASSERT_FALSE(model.GoBack().ok());
+  ASSERT_NE(model.newest(), newest);
+
+  ASSERT_EQ(model.GoBack(), absl::OkStatus());
+  ASSERT_EQ(model.Checkpoints().size(), 2);
+  EXPECT_EQ(model.Checkpoints()[0].name, model.newest());
+  EXPECT_EQ(model.Checkpoints()[1].name, newest);
+}
+
+TEST(BeginningTest, NothingIsWrittenBesideWhatWasRefusedAndCannotGo) {
+  for (const bool begins : {false, true}) {
+    SCOPED_TRACE(testing::Message() << begins);
+    KeptModelOfAge model;
+    const StateImage before = model.Image();
+    const std::string newest = model.newest();
+    model.RefuseRecords(1);
+    model.files().faults().Add(
+        {.operation = "rename", .path_part = "/checkpoint-", .times = 2});
+    ASSERT_FALSE(model.GoBack().ok());
+    ASSERT_NE(model.newest(), newest);
+    const absl::Status written =
+        begins ? model.GoBack() : model.Checkpoint().status();
+    EXPECT_EQ(GetErrorInfo(written).reason, Reason::kCheckpointFailed);
+    EXPECT_EQ(model.Image(), before);
+
+    const auto checkpoint = model.Checkpoint();
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    ASSERT_EQ(model.Checkpoints().size(), 2);
+    EXPECT_EQ(model.Checkpoints()[1].name, newest);
+    model.StartAgain();
+    ASSERT_TRUE(model.is_there()) << model.Why();
+    EXPECT_EQ(model.Image(), before);
+  }
+}
+
+TEST(BeginningTest, NoLeftOutModelGoesBackToWhatWasRefused) {
+  KeptModelOfAge model;
+  const auto newest = model.Checkpoint();
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  model.Push(1);
+  model.RefuseRecords(2);
+  ASSERT_FALSE(model.GoBack().ok());
+  const std::string refused = model.newest();
+  ASSERT_NE(refused, newest->name);
+  model.LeaveOut();
+  ASSERT_FALSE(model.is_there());
+  EXPECT_EQ(model.Checkpoints().front().name, newest->name);
+  EXPECT_EQ(GetErrorInfo(model.GoBackTo(refused)).reason,
+            Reason::kCheckpointUnknown);
+  ASSERT_EQ(model.GoBackTo(""), absl::OkStatus());
+  EXPECT_EQ(model.Image().folded_pushes, 8);
+}
+
+// Where the journal cannot tell whether the model ever began so.
+TEST(BeginningTest, NoDamagedModelGoesBackToOneUnlessItIsNamed) {
+  KeptModelOfAge model;
+  ASSERT_EQ(model.GoBack(), absl::OkStatus());
+  const std::string begun = model.newest();
+  model.CutJournal();
+  model.StartAgain();
+  ASSERT_FALSE(model.is_there());
+  EXPECT_EQ(model.Checkpoints().front().name, begun);
+  EXPECT_EQ(model.GoBackTo("").code(), absl::StatusCode::kDataLoss);
+  ASSERT_EQ(model.GoBackTo(begun), absl::OkStatus());
+  EXPECT_EQ(model.Image().folded_pushes, 5);
 }
 
 TEST(BeginningTest, WhatAModelGoesBackToIsNotRetiredMeanwhile) {
