@@ -177,8 +177,12 @@ absl::StatusOr<ModelStore::Created> ModelStore::Publish(
     if (draining_) draining = Draining(spec.name);
     if (made.ok() && draining.ok()) models_[spec.name] = *made;
   }
-  // Its memory is given back before anybody hears of it.
-  if (made.ok() && !draining.ok()) made = std::move(draining);
+  if (made.ok() && !draining.ok()) {
+    // Its memory is given back before anybody hears of it, and its files: who
+    // is refused finds no such model at the next start.
+    made = std::move(draining);
+    Unkeep(spec.name);
+  }
   if (made.ok()) {
     ACCRUE_LOG(info, "model \"{}\" created: {} parameters", spec.name,
                (*made)->layout()->elems());
@@ -186,6 +190,16 @@ absl::StatusOr<ModelStore::Created> ModelStore::Publish(
   for (const auto& then : waiting) then();
   if (!made.ok()) return std::move(made).status();
   return Created{*std::move(made), true};
+}
+
+void ModelStore::Unkeep(const std::string& name) {
+  if (options_.keeper == nullptr) return;
+  const WorkPool::Waiting waiting;
+  absl::Status gone = options_.keeper->Forget(name);
+  if (gone.ok()) gone = options_.keeper->Erase(name);
+  if (gone.ok()) return;
+  ACCRUE_LOG(warn, "a model that was refused is still on the disk: {}",
+             gone.message());
 }
 
 absl::Status ModelStore::Adopt(const std::shared_ptr<Model>& model) {

@@ -103,6 +103,8 @@ class ModelStore {
   absl::StatusOr<Created> Publish(const ModelSpec& spec,
                                   absl::StatusOr<std::shared_ptr<Model>> made)
       ACCRUE_EXCLUDES(mu_);
+  // Of one that nobody was told of.
+  void Unkeep(const std::string& name) ACCRUE_EXCLUDES(mu_);
 
   bool IsHalfDeleted(const std::string& name) const ACCRUE_EXCLUDES(mu_);
 

@@ -1,8 +1,9 @@
 // A model is deleted, and another of its name is created, while the disk is not
-// done with the first one.
+// done with the first one; or a process ends before it is done with a new one.
 #include <future>
 
 #include "gtest/gtest.h"
+#include "server/base/error.h"
 #include "tests/durability/slow_disk.h"
 
 namespace accrue {
@@ -54,6 +55,33 @@ TEST_F(IncarnationTest, AJournalOfADeletedModelDoesNotReplaceTheNextOnes) {
   ASSERT_TRUE(found.ok()) << found.status();
   ASSERT_EQ((*found)->Sessions().size(), 1);
   EXPECT_EQ((*found)->Sessions()[0].worker, "b");
+}
+
+TEST_F(IncarnationTest, OneThatADrainRefusesNeverWas) {
+  for (const Durability durability :
+       {Durability::kMemory, Durability::kJournal}) {
+    std::promise<void> reached, go_on, ended;
+    files_.faults().Add({.operation = "sync directory",
+                         .path_part = "/models/m@",
+                         .code = absl::StatusCode::kOk,
+                         .first = [&] {
+                           reached.set_value();
+                           go_on.get_future().wait();
+                         }});
+    auto created = std::async(std::launch::async, [&] {
+      return process_->Create(Spec(durability)).status();
+    });
+    reached.get_future().wait();
+    process_->data().Drain(
+        process_->store(), [] {}, [&] { ended.set_value(); });
+    go_on.set_value();
+    EXPECT_EQ(GetErrorInfo(created.get()).reason, Reason::kDraining);
+    ended.get_future().wait();
+    EXPECT_TRUE(process_->data().Unkept().empty());
+    StartAgain();
+    ASSERT_EQ(process_->store().Find("m").status().code(),
+              absl::StatusCode::kNotFound);
+  }
 }
 
 TEST_F(IncarnationTest, WhatCouldNotBeKeptIsNotInTheWayOfTheNextOne) {
