@@ -39,17 +39,18 @@ std::string Journal::PathOf(int64_t first_lsn) const {
 absl::Status Journal::FindSegments() {
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                           options_.files->List(options_.directory));
-  int64_t newest = 0;
+  std::vector<int64_t> lsns = {options_.next_lsn};
   for (const std::string& name : names) {
     const int64_t lsn = journal::LsnOfName(name).value_or(0);
     // Without a record of ours, it is replaced.
     if (lsn == 0 || lsn >= options_.next_lsn) continue;
+    lsns.push_back(lsn);
     const auto file = options_.files->Open(PathOf(lsn));
-    newest = std::max(newest, lsn);
     MutexLock lock(&mutex_);
     segments_[lsn] = file.ok() ? (*file)->size_bytes() : 0;
   }
-  for (const int64_t lsn : {newest, options_.next_lsn}) {
+  std::sort(lsns.rbegin(), lsns.rend());
+  for (const int64_t lsn : lsns) {
     auto segment = JournalSegment::Reopen(options_.files, PathOf(lsn));
     // A damaged one is another incarnation's, too: ours were read.
     if (!segment.ok() || (*segment)->id() != options_.id) continue;

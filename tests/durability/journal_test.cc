@@ -139,6 +139,26 @@ TEST_F(JournalTest, ARestartGoesOnWhereItEnded) {
   EXPECT_EQ(Segments().size(), 1U);
 }
 
+// A newer segment is of what came to nothing.
+TEST_F(JournalTest, AFullDiskDoesNotKeepItFromWhatIsItsOwn) {
+  {
+    const auto appender = Open();
+    for (int n = 0; n < 3; ++n) {
+      ASSERT_TRUE(appender->AppendAndWait(NoteOf(n)).ok());
+    }
+  }
+  const std::string other(kJournalId, 32);
+  ASSERT_TRUE(
+      JournalSegment::Create(&files_, directory_, 2, "f" + other.substr(1))
+          .ok());
+  files_.faults().Add(
+      {.operation = "create", .path_part = "/journal.tmp", .times = 2});
+  const auto appender = Open(4);
+  EXPECT_FALSE(appender->AppendAndWait(NoteOf(3)).ok());
+  ASSERT_TRUE(appender->AppendAndWait(NoteOf(3)).ok());
+  EXPECT_TRUE(Read() == Notes(0, 4));
+}
+
 struct Trouble {
   std::string name;
   std::vector<FileFault> faults;
