@@ -33,6 +33,11 @@ OwnedBio ReaderOf(const std::string& pem) {
 absl::StatusOr<std::string> ReadPem(absl::string_view flag,
                                     const std::string& path) {
   std::ifstream file(path, std::ios::binary);
+  file.peek();
+  if (file.eof()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, "=", path, ": it is empty"));
+  }
   std::ostringstream text;
   text << file.rdbuf();
   if (!file || !text) {

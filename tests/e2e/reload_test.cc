@@ -94,6 +94,9 @@ TEST_F(CertificateReloadTest, WhatIsBrokenKeepsTheOldAndIsTold) {
   certificates_.Write("daemon.pem", "no certificate");
   AwaitLog(*daemon_, "no certificate in PEM");
   EXPECT_TRUE(Connect("ca", "worker").ok());
+  certificates_.Write("daemon.key", "");
+  AwaitLog(*daemon_, "daemon.key: it is empty");
+  EXPECT_TRUE(Connect("ca", "worker").ok());
   unlink(certificates_.Key("daemon").c_str());
   AwaitLog(*daemon_, "No such file");
   EXPECT_TRUE(Connect("ca", "worker").ok());

@@ -218,6 +218,14 @@ TEST_F(TlsTest, FilesThatCannotBeAreErrorsOfTheClientsOwn) {
   absent.ca = "/no/such/ca.pem";
   EXPECT_THAT(std::string(Refusal(target, Options(absent)).message()),
               HasSubstr("/no/such/ca.pem"));
+  TlsOptions empty = Tls();
+  empty.ca = certificates_.Write("empty.pem", "");
+  EXPECT_THAT(std::string(Refusal(target, Options(empty)).message()),
+              HasSubstr("empty.pem: it is empty"));
+  TlsOptions directory = Tls();
+  directory.ca = "/tmp";
+  EXPECT_THAT(std::string(Refusal(target, Options(directory)).message()),
+              HasSubstr("Is a directory"));
   TlsOptions half = Tls("worker");
   half.key = "";
   EXPECT_EQ(Refusal(target, Options(half)).code(),

@@ -15,6 +15,11 @@ namespace {
 absl::StatusOr<std::string> ReadFile(absl::string_view what,
                                      const std::string& path) {
   std::ifstream file(path, std::ios::binary);
+  file.peek();
+  if (file.eof()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " ", path, ": it is empty"));
+  }
   std::ostringstream text;
   text << file.rdbuf();
   if (!file || !text) {

@@ -164,9 +164,10 @@ class Worker {
   //          (kNotInitialized, kPoisoned; without a reason: this worker has
   //          never pulled the whole model and options.version is unset);
   //          OUT_OF_RANGE (kFuture); ABORTED (kSessionFenced); NOT_FOUND
-  //          (kModelUnknown). In all of these the push was not folded, unless
-  //          in_doubt(): the session was lost before its fate could be asked
-  //          for.
+  //          (kModelUnknown); UNAUTHENTICATED, PERMISSION_DENIED; DATA_LOSS
+  //          (kDamaged). In all of these the push was not folded, unless
+  //          in_doubt(): the session was lost, or the token taken back, before
+  //          its fate could be asked for.
   //          DEADLINE_EXCEEDED, UNAVAILABLE, RESOURCE_EXHAUSTED: time is over;
   //          if in_doubt(), the push may have been folded: ask Settle() rather
   //          than push it again.
