@@ -4,8 +4,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <string>
 
+#include "absl/synchronization/notification.h"
 #include "server/flags.h"
 
 namespace accrue {
@@ -39,6 +41,10 @@ int ServeUntilTerminated(int argc, char** argv,
   }
   int signal = 0;
   sigwait(&ending, &signal);
+  // Shared, since `done` may come late.
+  const auto drained = std::make_shared<absl::Notification>();
+  (*server)->Drain([drained] { drained->Notify(); });
+  drained->WaitForNotificationWithTimeout(options.drain_timeout);
   return EXIT_SUCCESS;
 }
 

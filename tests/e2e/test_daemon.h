@@ -8,8 +8,8 @@
 
 namespace accrue {
 
-// Serves until SIGTERM, with what `change` makes of the flags' options. For
-// main() to return.
+// Serves until SIGTERM, and drains then, with what `change` makes of the flags'
+// options. For main() to return.
 int ServeUntilTerminated(int argc, char** argv,
                          const std::function<void(ServerOptions&)>& change);
 

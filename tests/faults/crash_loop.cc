@@ -25,6 +25,8 @@ constexpr int64_t kLastAcks = 200;
 // A fail point that has not been reached after so many is not there.
 constexpr int64_t kAcksToFailPoint = 400;
 constexpr int64_t kMaxReached = 3;
+constexpr int64_t kKillsToOrderlyEnd = 6;
+constexpr uint64_t kCheckpointOneIn = 5;
 // Often, so that restarts begin at many checkpoints.
 constexpr int64_t kUpdatesToCheckpoint = 25;
 constexpr int64_t kCheckpointsKept = 2;
@@ -98,9 +100,11 @@ CrashLoop::CrashLoop(const CrashLoopOptions& options)
 
 absl::StatusOr<CrashLoopResult> CrashLoop::Run() {
   ACCRUE_RETURN_IF_ERROR(Start());
-  for (int64_t i = 0; i < options_.kills; ++i) {
+  for (int64_t i = 0; i < options_.kills && !trial_->broken(); ++i) {
+    if (i % kKillsToOrderlyEnd == kKillsToOrderlyEnd - 1) {
+      ACCRUE_RETURN_IF_ERROR(EndInOrder());
+    }
     ACCRUE_RETURN_IF_ERROR(KillOnce(i));
-    if (trial_->broken()) break;
   }
   const int64_t last = trial_->acknowledged() + kLastAcks;
   trial_->AwaitAcknowledged(last, kPatience);
@@ -134,13 +138,8 @@ absl::Status CrashLoop::Start() {
 }
 
 absl::Status CrashLoop::KillOnce(int64_t number) {
-  const int64_t acks =
-      kAcksBetween +
-      static_cast<int64_t>(random_() % (kMostAcksBetween - kAcksBetween));
-  if (!trial_->AwaitAcknowledged(trial_->acknowledged() + acks, kPatience)) {
-    if (trial_->broken()) return absl::OkStatus();
-    return absl::InternalError(absl::StrCat("nothing moves: ", Log()));
-  }
+  ACCRUE_RETURN_IF_ERROR(AwaitAcks());
+  if (random_() % kCheckpointOneIn == 0) ACCRUE_RETURN_IF_ERROR(Checkpoint());
   if (due_.has_value()) {
     daemon_->Signal(SIGUSR1);
     ACCRUE_ASSIGN_OR_RETURN(const bool reached, AwaitFailPoint());
@@ -148,9 +147,44 @@ absl::Status CrashLoop::KillOnce(int64_t number) {
   }
   daemon_->Kill();
   NoteKill();
-  MayCutPower();
-  ACCRUE_RETURN_IF_ERROR(trial_->KeepStored(data_dir_));
-  return Restart(NextFailPoint(number + 1));
+  return ComeBack(NextFailPoint(number + 1));
+}
+
+// The fail point of this life stays for the next one.
+absl::Status CrashLoop::EndInOrder() {
+  ACCRUE_RETURN_IF_ERROR(AwaitAcks());
+  const auto exit = daemon_->Terminate(kPatience);
+  if (exit != 0) {
+    return absl::InternalError(absl::StrCat("no end in order: ", Log()));
+  }
+  in_order_ = true;
+  ++result_.orderly_ends;
+  return ComeBack(due_);
+}
+
+absl::Status CrashLoop::AwaitAcks() {
+  const int64_t acks =
+      kAcksBetween +
+      static_cast<int64_t>(random_() % (kMostAcksBetween - kAcksBetween));
+  const int64_t last = trial_->acknowledged() + acks;
+  if (trial_->AwaitAcknowledged(last, kPatience) || trial_->broken()) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(absl::StrCat("nothing moves: ", Log()));
+}
+
+absl::Status CrashLoop::Checkpoint() {
+  ACCRUE_ASSIGN_OR_RETURN(
+      const client::Client client,
+      client::Client::Connect(daemon_->uds(), ImpatientClient()));
+  for (const TrialModel* trial_model :
+       {&trial_->replayed(), &trial_->one_hot()}) {
+    const std::string& name = trial_model->subject.spec.name;
+    ACCRUE_ASSIGN_OR_RETURN(const client::Model model, client.OpenModel(name));
+    ACCRUE_ASSIGN_OR_RETURN(checkpoints_[name], model.Checkpoint());
+    ++result_.checkpoints;
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> CrashLoop::AwaitFailPoint() {
@@ -165,6 +199,12 @@ absl::StatusOr<bool> CrashLoop::AwaitFailPoint() {
         absl::StrCat("the daemon has ended with ", *exit, ": ", Log()));
   }
   return false;
+}
+
+absl::Status CrashLoop::ComeBack(std::optional<FailPoint> next) {
+  MayCutPower();
+  ACCRUE_RETURN_IF_ERROR(trial_->KeepStored(data_dir_));
+  return Restart(next);
 }
 
 absl::Status CrashLoop::Restart(std::optional<FailPoint> next) {
@@ -205,7 +245,8 @@ void CrashLoop::MayCutPower() {
 absl::Status CrashLoop::NoteRollbacks() {
   ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->replayed(), rollbacks_.replayed));
   ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->one_hot(), rollbacks_.one_hot));
-  power_cut_ = false;
+  power_cut_ = in_order_ = false;
+  checkpoints_.clear();
   return absl::OkStatus();
 }
 
@@ -217,6 +258,7 @@ absl::Status CrashLoop::NoteRollback(const TrialModel& model,
   rollbacks.insert(rollbacks.end(),
                    all.begin() + static_cast<ptrdiff_t>(rollbacks.size()),
                    all.end());
+  ACCRUE_RETURN_IF_ERROR(CheckKept(name, rollbacks.back()));
   ACCRUE_ASSIGN_OR_RETURN(
       const client::Client client,
       client::Client::Connect(daemon_->uds(), ImpatientClient()));
@@ -234,6 +276,22 @@ absl::Status CrashLoop::NoteRollback(const TrialModel& model,
       "the log speaks of t=", last.t, " and ", last.lost,
       " lost pushes, the model of t=", description.restored_folded_pushes,
       " and ", description.lost_pushes));
+}
+
+absl::Status CrashLoop::CheckKept(const std::string& model,
+                                  const Rollback& rollback) const {
+  if (in_order_) {
+    return absl::InternalError(
+        absl::StrCat("lost after an end in order: ", Log()));
+  }
+  const auto asked = checkpoints_.find(model);
+  if (asked == checkpoints_.end() ||
+      (rollback.lineage == asked->second.version->lineage &&
+       rollback.t >= asked->second.folded_pushes)) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(
+      absl::StrCat("lost behind ", asked->second.name, ": ", Log()));
 }
 
 std::vector<std::string> CrashLoop::Environment(

@@ -8,10 +8,14 @@
 // names, and all before that is there, but how much came after it the daemon
 // may not know. Each comes after kAcksBetween pushes at least were acknowledged
 // since the start. Those in the middle of a restart are not among them: they
-// come beside them, and are counted as such.
+// come beside them, and are counted as such; as are ends in order (SIGTERM),
+// after which nothing may be lost in any mode, whatever becomes of the power.
+// Before some kills a checkpoint is asked for: no restart goes back behind it.
 //
-// Errors.    INTERNAL: the daemon ends by itself, or does not come back. The
-//            rest is in the verdict
+// Errors.    INTERNAL: the daemon ends by itself, or does not come back, or
+// loses
+//            what an end in order or a checkpoint should have kept. The rest is
+//            in the verdict
 // Threading. compatible
 #ifndef ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
 #define ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
@@ -58,9 +62,11 @@ struct CrashLoopResult {
   int64_t kills = 0;       // but for those of restarts
   int64_t least_acks = 0;  // before any of them, since the start before it
   int64_t restarts_killed = 0;
+  int64_t orderly_ends = 0;
+  int64_t checkpoints = 0;  // that were asked for
   Verdict verdict;
-  int64_t power_cuts = 0;  // with any of both
-  // Kills of both at each fail point that there is in this mode.
+  int64_t power_cuts = 0;  // with any of these ends
+  // Kills, also of restarts, at each fail point that there is in this mode.
   std::map<FailPoint, int64_t> fail_points = {};
 
   // Whether the durability's promise was kept, and moments were looked at.
@@ -85,14 +91,22 @@ class CrashLoop {
  private:
   absl::Status Start();
   absl::Status KillOnce(int64_t number);
+  absl::Status EndInOrder();
+  absl::Status AwaitAcks();
+  // Of both models.
+  absl::Status Checkpoint();
   // False: the daemon has not come there, and lives.
   absl::StatusOr<bool> AwaitFailPoint();
+  // Starts it again, once it has ended, after a power cut perhaps.
+  absl::Status ComeBack(std::optional<FailPoint> next);
   absl::Status Restart(std::optional<FailPoint> next);
   void NoteKill();
   void MayCutPower();
   absl::Status NoteRollbacks();
   absl::Status NoteRollback(const TrialModel& model,
                             std::vector<Rollback>& rollbacks);
+  absl::Status CheckKept(const std::string& model,
+                         const Rollback& rollback) const;
   std::vector<std::string> Environment(std::optional<FailPoint> point);
   std::optional<FailPoint> NextFailPoint(int64_t number) const;
 
@@ -106,6 +120,9 @@ class CrashLoop {
   Trial::Rollbacks rollbacks_;
   std::optional<FailPoint> due_;
   int64_t acks_at_start_ = 0;
+  // Of each model, asked for since the daemon last began to listen.
+  std::map<std::string, client::CheckpointDescription> checkpoints_;
+  bool in_order_ = false;   // it has ended so since then
   bool power_cut_ = false;  // since the daemon last began to listen
   CrashLoopResult result_;
 };

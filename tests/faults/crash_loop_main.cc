@@ -37,7 +37,9 @@ int Report(const CrashLoopResult& result, Durability durability) {
   std::cout << " power_cut=" << result.power_cuts
             << "\nacknowledged before each kill: at least " << result.least_acks
             << "\nkilled beside these, in the middle of a restart: "
-            << result.restarts_killed;
+            << result.restarts_killed
+            << "\nends in order: " << result.orderly_ends
+            << ", checkpoints asked for: " << result.checkpoints;
   const Verdict& verdict = result.verdict;
   std::cout << "\nmoments of " << verdict.moments_compared
             << " states were compared\nduplicates=" << verdict.duplicates

@@ -41,6 +41,8 @@ TEST_P(CrashLoopTest, ThePromiseIsKept) {
   EXPECT_TRUE(result.held(GetParam()));
   EXPECT_THAT(result.verdict.complaints, IsEmpty());
   EXPECT_GT(result.power_cuts, 0);
+  EXPECT_GT(result.orderly_ends, 0);
+  EXPECT_GT(result.checkpoints, 0);
   if (GetParam() == Durability::kJournal) {
     EXPECT_EQ(result.verdict.lost, 0);
     EXPECT_GT(result.restarts_killed, 0);
