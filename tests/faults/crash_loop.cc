@@ -27,6 +27,7 @@ constexpr int64_t kAcksToFailPoint = 400;
 constexpr int64_t kMaxReached = 3;
 constexpr int64_t kKillsToOrderlyEnd = 6;
 constexpr uint64_t kCheckpointOneIn = 5;
+constexpr uint64_t kQuietOneIn = 4;  // of those at moments of chance
 // Often, so that restarts begin at many checkpoints.
 constexpr int64_t kUpdatesToCheckpoint = 25;
 constexpr int64_t kCheckpointsKept = 2;
@@ -144,10 +145,22 @@ absl::Status CrashLoop::KillOnce(int64_t number) {
     daemon_->Signal(SIGUSR1);
     ACCRUE_ASSIGN_OR_RETURN(const bool reached, AwaitFailPoint());
     if (reached) ++result_.fail_points[*due_];
+  } else if (random_() % kQuietOneIn == 0 && !trial_->broken()) {
+    return KillQuietly(number);
   }
   daemon_->Kill();
   NoteKill();
   return ComeBack(NextFailPoint(number + 1));
+}
+
+absl::Status CrashLoop::KillQuietly(int64_t number) {
+  trial_->Stop();
+  ++result_.quiet_kills;
+  daemon_->Kill();
+  NoteKill();
+  ACCRUE_RETURN_IF_ERROR(ComeBack(NextFailPoint(number + 1)));
+  trial_->Start();
+  return absl::OkStatus();
 }
 
 // The fail point of this life stays for the next one.

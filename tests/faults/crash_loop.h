@@ -11,6 +11,8 @@
 // come beside them, and are counted as such; as are ends in order (SIGTERM),
 // after which nothing may be lost in any mode, whatever becomes of the power.
 // Before some kills a checkpoint is asked for: no restart goes back behind it.
+// Before others all workers have their answers: then a restart knows exactly
+// what is lost.
 //
 // Errors.    INTERNAL: the daemon ends by itself, or does not come back, or
 // loses
@@ -59,8 +61,9 @@ struct CrashLoopOptions {
 };
 
 struct CrashLoopResult {
-  int64_t kills = 0;       // but for those of restarts
-  int64_t least_acks = 0;  // before any of them, since the start before it
+  int64_t kills = 0;        // but for those of restarts
+  int64_t least_acks = 0;   // before any of them, since the start before it
+  int64_t quiet_kills = 0;  // of them, when no push was on its way
   int64_t restarts_killed = 0;
   int64_t orderly_ends = 0;
   int64_t checkpoints = 0;  // that were asked for
@@ -91,6 +94,7 @@ class CrashLoop {
  private:
   absl::Status Start();
   absl::Status KillOnce(int64_t number);
+  absl::Status KillQuietly(int64_t number);
   absl::Status EndInOrder();
   absl::Status AwaitAcks();
   // Of both models.

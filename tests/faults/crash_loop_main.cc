@@ -36,7 +36,8 @@ int Report(const CrashLoopResult& result, Durability durability) {
   }
   std::cout << " power_cut=" << result.power_cuts
             << "\nacknowledged before each kill: at least " << result.least_acks
-            << "\nkilled beside these, in the middle of a restart: "
+            << "\nof these with no push on its way: " << result.quiet_kills
+            << "; beside these in the middle of a restart: "
             << result.restarts_killed
             << "\nends in order: " << result.orderly_ends
             << ", checkpoints asked for: " << result.checkpoints;

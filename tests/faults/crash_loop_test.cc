@@ -43,6 +43,7 @@ TEST_P(CrashLoopTest, ThePromiseIsKept) {
   EXPECT_GT(result.power_cuts, 0);
   EXPECT_GT(result.orderly_ends, 0);
   EXPECT_GT(result.checkpoints, 0);
+  EXPECT_GT(result.quiet_kills, 0);
   if (GetParam() == Durability::kJournal) {
     EXPECT_EQ(result.verdict.lost, 0);
     EXPECT_GT(result.restarts_killed, 0);

@@ -96,20 +96,26 @@ absl::Status Trial::Make(TrialModel& model) {
 Trial::~Trial() { Stop(); }
 
 void Trial::Start() {
+  stop_ = false;
+  {
+    MutexLock lock(&mutex_);
+    ended_ = 0;
+  }
+  const int before = options_.workers * starts_++;
   for (int i = 0; i < options_.workers; ++i) {
-    threads_.emplace_back([this, i] {
-      TrialWorker worker(
-          {.target = options_.target,
-           .client = options_.client,
-           .name = absl::StrCat("worker-", i),
-           .seed = MixSeed(options_.seed, static_cast<uint64_t>(100 + i)),
-           .replayed = &replayed_,
-           .one_hot = &one_hot_,
-           .first_element = i * options_.elements_per_worker,
-           .element_count = options_.elements_per_worker,
-           .micro_steps = replayed_spec_.micro_steps,
-           .network_repeats = options_.network_repeats,
-           .on_acknowledged = [this] { OnAcknowledged(); }});
+    threads_.emplace_back([this, i, before] {
+      TrialWorker worker({.target = options_.target,
+                          .client = options_.client,
+                          .name = absl::StrCat("worker-", i),
+                          .seed = MixSeed(options_.seed, static_cast<uint64_t>(
+                                                             100 + before + i)),
+                          .replayed = &replayed_,
+                          .one_hot = &one_hot_,
+                          .first_element = i * options_.elements_per_worker,
+                          .element_count = options_.elements_per_worker,
+                          .micro_steps = replayed_spec_.micro_steps,
+                          .network_repeats = options_.network_repeats,
+                          .on_acknowledged = [this] { OnAcknowledged(); }});
       worker.Run(stop_);
       MutexLock lock(&mutex_);
       ++ended_;

@@ -61,6 +61,7 @@ class Trial {
   const TrialModel& replayed() const { return replayed_; }
   const TrialModel& one_hot() const { return one_hot_; }
 
+  // Again after Stop: other processes under the same workers' names.
   void Start();
   // Waits until each worker has the answer to its push.
   void Stop();
@@ -98,6 +99,7 @@ class Trial {
   TrialModel replayed_, one_hot_;
   std::vector<FinalState> stored_;  // of replayed_
   std::vector<std::thread> threads_;
+  int starts_ = 0;
   std::atomic<bool> stop_{false};
 
   mutable Mutex mutex_;
