@@ -5,6 +5,7 @@
 #include "server/base/status_macros.h"
 #include "server/service/api_enum.h"
 #include "server/service/convert.h"
+#include "server/service/field_count.h"
 
 namespace accrue {
 namespace {
@@ -220,11 +221,6 @@ v1::GroupSpec ToApi(const GroupSpec& group, rule::Optimizer optimizer) {
     adaptive.set_hysteresis(group.adaptive_k->hysteresis);
   }
   return api;
-}
-
-absl::Status CheckCount(absl::string_view field, int64_t count, int64_t limit) {
-  if (count <= limit) return absl::OkStatus();
-  return Invalid(absl::StrCat(field, ": ", count, ", at most ", limit));
 }
 
 TensorSpec TensorFromApi(const v1::TensorSpec& api) {

@@ -4,11 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/service/field_count.h"
 
 namespace accrue {
 
 absl::Status ParseRequest(const grpc::ByteBuffer& bytes,
-                          google::protobuf::MessageLite& request,
+                          google::protobuf::Message& request,
                           int64_t max_bytes) {
   const auto size = static_cast<int64_t>(bytes.Length());
   if (size > max_bytes) {
@@ -19,8 +21,13 @@ absl::Status ParseRequest(const grpc::ByteBuffer& bytes,
         absl::StrCat("a request of ", size, " bytes, at most ", max_bytes));
   }
   grpc::Slice whole;
-  if (!bytes.DumpToSingleSlice(&whole).ok() ||
-      !request.ParseFromArray(whole.begin(), static_cast<int>(whole.size()))) {
+  if (!bytes.DumpToSingleSlice(&whole).ok()) {
+    return absl::InvalidArgumentError("a request without readable bytes");
+  }
+  ACCRUE_RETURN_IF_ERROR(CheckFieldCounts(
+      {reinterpret_cast<const char*>(whole.begin()), whole.size()},
+      *request.GetDescriptor()));
+  if (!request.ParseFromArray(whole.begin(), static_cast<int>(whole.size()))) {
     return absl::InvalidArgumentError("malformed request");
   }
   return absl::OkStatus();

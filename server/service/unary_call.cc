@@ -7,8 +7,8 @@
 namespace accrue {
 
 UnaryCall::UnaryCall(const CallEnvironment& environment, const RawCall& raw,
-                     std::unique_ptr<google::protobuf::MessageLite> request,
-                     std::unique_ptr<google::protobuf::MessageLite> response)
+                     std::unique_ptr<google::protobuf::Message> request,
+                     std::unique_ptr<google::protobuf::Message> response)
     : environment_(environment),
       raw_(raw),
       reactor_(raw.context->DefaultReactor()),

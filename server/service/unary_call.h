@@ -16,7 +16,7 @@
 #include <optional>
 #include <utility>
 
-#include <google/protobuf/message_lite.h>
+#include <google/protobuf/message.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -64,8 +64,8 @@ class UnaryCall {
 
   // For Begin.
   UnaryCall(const CallEnvironment& environment, const RawCall& raw,
-            std::unique_ptr<google::protobuf::MessageLite> request,
-            std::unique_ptr<google::protobuf::MessageLite> response);
+            std::unique_ptr<google::protobuf::Message> request,
+            std::unique_ptr<google::protobuf::Message> response);
 
   void Finish(const absl::Status& status);
 
@@ -82,7 +82,7 @@ class UnaryCall {
   const RawCall raw_;
   grpc::ServerUnaryReactor* const reactor_;
   const LiveCalls::Entry entry_;
-  const std::unique_ptr<google::protobuf::MessageLite> request_, response_;
+  const std::unique_ptr<google::protobuf::Message> request_, response_;
 };
 
 template <typename Request, typename Response, typename Work>

@@ -15,6 +15,7 @@
 #include "server/base/status_macros.h"
 #include "server/service/convert.h"
 #include "server/service/data_connections.h"
+#include "server/service/field_count.h"
 #include "server/service/limits.h"
 #include "server/service/message_bytes.h"
 #include "server/service/raw_message.h"
@@ -175,6 +176,8 @@ class UploadCall final : public UploadReactor {
           absl::StrCat("a header of ", message.header->size(),
                        " bytes, at most ", Traits::kMaxHeaderBytes));
     }
+    ACCRUE_RETURN_IF_ERROR(
+        CheckFieldCounts(*message.header, *Traits::ApiHeader::descriptor()));
     typename Traits::ApiHeader api;
     if (!api.ParseFromString(*message.header)) {
       return absl::InvalidArgumentError("malformed header");

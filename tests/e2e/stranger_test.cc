@@ -45,6 +45,15 @@ std::string Specs() {
   return Within(v1::CreateModelRequest::kSpecFieldNumber,
                 EmptyFields(v1::ModelSpec::kTensorsFieldNumber, kFields));
 }
+std::string Updates() {
+  return EmptyFields(v1::UpdateHyperparametersRequest::kUpdatesFieldNumber,
+                     kFields);
+}
+std::string Initializers() {
+  return Within(v1::InitializeModelRequest::kHeaderFieldNumber,
+                EmptyFields(v1::InitializeModelHeader::kInitializersFieldNumber,
+                            kFields));
+}
 std::string Tensors() {
   return EmptyFields(v1::PullRequest::kTensorsFieldNumber, kFields);
 }
@@ -111,12 +120,19 @@ TEST_F(StrangerTest, WhoIsKnownIsBoundedBeforeItsRequestIsParsed) {
                            Bearer("the-token-of-one"));
   EXPECT_EQ(push.status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(push.status.error_message(), HasSubstr("4000000 bytes"));
+  // What may have something for every tensor may fill a message: it is counted.
+  for (const auto& [method, request] :
+       {std::pair("ModelService/CreateModel", Specs()),
+        {"ModelService/CreateModel", Within(1, Unknown())},
+        {"ModelService/UpdateHyperparameters", Updates()},
+        {"ModelService/InitializeModel", Initializers()}}) {
+    const Ending ending = Call(method, request, Bearer("the-token-of-one"));
+    EXPECT_EQ(ending.status.error_code(), StatusCode::INVALID_ARGUMENT)
+        << method;
+    EXPECT_THAT(ending.status.error_message(),
+                HasSubstr(": 2000000, at most 100000"));
+  }
   EXPECT_LT(daemon_->PeakMemoryBytes() - before, kMost);
-  // A spec may fill a message: it has as many tensors as it has.
-  const Ending create =
-      Call("ModelService/CreateModel", Specs(), Bearer("the-token-of-one"));
-  EXPECT_EQ(create.status.error_code(), StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(create.status.error_message(), HasSubstr("at most 100000"));
 }
 
 }  // namespace
