@@ -40,7 +40,8 @@ constexpr int kKeepaliveMilliseconds = 20'000;
 constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
 // Clients may ping this often; ours do every 20 s.
 constexpr int kMinClientPingMilliseconds = 5'000;
-constexpr int kMaxStreamsPerConnection = 4096;
+// More wait at the client. gRPC reads the message of each, whoever sends it.
+constexpr int kMaxStreamsPerConnection = 256;
 // Of one call, its token included.
 constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kHandshakeMilliseconds = 10'000;

@@ -11,8 +11,9 @@
 namespace accrue {
 namespace {
 
-// More than there can be threads, on a machine of few processors.
-constexpr int kDeletes = 300;
+// More than there can be threads, on a machine of few processors; fewer than a
+// connection may have calls.
+constexpr int kDeletes = 200;
 
 class ChangesTest : public DiskFixture {
  protected:
