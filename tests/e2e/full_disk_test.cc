@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -120,8 +121,11 @@ TEST_F(FullDiskTest, WorkersRideThrough) {
     AwaitVersion(watcher, 7);
     disk_->Fill();
     full.MoveTo(kVersions);
-    while (daemon_->Log().find(kNoSpace) == std::string::npos) {
+    const absl::Time deadline = absl::Now() + Daemon::kPatience;
+    while (!absl::StrContains(daemon_->Log(), kNoSpace) &&
+           absl::Now() < deadline) {
     }
+    EXPECT_THAT(daemon_->Log(), HasSubstr(kNoSpace));
     Parameters(daemon_->tcp(), training);
     disk_->Free();
   });

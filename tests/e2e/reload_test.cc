@@ -3,7 +3,9 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -213,14 +215,23 @@ TEST_F(TokenReloadTest, AFileThatIsBeingWrittenIsWaitedFor) {
   std::ofstream file(file_, std::ios::trunc);
   file << "- name: new\n  token: the-token-of-after\n  role: admin\n"
        << std::flush;
+  // However long a call takes, no two looks find the same.
+  std::jthread writer([&](const std::stop_token& enough) {
+    const auto line = file.tellp();
+    for (int64_t i = 0; !enough.stop_requested(); ++i) {
+      file.seekp(line) << "  # " << i << "\n" << std::flush;
+      std::this_thread::yield();
+    }
+  });
   // Longer than several looks take.
   const absl::Time done = absl::Now() + absl::Seconds(4);
   while (absl::Now() < done) {
-    file << "  # more\n" << std::flush;
     EXPECT_EQ(Call("the-token-of-after"), absl::StatusCode::kUnauthenticated);
     EXPECT_EQ(Call("the-token-of-before"), absl::StatusCode::kOk);
   }
-  file << "  models: [none]\n" << std::flush;
+  writer.request_stop();
+  writer.join();
+  file.seekp(0, std::ios::end) << "  models: [none]\n" << std::flush;
   Await("the new token",
         [&] { return Call("the-token-of-after") == absl::StatusCode::kOk; });
 }
