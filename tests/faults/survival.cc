@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <unordered_map>
 
 #include "absl/strings/str_cat.h"
 
@@ -14,10 +15,19 @@ using Segment = Survivors::Segment;
 
 constexpr int64_t kOpen = std::numeric_limits<int64_t>::max();
 
-bool IsOn(const std::vector<Segment>& chain, const PushRecord& push) {
-  return std::any_of(chain.begin(), chain.end(), [&](const Segment& segment) {
-    return segment.lineage == push.version.lineage && push.t <= segment.last_t;
-  });
+// Where each lineage of a chain ends. A long run has many, and asks for each of
+// many pushes.
+using Ends = std::unordered_map<std::string, int64_t>;
+
+Ends EndsOf(const std::vector<Segment>& chain) {
+  Ends ends;
+  for (const Segment& segment : chain) ends[segment.lineage] = segment.last_t;
+  return ends;
+}
+
+bool IsOn(const Ends& ends, const PushRecord& push) {
+  const auto end = ends.find(push.version.lineage);
+  return end != ends.end() && push.t <= end->second;
 }
 
 // Micro-steps counted, as t does.
@@ -30,10 +40,9 @@ int64_t Count(const std::vector<PushRecord>& pushes, Which which) {
   return count;
 }
 
-int64_t CountOn(const std::vector<Segment>& chain,
-                const std::vector<PushRecord>& pushes) {
+int64_t CountOn(const Ends& ends, const std::vector<PushRecord>& pushes) {
   return Count(pushes, [&](const PushRecord& push) {
-    return push.outcome == Outcome::kAcknowledged && IsOn(chain, push);
+    return push.outcome == Outcome::kAcknowledged && IsOn(ends, push);
   });
 }
 
@@ -44,31 +53,26 @@ bool MayHaveBeenFolded(const PushRecord& push) {
           push.reason == client::Reason::kLineageChanged);
 }
 
-// Whether `chain` holds less of a lineage than `before` did.
-bool IsCut(const std::string& lineage, const std::vector<Segment>& before,
-           const std::vector<Segment>& chain) {
-  const auto is_it = [&](const Segment& segment) {
-    return segment.lineage == lineage;
-  };
-  const auto old = std::find_if(before.begin(), before.end(), is_it);
-  const auto now = std::find_if(chain.begin(), chain.end(), is_it);
-  return old != before.end() &&
-         (now == chain.end() || now->last_t < old->last_t);
+// Whether `now` holds less of a lineage than `before` did.
+bool IsCut(const std::string& lineage, const Ends& before, const Ends& now) {
+  const auto old = before.find(lineage);
+  if (old == before.end()) return false;
+  const auto end = now.find(lineage);
+  return end == now.end() || end->second < old->second;
 }
 
 // Of the pushes that nobody was told of, those that may have been folded in
-// what `chain` holds no more. Where it holds a later push of the same worker,
-// it holds them too, if they were folded.
-int64_t CountDoubtful(const std::vector<PushRecord>& pushes,
-                      const std::vector<Segment>& before,
-                      const std::vector<Segment>& chain) {
+// what `now` holds no more. Where it holds a later push of the same worker, it
+// holds them too, if they were folded.
+int64_t CountDoubtful(const std::vector<PushRecord>& pushes, const Ends& before,
+                      const Ends& now) {
   int64_t count = 0;
   std::set<std::string> held;  // workers
   for (auto push = pushes.rbegin(); push != pushes.rend(); ++push) {
-    if (push->outcome == Outcome::kAcknowledged && IsOn(chain, *push)) {
+    if (push->outcome == Outcome::kAcknowledged && IsOn(now, *push)) {
       held.insert(push->worker);
     }
-    if (MayHaveBeenFolded(*push) && IsCut(push->from.lineage, before, chain) &&
+    if (MayHaveBeenFolded(*push) && IsCut(push->from.lineage, before, now) &&
         !held.contains(push->worker)) {
       count += push->micro_steps;
     }
@@ -105,15 +109,15 @@ Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
   Survivors survivors;
   survivors.chain = {{first, kOpen, kOpen}};
   for (const Rollback& rollback : rollbacks) {
-    const std::vector<Segment> before = survivors.chain;
-    const int64_t held = CountOn(survivors.chain, pushes);
+    const Ends before = EndsOf(survivors.chain);
     if (!GoBack(rollback, survivors.chain)) {
       survivors.complaints.push_back(absl::StrCat(
           "a restart from lineage ", rollback.lineage, ", which was gone"));
       return survivors;
     }
-    const int64_t lost = held - CountOn(survivors.chain, pushes);
-    const int64_t doubtful = CountDoubtful(pushes, before, survivors.chain);
+    const Ends now = EndsOf(survivors.chain);
+    const int64_t lost = CountOn(before, pushes) - CountOn(now, pushes);
+    const int64_t doubtful = CountDoubtful(pushes, before, now);
     survivors.chain.push_back({rollback.next, kOpen, kOpen});
     if (!rollback.power_cut) {
       survivors.unreported += std::max<int64_t>(0, lost - rollback.lost);
@@ -124,8 +128,9 @@ Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
           lost, ", and at most ", doubtful, " of which nobody was told"));
     }
   }
+  const Ends ends = EndsOf(survivors.chain);
   for (const PushRecord& push : pushes) {
-    if (push.outcome == Outcome::kAcknowledged && IsOn(survivors.chain, push)) {
+    if (push.outcome == Outcome::kAcknowledged && IsOn(ends, push)) {
       survivors.pushes.push_back(push);
     }
   }
