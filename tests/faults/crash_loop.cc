@@ -23,7 +23,7 @@ constexpr absl::Duration kPatience = absl::Seconds(60);
 constexpr int64_t kMostAcksBetween = 60;
 constexpr int64_t kLastAcks = 200;
 // A fail point that has not been reached after so many is not there.
-constexpr int64_t kAcksToFailPoint = 400;
+constexpr int64_t kAcksToFailPoint = 1000;
 constexpr int64_t kMaxReached = 3;
 constexpr int64_t kKillsToOrderlyEnd = 6;
 constexpr uint64_t kCheckpointOneIn = 5;
@@ -194,7 +194,8 @@ absl::Status CrashLoop::Checkpoint() {
        {&trial_->replayed(), &trial_->one_hot()}) {
     const std::string& name = trial_model->subject.spec.name;
     ACCRUE_ASSIGN_OR_RETURN(const client::Model model, client.OpenModel(name));
-    ACCRUE_ASSIGN_OR_RETURN(checkpoints_[name], model.Checkpoint());
+    ACCRUE_ASSIGN_OR_RETURN(kept_[name], model.Describe());
+    ACCRUE_RETURN_IF_ERROR(model.Checkpoint().status());
     ++result_.checkpoints;
   }
   return absl::OkStatus();
@@ -259,7 +260,7 @@ absl::Status CrashLoop::NoteRollbacks() {
   ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->replayed(), rollbacks_.replayed));
   ACCRUE_RETURN_IF_ERROR(NoteRollback(trial_->one_hot(), rollbacks_.one_hot));
   power_cut_ = in_order_ = false;
-  checkpoints_.clear();
+  kept_.clear();
   return absl::OkStatus();
 }
 
@@ -297,14 +298,14 @@ absl::Status CrashLoop::CheckKept(const std::string& model,
     return absl::InternalError(
         absl::StrCat("lost after an end in order: ", Log()));
   }
-  const auto asked = checkpoints_.find(model);
-  if (asked == checkpoints_.end() ||
-      (rollback.lineage == asked->second.version->lineage &&
-       rollback.t >= asked->second.folded_pushes)) {
+  const auto kept = kept_.find(model);
+  if (kept == kept_.end() ||
+      (rollback.lineage == kept->second.version->lineage &&
+       rollback.t >= kept->second.folded_pushes)) {
     return absl::OkStatus();
   }
   return absl::InternalError(
-      absl::StrCat("lost behind ", asked->second.name, ": ", Log()));
+      absl::StrCat("lost behind a checkpoint that was asked for: ", Log()));
 }
 
 std::vector<std::string> CrashLoop::Environment(

@@ -124,8 +124,9 @@ class CrashLoop {
   Trial::Rollbacks rollbacks_;
   std::optional<FailPoint> due_;
   int64_t acks_at_start_ = 0;
-  // Of each model, asked for since the daemon last began to listen.
-  std::map<std::string, client::CheckpointDescription> checkpoints_;
+  // Of each model, how it was when a checkpoint was asked for, if that was
+  // since the daemon last began to listen.
+  std::map<std::string, client::ModelDescription> kept_;
   bool in_order_ = false;   // it has ended so since then
   bool power_cut_ = false;  // since the daemon last began to listen
   CrashLoopResult result_;
