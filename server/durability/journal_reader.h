@@ -2,13 +2,13 @@
 // checked.
 //
 // Use.       Open -> Next until it says that there is no more -> Settle, before
-//            what was read is acted on and the journal goes on.
+//            anybody sees what was made of it, and the journal goes on.
 // Memory.    a record's own, no more than its file holds; and a window of
 //            kWindowBytes.
 // Errors.    DATA_LOSS kDamaged: what was durable is not there as it was
-// written; the
-//            message has file, byte and what is wrong. UNAVAILABLE: the disk
-//            fails. NOT_FOUND (Open): there is no segment of this journal.
+//            written; the message has file, byte and what is wrong.
+//            UNAVAILABLE: the disk fails. NOT_FOUND (Open): there is no segment
+//            of this journal.
 // Threading. compatible.
 #ifndef ACCRUE_SERVER_DURABILITY_JOURNAL_READER_H_
 #define ACCRUE_SERVER_DURABILITY_JOURNAL_READER_H_

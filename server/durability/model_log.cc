@@ -191,10 +191,10 @@ void ModelLog::Checkpoint(CheckpointDone done) {
     }
   }
   if (done == nullptr) return Capture();
-  environment_.pool->Post(lane_,
-                          [self = shared_from_this(), done = std::move(done)] {
-                            done(self->newest());
-                          });
+  environment_.pool->Post(
+      lane_, [self = shared_from_this(), done = std::move(done)]() mutable {
+        done(self->newest());
+      });
 }
 
 void ModelLog::Capture() {
@@ -211,7 +211,7 @@ void ModelLog::Capture() {
 }
 
 void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
-  if (IsBehindRefused()) return;
+  if (ContinueBehindRefused()) return;
   {
     MutexLock lock(&mutex_);
     // What it was to have was refused: it would be the newest once more.
@@ -247,7 +247,7 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
     }
     again = checkpointing_ = !waiting_.empty();
   }
-  for (const CheckpointDone& done : told) done(made);
+  for (CheckpointDone& done : told) done(made);
   if (again) return Capture();
   ArmTimer();
 }
@@ -294,7 +294,7 @@ void ModelLog::CheckpointLast(CheckpointDone done) {
   // A refused push changes its session, and nothing notes that.
   NoteChange();
   Checkpoint([self = shared_from_this(), done = std::move(done)](
-                 const absl::StatusOr<CheckpointInfo>& made) {
+                 const absl::StatusOr<CheckpointInfo>& made) mutable {
     absl::Status clean = made.status();
     if (clean.ok() && self->progress_ != nullptr) {
       const WorkPool::Waiting waiting;

@@ -4,8 +4,8 @@
 // Order.     a checkpoint is made when it is asked for, or due, by a step of
 //            the model's executor; one at a time. When it is durable, older
 //            ones are retired, and the journal's segments behind it dropped.
-// Errors.    UNAVAILABLE kJournalFailed: a change is not durable, and never
-//            happened; kCheckpointFailed: older checkpoints are as before.
+// Errors.    UNAVAILABLE kJournalFailed: a change is not durable (Journal's);
+//            kCheckpointFailed: older checkpoints are as before.
 //            NOT_FOUND: the model was deleted.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_DURABILITY_MODEL_LOG_H_
@@ -59,7 +59,6 @@ class ModelLog : public CommitLog,
 
   // A checkpoint of everything that was answered by now. `done` runs on the
   // pool. Where nothing has changed since the newest one: that one.
-  using CheckpointDone = std::function<void(absl::StatusOr<CheckpointInfo>)>;
   void Checkpoint(CheckpointDone done);
   // The same when the process ends in order: a restart will know that nothing
   // was lost.
@@ -113,8 +112,8 @@ class ModelLog : public CommitLog,
   // on its way, and the journal may wait for this very step. UNAVAILABLE: the
   // journal has to write a record behind what was refused first.
   absl::StatusOr<int64_t> NumberCapture() ACCRUE_EXCLUDES(mutex_);
-  // Whether that is why the capture has failed.
-  bool IsBehindRefused() ACCRUE_EXCLUDES(mutex_);
+  // A capture has failed. True: that is why, and another follows that record.
+  bool ContinueBehindRefused() ACCRUE_EXCLUDES(mutex_);
   // Captures again, once it has failed and that record is written.
   void CaptureBehindRefused() ACCRUE_EXCLUDES(mutex_);
   // Once its checkpoint has been written, or could not be.

@@ -118,7 +118,7 @@ absl::StatusOr<int64_t> ModelLog::NumberCapture() {
   return journal_->Roll() - 1;
 }
 
-bool ModelLog::IsBehindRefused() {
+bool ModelLog::ContinueBehindRefused() {
   {
     MutexLock lock(&mutex_);
     if (!behind_refused_.has_value()) return false;
@@ -166,8 +166,11 @@ void ModelLog::AppendRestore(RestoreChange change, Done done) {
     environment_.pool->Post(
         lane_, [self = shared_from_this(), lsn, change = std::move(change),
                 written = std::move(written)]() mutable {
-          const WorkPool::Waiting waiting;
-          self->EndBegin(self->WriteRestored(change, lsn), std::move(written));
+          absl::StatusOr<CheckpointInfo> made = [&] {
+            const WorkPool::Waiting waiting;
+            return self->WriteRestored(change, lsn);
+          }();
+          self->EndBegin(std::move(made), std::move(written));
         });
   });
 }

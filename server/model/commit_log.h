@@ -68,8 +68,8 @@ using Change =
 //            appended. Append returns at once; `done` runs on the pool, in that
 //            order, when the change is durable, or will never be. Only then is
 //            it made.
-// Errors.    UNAVAILABLE kJournalFailed: it could not be written; it never
-//            happened.
+// Errors.    UNAVAILABLE kJournalFailed: it could not be written, and is not
+//            made; Journal's say when a restart may make it all the same.
 // Threading. Append, NoteChange, NoteFolded: the model's executor.
 class CommitLog {
  public:

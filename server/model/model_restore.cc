@@ -139,7 +139,7 @@ bool ModelImpl::DoGoBack(const RestoringPtr& restoring) {
     change.state.fenced_sessions = sessions_.fenced();
   }
   change.source = restoring->from.source;
-  Commit(std::move(change), [this, restoring](absl::Status durable) {
+  return Commit(std::move(change), [this, restoring](absl::Status durable) {
     if (!durable.ok()) {
       EndRestore(*restoring, std::move(durable));
       return false;
@@ -150,7 +150,6 @@ bool ModelImpl::DoGoBack(const RestoringPtr& restoring) {
     });
     return false;
   });
-  return false;
 }
 
 absl::Status ModelImpl::MakeRestored(Restoring& restoring) {
