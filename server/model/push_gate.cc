@@ -1,10 +1,12 @@
 #include "server/model/push_gate.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/fail_point.h"
 #include "server/base/status_macros.h"
+#include "server/model/gathering.h"
 #include "server/rule/cycle.h"
 #include "server/rule/groups.h"
 
@@ -97,6 +99,23 @@ absl::Status JudgeQuota(const PushHeader& header, const GateView& view,
                    quota));
 }
 
+// A checkpoint names them all. They are as many as the cycle's pushes where it
+// keeps those, which has its own bound.
+absl::Status JudgeWorkers(const GateView& view, const Passed& passed) {
+  if (KeepsPayloads(*view.spec)) return absl::OkStatus();
+  const int64_t version = view.version->number;
+  const int64_t workers = view.sessions->WorkersAfter(version);
+  if (workers < MostSessions(std::ssize(view.spec->groups)) ||
+      view.sessions->PushesAfter(version, passed.session->worker) > 0) {
+    return absl::OkStatus();
+  }
+  return GateError(
+      absl::StatusCode::kResourceExhausted, Reason::kLimit, view,
+      absl::StrCat(workers,
+                   " workers have pushed toward the next version, as "
+                   "many as a checkpoint has room for"));
+}
+
 }  // namespace
 
 absl::Status GateError(absl::StatusCode code, Reason reason,
@@ -150,6 +169,7 @@ absl::StatusOr<Passed> JudgeHeader(const PushHeader& header,
   }
   ACCRUE_RETURN_IF_ERROR(JudgeMicroSteps(header, view));
   ACCRUE_RETURN_IF_ERROR(JudgeQuota(header, view, passed));
+  ACCRUE_RETURN_IF_ERROR(JudgeWorkers(view, passed));
   return passed;
 }
 

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -72,6 +73,9 @@ class SessionTable {
   // Versions are about to be counted anew.
   void ForgetPushes() { counted_version_ = -1; }
   std::map<std::string, int64_t> PushesAfter(int64_t version) const;
+  int64_t WorkersAfter(int64_t version) const {
+    return counted_version_ == version ? std::ssize(pushes_) : 0;
+  }
 
   // Ids that are fenced, in their order.
   std::vector<std::string> fenced() const {

@@ -1,6 +1,8 @@
 // A worker's share of a version belongs to its name: no session, new or gone,
 // gives it more.
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
@@ -53,6 +55,44 @@ TEST_F(QuotaTest, ClosingAndOpeningAgainGivesTheWorkerNoNewShare) {
   Make();
   ASSERT_TRUE(harness_.CloseSession(*model_, a_).ok());
   ExpectUsedUp(harness_.Open(*model_, "a")->id);
+}
+
+// However often it opens a session under another name.
+TEST(WorkersTest, AreNoMoreAVersionThanACheckpointHasRoomFor) {
+  constexpr int kGroups = 10'000;
+  ModelSpec spec = SimpleSpec(kGroups, 1 << 20);
+  const GroupSpec group = spec.groups[0];
+  const TensorSpec tensor = spec.tensors[0];
+  spec.groups.assign(kGroups, group);
+  spec.tensors.assign(kGroups, tensor);
+  for (int g = 0; g < kGroups; ++g) {
+    spec.tensors[g].name = spec.tensors[g].group = spec.groups[g].name =
+        "g" + std::to_string(g);
+    spec.tensors[g].shape = {1};
+  }
+  Harness harness;
+  const auto model = harness.Make(spec);
+  const std::vector<float> gradient(kGroups, 1);
+  const auto push = [&](const std::string& worker) {
+    const auto session = harness.Open(*model, worker);
+    const absl::Status pushed =
+        harness
+            .PushNow(*model, session->id, session->last_sequence + 1, gradient)
+            .status();
+    EXPECT_TRUE(harness.CloseSession(*model, session->id).ok());
+    return pushed;
+  };
+  const int64_t most = MostSessions(kGroups);
+  for (int64_t i = 0; i < most; ++i) {
+    ASSERT_EQ(push("w" + std::to_string(i)), absl::OkStatus()) << i;
+  }
+  const absl::Status refused = push("another");
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(GetErrorInfo(refused).reason, Reason::kLimit);
+  EXPECT_EQ(model->Describe().folded_pushes, most);
+  EXPECT_EQ(push("w0"), absl::OkStatus());
+  ASSERT_TRUE(harness.EndCycle(*model).ok());
+  EXPECT_EQ(push("another"), absl::OkStatus());
 }
 
 TEST(SessionTableTest, AnExpiredSessionLeavesItsWorkersShareUsed) {
