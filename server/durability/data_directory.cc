@@ -132,7 +132,7 @@ std::string ParentOf(const std::string& path) {
 
 // With its name, without which nothing in it is found again.
 absl::Status MakeDurably(FileSystem& files, const std::string& path) {
-  const absl::Status made = files.CreateDirectory(path);
+  absl::Status made = files.CreateDirectory(path);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   const std::string parent = ParentOf(path);
   absl::Status named = files.SyncDirectory(parent);

@@ -75,7 +75,7 @@ TEST(WorkersTest, AreNoMoreAVersionThanACheckpointHasRoomFor) {
   const std::vector<float> gradient(kGroups, 1);
   const auto push = [&](const std::string& worker) {
     const auto session = harness.Open(*model, worker);
-    const absl::Status pushed =
+    absl::Status pushed =
         harness
             .PushNow(*model, session->id, session->last_sequence + 1, gradient)
             .status();
