@@ -53,20 +53,16 @@ absl::Status WatchCall::Start(const grpc::ByteBuffer& request) {
 }
 
 void WatchCall::OnNotice(const Notice& notice) {
-  if (!notice.ok()) {
-    MutexLock lock(&mutex_);
-    return FinishOnce(notice.status());
-  }
-  const Publication::Facts& facts = (*notice)->facts();
-  v1::WatchResponse response = ToApi(facts, model_->spec());
+  // Goes after the lock: its last reader may make the model go on.
+  std::shared_ptr<const Publication> newest;
   MutexLock lock(&mutex_);
-  // Two notices may overtake each other on the pool.
-  if (heard_.lineage == facts.version.lineage &&
-      heard_.number >= facts.version.number) {
-    return;
-  }
-  heard_ = facts.version;
-  next_ = std::move(response);
+  if (!notice.ok()) return FinishOnce(notice.status());
+  // Notices overtake each other on the pool, and a restore's lineage says
+  // nothing of which was first: each stands for the newest there is.
+  newest = model_->newest();
+  if (newest == nullptr || newest->facts().version == heard_) return;
+  heard_ = newest->facts().version;
+  next_ = ToApi(newest->facts(), model_->spec());
   WriteIfPossible();
 }
 
