@@ -13,6 +13,16 @@
 #include "server/base/status_macros.h"
 
 namespace accrue {
+namespace {
+
+// Not there; or damaged, and another incarnation's: ours were read. Else it is
+// the disk that fails, and another time may not.
+bool TellsWhatItIs(const absl::Status& unopened) {
+  return absl::IsNotFound(unopened) || absl::IsDataLoss(unopened) ||
+         absl::IsOutOfRange(unopened);
+}
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<Journal>> Journal::Open(JournalOptions options) {
   std::shared_ptr<Journal> journal(new Journal(std::move(options)));
@@ -50,10 +60,16 @@ absl::Status Journal::FindSegments() {
     segments_[lsn] = file.ok() ? (*file)->size_bytes() : 0;
   }
   std::sort(lsns.rbegin(), lsns.rend());
+  absl::Status unread;
   for (const int64_t lsn : lsns) {
     auto segment = JournalSegment::Reopen(options_.files, PathOf(lsn));
-    // A damaged one is another incarnation's, too: ours were read.
-    if (!segment.ok() || (*segment)->id() != options_.id) continue;
+    if (!segment.ok()) {
+      if (!TellsWhatItIs(segment.status())) unread.Update(segment.status());
+      continue;
+    }
+    if ((*segment)->id() != options_.id) continue;
+    // One that is newer may be ours: this one does not go on in the next.
+    ACCRUE_RETURN_IF_ERROR(unread);
     segment_ = *std::move(segment);
     break;
   }

@@ -52,6 +52,8 @@ class Journal : public std::enable_shared_from_this<Journal> {
   // Begins a new segment; where the disk fails at that, and there is one of
   // this journal already, the first record does. What other incarnations have
   // left is not read. What is queued is still written when it is let go of.
+  // UNAVAILABLE, and nothing has changed: which segment of this journal is its
+  // newest cannot be read now.
   static absl::StatusOr<std::shared_ptr<Journal>> Open(JournalOptions options);
 
   void Append(JournalEntry entry, Done done);

@@ -25,14 +25,18 @@ class JournalTest : public testing::Test {
     EXPECT_TRUE(PosixFileSystem()->CreateDirectory(directory_).ok());
   }
 
+  absl::StatusOr<std::shared_ptr<Journal>> TryToOpen(
+      int64_t next_lsn, int64_t segment_bytes = 1 << 30) {
+    return Journal::Open({.files = &files_,
+                          .pool = &pool_,
+                          .directory = directory_,
+                          .id = kJournalId,
+                          .next_lsn = next_lsn,
+                          .segment_bytes = segment_bytes});
+  }
   std::unique_ptr<Appender> Open(int64_t next_lsn = 1,
                                  int64_t segment_bytes = 1 << 30) {
-    auto journal = Journal::Open({.files = &files_,
-                                  .pool = &pool_,
-                                  .directory = directory_,
-                                  .id = kJournalId,
-                                  .next_lsn = next_lsn,
-                                  .segment_bytes = segment_bytes});
+    auto journal = TryToOpen(next_lsn, segment_bytes);
     EXPECT_TRUE(journal.ok()) << journal.status();
     return std::make_unique<Appender>(*std::move(journal));
   }
@@ -157,6 +161,40 @@ TEST_F(JournalTest, AFullDiskDoesNotKeepItFromWhatIsItsOwn) {
   EXPECT_FALSE(appender->AppendAndWait(NoteOf(3)).ok());
   ASSERT_TRUE(appender->AppendAndWait(NoteOf(3)).ok());
   EXPECT_TRUE(Read() == Notes(0, 4));
+}
+
+// Else the older one would say that it goes on in what is begun now.
+TEST_F(JournalTest, OneWhoseNewestSegmentCannotBeOpenedStaysAsItIs) {
+  {
+    const auto appender = Open();
+    ASSERT_TRUE(appender->AppendAndWait(NoteOf(0)).ok());
+    appender->journal().Roll();
+    ASSERT_TRUE(appender->AppendAndWait(NoteOf(1)).ok());
+  }
+  const std::vector<std::string> segments = Segments();
+  ASSERT_EQ(segments.size(), 2U);
+  files_.faults().Add(
+      {.operation = "open", .path_part = segments[1], .times = kAlways});
+  EXPECT_EQ(TryToOpen(3).status().code(), absl::StatusCode::kUnavailable);
+  files_.faults().Clear();
+  EXPECT_EQ(Segments(), segments);
+  EXPECT_TRUE(Read() == Notes(0, 2));
+
+  ASSERT_TRUE(Open(3)->AppendAndWait(NoteOf(2)).ok());
+  EXPECT_TRUE(Read() == Notes(0, 3));
+}
+
+TEST_F(JournalTest, WhatOthersHaveLeftNeedNotBeReadToBegin) {
+  const std::string other(kJournalId, 32);
+  ASSERT_TRUE(
+      JournalSegment::Create(&files_, directory_, 1, "f" + other.substr(1))
+          .ok());
+  files_.faults().Add(
+      {.operation = "open", .path_part = Segments().front(), .times = kAlways});
+  const auto appender = Open(2);
+  files_.faults().Clear();
+  ASSERT_TRUE(appender->AppendAndWait(NoteOf(0)).ok());
+  EXPECT_TRUE(Read(2) == Notes(0, 1));
 }
 
 struct Trouble {
