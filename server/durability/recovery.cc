@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "server/base/error.h"
 #include "server/base/fail_point.h"
 #include "server/base/logging.h"
 #include "server/base/random_id.h"
@@ -121,7 +122,8 @@ absl::StatusOr<JournalReader> OpenJournal(FileSystem& files,
                            .from_lsn = from_lsn});
   // It was there before the first checkpoint was.
   if (absl::IsNotFound(opened.status())) {
-    return absl::DataLossError(opened.status().message());
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kDamaged,
+                     opened.status().message());
   }
   return opened;
 }

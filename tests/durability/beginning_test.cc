@@ -137,6 +137,13 @@ class KeptModelOfAge {
     std::filesystem::resize_file(
         directory() + "/" + journal::SegmentName(newest), 30);
   }
+  void RemoveJournal() {
+    const auto entries = *files_->List(directory());
+    for (const std::string& entry : entries) {
+      if (!journal::LsnOfName(entry).has_value()) continue;
+      std::filesystem::remove(directory() + "/" + entry);
+    }
+  }
   // So many records that begin a segment: those behind the next beginning's
   // checkpoint.
   void RefuseRecords(int64_t times) {
@@ -345,16 +352,21 @@ TEST(BeginningTest, NoLeftOutModelGoesBackToWhatWasRefused) {
 
 // Where the journal cannot tell whether the model ever began so.
 TEST(BeginningTest, NoDamagedModelGoesBackToOneUnlessItIsNamed) {
-  KeptModelOfAge model;
-  ASSERT_EQ(model.GoBack(), absl::OkStatus());
-  const std::string begun = model.newest();
-  model.CutJournal();
-  model.StartAgain();
-  ASSERT_FALSE(model.is_there());
-  EXPECT_EQ(model.Checkpoints().front().name, begun);
-  EXPECT_EQ(model.GoBackTo("").code(), absl::StatusCode::kDataLoss);
-  ASSERT_EQ(model.GoBackTo(begun), absl::OkStatus());
-  EXPECT_EQ(model.Image().folded_pushes, 5);
+  for (const bool removed : {false, true}) {
+    SCOPED_TRACE(testing::Message() << "journal removed: " << removed);
+    KeptModelOfAge model;
+    ASSERT_EQ(model.GoBack(), absl::OkStatus());
+    const std::string begun = model.newest();
+    removed ? model.RemoveJournal() : model.CutJournal();
+    model.StartAgain();
+    ASSERT_FALSE(model.is_there());
+    EXPECT_EQ(model.Checkpoints().front().name, begun);
+    const absl::Status untold = model.GoBackTo("");
+    EXPECT_EQ(untold.code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(GetErrorInfo(untold).reason, Reason::kDamaged);
+    ASSERT_EQ(model.GoBackTo(begun), absl::OkStatus());
+    EXPECT_EQ(model.Image().folded_pushes, 5);
+  }
 }
 
 TEST(BeginningTest, WhatAModelGoesBackToIsNotRetiredMeanwhile) {
