@@ -36,12 +36,17 @@ std::string Http2Refusal(absl::string_view why) {
 // understand. Being hung up on alone, it would have to try again.
 constexpr absl::string_view kTlsRefusal("\x15\x03\x01\x00\x02\x02\x46", 7);
 
+// Whatever begins a connection of an honest peer fits into one.
+constexpr int kMostReads = 16;
+
 // It has room: nothing was sent before. What the peer has sent is read, or
-// closing would discard this.
+// closing would discard this; but not all that one sends who never ends, while
+// everybody else waits to be let in.
 void SendLast(int fd, absl::string_view text) {
   send(fd, text.data(), text.size(), MSG_NOSIGNAL);
   char sent[4096];
-  while (recv(fd, sent, sizeof(sent), MSG_DONTWAIT) > 0) {
+  for (int i = 0; i < kMostReads; ++i) {
+    if (recv(fd, sent, sizeof(sent), MSG_DONTWAIT) <= 0) return;
   }
 }
 
