@@ -62,7 +62,8 @@ client::ClientOptions ImpatientClient() {
 
 Trial::Trial(const TrialOptions& options)
     : options_(options),
-      replayed_spec_(MakeReplayedSpec(kReplayed, options.seed, options.size)) {
+      replayed_spec_(MakeReplayedSpec(kReplayed, options.seed, options.size)),
+      one_hot_pushes_(static_cast<size_t>(options.workers)) {
   replayed_.subject = {.spec = replayed_spec_.spec,
                        .initial = replayed_spec_.initial};
   const int64_t elems = options_.workers * options_.elements_per_worker;
@@ -103,7 +104,8 @@ void Trial::Start() {
   }
   const int before = options_.workers * starts_++;
   for (int i = 0; i < options_.workers; ++i) {
-    threads_.emplace_back([this, i, before] {
+    int64_t& pushes = one_hot_pushes_[static_cast<size_t>(i)];
+    threads_.emplace_back([this, i, before, &pushes] {
       TrialWorker worker({.target = options_.target,
                           .client = options_.client,
                           .name = absl::StrCat("worker-", i),
@@ -113,10 +115,12 @@ void Trial::Start() {
                           .one_hot = &one_hot_,
                           .first_element = i * options_.elements_per_worker,
                           .element_count = options_.elements_per_worker,
+                          .one_hot_pushes = pushes,
                           .micro_steps = replayed_spec_.micro_steps,
                           .network_repeats = options_.network_repeats,
                           .on_acknowledged = [this] { OnAcknowledged(); }});
       worker.Run(stop_);
+      pushes = worker.one_hot_pushes();
       MutexLock lock(&mutex_);
       ++ended_;
       changed_.SignalAll();

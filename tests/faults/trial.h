@@ -98,6 +98,8 @@ class Trial {
   const ReplayedSpec replayed_spec_;
   TrialModel replayed_, one_hot_;
   std::vector<FinalState> stored_;  // of replayed_
+  // Each worker's, as it ended: elements that it has used are not used again.
+  std::vector<int64_t> one_hot_pushes_;
   std::vector<std::thread> threads_;
   int starts_ = 0;
   std::atomic<bool> stop_{false};

@@ -29,7 +29,8 @@ TrialWorker::TrialWorker(const TrialWorkerOptions& options)
     : options_(options),
       random_(options.seed),
       replayed_{.model = options.replayed},
-      one_hot_{.model = options.one_hot} {}
+      one_hot_{.model = options.one_hot},
+      one_hot_pushes_(options.one_hot_pushes) {}
 
 void TrialWorker::Run(const std::atomic<bool>& stop) {
   if (!Connect()) return;
@@ -92,7 +93,7 @@ bool TrialWorker::PushReplayed() {
 bool TrialWorker::PushOneHot() {
   PushRecord push;
   const int64_t element =
-      options_.first_element + one_hot_.pushes % options_.element_count;
+      options_.first_element + one_hot_pushes_++ % options_.element_count;
   push.seed = static_cast<uint64_t>(element);
   push.encoding = Encoding::kTopK;
   const Gradient gradient = Gradient::OneHot(element);
@@ -101,7 +102,6 @@ bool TrialWorker::PushOneHot() {
 
 bool TrialWorker::Push(Seat& seat, PushRecord push,
                        const client::Payload& payload) {
-  ++seat.pushes;
   push.worker = options_.name;
   push.session = seat.worker->session_id();
   push.sequence = seat.worker->last_sequence() + 1;

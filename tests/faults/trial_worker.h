@@ -42,6 +42,8 @@ struct TrialWorkerOptions {
   // Of one_hot, the worker's own.
   int64_t first_element = 0;
   int64_t element_count = 1;
+  // How many pushes have come to them already, under the same name.
+  int64_t one_hot_pushes = 0;
   // Of every push to `replayed`.
   int64_t micro_steps = 1;
   // The network may send again what a client has sent: it then opens sessions
@@ -58,13 +60,15 @@ class TrialWorker {
   // Until `stop`, and until the push in flight has its answer.
   void Run(const std::atomic<bool>& stop);
 
+  // With those before. Not while it runs.
+  int64_t one_hot_pushes() const { return one_hot_pushes_; }
+
  private:
   // One of the models, as this worker sees it.
   struct Seat {
     TrialModel* model = nullptr;
     std::optional<client::Worker> worker = {};
     std::vector<float> parameters = {};
-    int64_t pushes = 0;
   };
 
   bool Connect();
@@ -92,6 +96,7 @@ class TrialWorker {
   std::mt19937_64 random_;
   std::optional<client::Client> client_;
   Seat replayed_, one_hot_;
+  int64_t one_hot_pushes_;
 };
 
 }  // namespace accrue::faults
