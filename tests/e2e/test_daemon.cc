@@ -44,8 +44,9 @@ int ServeUntilTerminated(int argc, char** argv,
   // Shared, since `done` may come late.
   const auto drained = std::make_shared<absl::Notification>();
   (*server)->Drain([drained] { drained->Notify(); });
-  drained->WaitForNotificationWithTimeout(options.drain_timeout);
-  return EXIT_SUCCESS;
+  return drained->WaitForNotificationWithTimeout(options.drain_timeout)
+             ? EXIT_SUCCESS
+             : EXIT_FAILURE;
 }
 
 }  // namespace accrue
