@@ -15,9 +15,8 @@
 // what is lost.
 //
 // Errors.    INTERNAL: the daemon ends by itself, or does not come back, or
-// loses
-//            what an end in order or a checkpoint should have kept. The rest is
-//            in the verdict
+//            loses what an end in order or a checkpoint should have kept. The
+//            rest is in the verdict
 // Threading. compatible
 #ifndef ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
 #define ACCRUE_TESTS_FAULTS_CRASH_LOOP_H_
