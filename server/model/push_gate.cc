@@ -99,8 +99,9 @@ absl::Status JudgeQuota(const PushHeader& header, const GateView& view,
                    quota));
 }
 
-// A checkpoint names them all. They are as many as the cycle's pushes where it
-// keeps those, which has its own bound.
+// A checkpoint names them all: no more than it has room for, within a batch of
+// that, which is counted as it ends. They are as many as the cycle's pushes
+// where it keeps those, which has its own bound.
 absl::Status JudgeWorkers(const GateView& view, const Passed& passed) {
   if (KeepsPayloads(*view.spec)) return absl::OkStatus();
   const int64_t version = view.version->number;
