@@ -75,6 +75,7 @@ class CrowdTest : public LeftOutFixture {
 TEST_F(CrowdTest, AllThatAreRestoredAtOnceAreBack) {
   LeaveOut(kCrowd);
   std::vector<std::future<absl::Status>> restored;
+  restored.reserve(kCrowd);
   for (int i = 0; i < kCrowd; ++i) restored.push_back(Restore(Left(i)));
   for (auto& one : restored) EXPECT_EQ(one.get(), absl::OkStatus());
   for (int i = 0; i < kCrowd; ++i) {

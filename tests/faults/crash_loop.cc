@@ -39,8 +39,10 @@ std::vector<FailPoint> FailPointsOf(Durability durability) {
             FailPoint::kCheckpointWritten, FailPoint::kCheckpointRenamed,
             FailPoint::kCheckpointFinished};
   }
+  constexpr auto kCount = static_cast<int>(FailPoint::kFoldRepeat);
   std::vector<FailPoint> points;
-  for (int i = 0; i < static_cast<int>(FailPoint::kFoldRepeat); ++i) {
+  points.reserve(kCount);
+  for (int i = 0; i < kCount; ++i) {
     points.push_back(static_cast<FailPoint>(i));
   }
   return points;
