@@ -102,7 +102,7 @@ void Trial::Start() {
     MutexLock lock(&mutex_);
     ended_ = 0;
   }
-  const int before = options_.workers * starts_++;
+  const int64_t before = int64_t{options_.workers} * starts_++;
   for (int i = 0; i < options_.workers; ++i) {
     int64_t& pushes = one_hot_pushes_[static_cast<size_t>(i)];
     threads_.emplace_back([this, i, before, &pushes] {
