@@ -162,7 +162,7 @@ Woken Wait(int signals, int event, absl::Time deadline) {
 }
 
 // Leaves the process if a signal comes first: nothing is acknowledged yet, and
-// recovery may be cut short anywhere.
+// all that is kept is as it was found.
 absl::StatusOr<std::unique_ptr<Server>> StartServer(
     const ServerOptions& options, int signals) {
   absl::StatusOr<std::unique_ptr<Server>> server;
@@ -247,7 +247,6 @@ int Main(int argc, char** argv) {
 
   absl::StatusOr<std::unique_ptr<Server>> server;
   absl::StatusOr<std::unique_ptr<HttpServer>> http;  // ends before the server
-  std::vector<std::string> addresses;
   if (status.ok()) {
     http = ListenOnHttp(options);
     status = http.status();
@@ -256,25 +255,29 @@ int Main(int argc, char** argv) {
     server = StartServer(options.server, signals);
     status = server.status();
   }
-  if (status.ok()) {
-    addresses = (*server)->addresses();
-    if (*http != nullptr) {
-      (*http)->Expose(ReadingsOf(**server));
-      addresses.push_back((*http)->url());
-    }
-  }
-  if (status.ok() && !options.port_file.empty()) {
-    status = WritePortFile(options.port_file, addresses);
-  }
+  if (status.ok()) status = (*server)->Serve();
   if (!status.ok()) {
     ACCRUE_LOG(error, "accrued cannot start: {}", status.message());
     return EXIT_FAILURE;
   }
-  ACCRUE_LOG(info, "listening on {}", absl::StrJoin(addresses, ", "));
-
-  Wait(signals, /*event=*/-1, absl::InfiniteFuture());
-  return DrainAndStop(*std::move(server), *std::move(http), signals,
-                      options.drain_timeout);
+  std::vector<std::string> addresses = (*server)->addresses();
+  if (*http != nullptr) {
+    (*http)->Expose(ReadingsOf(**server));
+    addresses.push_back((*http)->url());
+  }
+  // Whoever finds the file may call.
+  if (!options.port_file.empty()) {
+    status = WritePortFile(options.port_file, addresses);
+  }
+  if (status.ok()) {
+    ACCRUE_LOG(info, "listening on {}", absl::StrJoin(addresses, ", "));
+    Wait(signals, /*event=*/-1, absl::InfiniteFuture());
+  } else {
+    ACCRUE_LOG(error, "accrued cannot go on: {}", status.message());
+  }
+  const int exit_code = DrainAndStop(*std::move(server), *std::move(http),
+                                     signals, options.drain_timeout);
+  return status.ok() ? exit_code : EXIT_FAILURE;
 }
 
 }  // namespace

@@ -168,8 +168,10 @@ absl::Status DataDirectory::Open() {
   return files.SyncDirectory(path);
 }
 
-absl::Status DataDirectory::Recover(ModelStore& store) {
+absl::StatusOr<DataDirectory::Recovered> DataDirectory::Recover(
+    ModelStore& store) {
   FileSystem& files = *environment_->files;
+  Recovered models;
   ACCRUE_ASSIGN_OR_RETURN(const std::vector<std::string> entries,
                           files.List(models_));
   for (const std::string& entry : entries) {
@@ -192,21 +194,39 @@ absl::Status DataDirectory::Recover(ModelStore& store) {
           "\"", other->directory, "\" and \"", path, "\" are both of model \"",
           name, "\"; move away the one that is a copy"));
     }
-    absl::StatusOr<ModelLog::Options> recovered =
+    absl::StatusOr<ModelLog::Options> made =
         RecoverModel(environment_, path, name, store);
-    if (!recovered.ok()) {
-      const absl::Status why = LeftOut(recovered.status(), name);
-      ACCRUE_LOG(error, "{}", why.message());
-      store.Miss(name, why);
-      Note(name, {.directory = path, .log = nullptr});
+    if (!made.ok()) {
+      LeaveOut(name, path, made.status(), store);
       continue;
     }
-    const std::shared_ptr<Model> model = recovered->model;
-    if (model == nullptr) continue;  // it never came to be
-    model->Attach(AddLog(*std::move(recovered)));
+    if (made->model == nullptr) continue;  // it never came to be
+    Note(name, {.directory = path, .log = nullptr});
+    models.push_back(*std::move(made));
+  }
+  return models;
+}
+
+absl::Status DataDirectory::Serve(Recovered models, ModelStore& store) {
+  for (ModelLog::Options& made : models) {
+    const std::shared_ptr<Model> model = made.model;
+    if (absl::Status begun = BeginProgress(made); !begun.ok()) {
+      LeaveOut(model->name(), made.directory, begun, store);
+      continue;
+    }
+    model->Attach(AddLog(std::move(made)));
     ACCRUE_RETURN_IF_ERROR(store.Adopt(model));
   }
   return absl::OkStatus();
+}
+
+void DataDirectory::LeaveOut(const std::string& name,
+                             const std::string& directory,
+                             const absl::Status& why, ModelStore& store) {
+  const absl::Status told = LeftOut(why, name);
+  ACCRUE_LOG(error, "{}", told.message());
+  store.Miss(name, told);
+  Note(name, {.directory = directory, .log = nullptr});
 }
 
 std::shared_ptr<ModelLog> DataDirectory::AddLog(ModelLog::Options options) {

@@ -40,10 +40,14 @@ class DataDirectory : public ModelKeeper {
   explicit DataDirectory(DurabilityEnvironment environment);
 
   absl::Status Open();
-  // Takes up every model that is kept: `store` has it as it was, or is told why
-  // not, and the others are taken up all the same. Not OK: the directory itself
-  // cannot be read.
-  absl::Status Recover(ModelStore& store);
+  // Makes every model that is kept again, as it was; `store` is told of those
+  // that cannot be made, and why, and the others are made all the same. Not OK:
+  // the directory itself cannot be read.
+  using Recovered = std::vector<ModelLog::Options>;
+  absl::StatusOr<Recovered> Recover(ModelStore& store);
+  // From now on `store` has them. A process that ends before it has changed
+  // nothing: the next one finds all as this one did.
+  absl::Status Serve(Recovered models, ModelStore& store);
 
   absl::StatusOr<std::shared_ptr<CommitLog>> Keep(
       const std::shared_ptr<Model>& model) override;
@@ -89,6 +93,8 @@ class DataDirectory : public ModelKeeper {
   };
 
   void Note(const std::string& name, Kept kept);
+  void LeaveOut(const std::string& name, const std::string& directory,
+                const absl::Status& why, ModelStore& store);
   absl::StatusOr<Kept> FindKept(const std::string& name) const;
   // Newest first; without that of a beginning that was refused, or may yet be;
   // where nothing tells whether it was, with it.

@@ -185,12 +185,6 @@ absl::StatusOr<int64_t> ReplayJournal(const ModelLog::Options& log) {
   return reader.next_lsn();
 }
 
-absl::Status BeginProgress(const ModelLog::Options& log) {
-  const ModelDescription model = log.model->Describe();
-  if (!model.version.has_value()) return absl::OkStatus();
-  return log.progress->Begin(*model.version, model.folded_pushes);
-}
-
 // A model on its way from one of its checkpoints.
 struct Revival {
   std::shared_ptr<const CheckpointReader> checkpoint;
@@ -229,15 +223,10 @@ absl::Status BeginRevival(ModelStore& store, Revival& revival) {
 // Its files, once it has its state. The checkpoint comes last of what may fail.
 absl::Status WriteRevived(Revival& revival) {
   ModelLog::Options& log = revival.log;
-  FileSystem* const files = log.environment->files;
-  if (revival.manifest.spec.durability == Durability::kJournal) {
-    ACCRUE_RETURN_IF_ERROR(OpenFiles(revival.manifest.lsn + 1, log));
-  } else {
-    ACCRUE_ASSIGN_OR_RETURN(log.progress,
-                            Progress::Open(*files, log.directory));
-  }
-  ACCRUE_ASSIGN_OR_RETURN(const auto made,
-                          CheckpointFiles::Create(files, log.directory));
+  ACCRUE_RETURN_IF_ERROR(OpenFiles(revival.manifest.lsn + 1, log));
+  ACCRUE_ASSIGN_OR_RETURN(
+      const auto made,
+      CheckpointFiles::Create(log.environment->files, log.directory));
   ACCRUE_RETURN_IF_ERROR(
       made->Link(revival.checkpoint->path(), revival.checkpoint->manifest()));
   ACCRUE_RETURN_IF_ERROR(made->Commit(revival.manifest));
@@ -270,7 +259,6 @@ absl::Status EndRevival(Revival& revival) {
     }
     return written;
   }
-  if (revival.log.progress == nullptr) return written;
   // Not before: older checkpoints lack what it says.
   if (absl::Status begun = BeginProgress(revival.log); !begun.ok()) {
     ACCRUE_LOG(warn,
@@ -405,7 +393,15 @@ absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log) {
   }
   ACCRUE_ASSIGN_OR_RETURN(log.progress,
                           Progress::Open(*environment.files, log.directory));
-  return BeginProgress(log);
+  return absl::OkStatus();
+}
+
+absl::Status BeginProgress(const ModelLog::Options& log) {
+  const ModelDescription model = log.model->Describe();
+  if (log.progress == nullptr || !model.version.has_value()) {
+    return absl::OkStatus();
+  }
+  return log.progress->Begin(*model.version, model.folded_pushes);
 }
 
 }  // namespace accrue

@@ -34,7 +34,8 @@ absl::StatusOr<bool> CheckpointCounts(FileSystem& files,
                                       const Manifest& manifest);
 
 // The model that `directory` is of, made by `store`, and what its log is to be
-// made of. No model: it never came to be, and nothing is left of it.
+// made of. No model: it never came to be, and nothing is left of it. Until
+// BeginProgress it may be recovered any number of times, and is the same.
 absl::StatusOr<ModelLog::Options> RecoverModel(
     std::shared_ptr<const DurabilityEnvironment> environment,
     const std::string& directory, const std::string& name, ModelStore& store);
@@ -56,6 +57,10 @@ absl::StatusOr<CheckpointInfo> WriteEmpty(const ModelLog::Options& log);
 // Opens what a model's log writes: its journal, from record `next_lsn` on; or
 // its progress.
 absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log);
+
+// Under MEMORY: that the model goes on from here, and the end in order of the
+// process before this one is over.
+absl::Status BeginProgress(const ModelLog::Options& log);
 
 }  // namespace accrue
 

@@ -184,6 +184,7 @@ struct Server::Parts {
   const std::unique_ptr<DataDirectory> data;
   WorkPool pool;
   ModelStore store;
+  DataDirectory::Recovered recovered;  // until Serve
   Ingest ingest;
   DataConnections data_connections;
   const CallEnvironment environment;
@@ -207,7 +208,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   ACCRUE_RETURN_IF_ERROR(parts->credential_files.Load(options.credentials));
   if (parts->data != nullptr) {
     ACCRUE_RETURN_IF_ERROR(parts->data->Open());
-    ACCRUE_RETURN_IF_ERROR(parts->data->Recover(parts->store));
+    ACCRUE_ASSIGN_OR_RETURN(parts->recovered,
+                            parts->data->Recover(parts->store));
   }
   ListenerOptions listener = options.listener;
   listener.tls = options.credentials.tls.enabled();
@@ -252,15 +254,24 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     return absl::InternalError("gRPC cannot start its server");
   }
   parts->health.Start(parts->grpc_server->GetHealthCheckService());
-  parts->credential_files.Follow(&parts->timers, &parts->pool);
   parts->doorway = std::make_unique<Doorway>(parts->grpc_server.get(),
                                              parts->tls_acceptor.get(),
                                              &parts->data_connections);
-  parts->listener->Start(
-      [doorway = parts->doorway.get()](int fd, char first_byte, bool tls) {
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+absl::Status Server::Serve() {
+  Parts& parts = *parts_;
+  if (parts.data != nullptr) {
+    ACCRUE_RETURN_IF_ERROR(
+        parts.data->Serve(std::exchange(parts.recovered, {}), parts.store));
+  }
+  parts.credential_files.Follow(&parts.timers, &parts.pool);
+  parts.listener->Start(
+      [doorway = parts.doorway.get()](int fd, char first_byte, bool tls) {
         doorway->Adopt(fd, first_byte, tls);
       });
-  return std::unique_ptr<Server>(new Server(std::move(parts)));
+  return absl::OkStatus();
 }
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

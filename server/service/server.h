@@ -51,14 +51,17 @@ struct ServerOptions {
 
 class Server {
  public:
-  // Listens and serves when it returns.
-  // Models that are kept are there again.
+  // Listens when it returns, and answers from Serve on. All that may take long
+  // or be refused is done by then; a process that ends in between leaves what
+  // is kept as it has found it.
   // INVALID_ARGUMENT, FAILED_PRECONDITION: an option, an address or the data
   // directory cannot be; NOT_FOUND: there are no such GPUs;
   // RESOURCE_EXHAUSTED: no memory for a model that is kept; UNAVAILABLE: the
   // disk fails
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
+  // Models that are kept are there again, and go on. Once. Not OK: as Start.
+  absl::Status Serve();
   // Ends whatever still goes on, and waits for it: a peer that does not read
   // can delay this by the keepalive's bound.
   ~Server();

@@ -38,7 +38,8 @@ class KeepingProcess {
 
   absl::Status Start() {
     ACCRUE_RETURN_IF_ERROR(data_.Open());
-    return data_.Recover(store_);
+    ACCRUE_ASSIGN_OR_RETURN(auto models, data_.Recover(store_));
+    return data_.Serve(std::move(models), store_);
   }
   absl::StatusOr<std::shared_ptr<Model>> Create(const ModelSpec& spec) {
     std::promise<absl::StatusOr<ModelStore::Created>> done;

@@ -39,6 +39,10 @@ int ServeUntilTerminated(int argc, char** argv,
   if (std::rename(unfinished.c_str(), options.port_file.c_str()) != 0) {
     return EXIT_FAILURE;
   }
+  if (const absl::Status serving = (*server)->Serve(); !serving.ok()) {
+    std::fprintf(stderr, "%s\n", serving.ToString().c_str());
+    return EXIT_FAILURE;
+  }
   int signal = 0;
   sigwait(&ending, &signal);
   // Shared, since `done` may come late.

@@ -170,6 +170,7 @@ TEST(ServerHealthTest, ThatAnIdleGpuIsLostIsNoticedInTime) {
   options.backend.make_kernels = kernels::MakeHostKernels;
   const auto server = Server::Start(options);
   ASSERT_TRUE(server.ok()) << server.status();
+  ASSERT_EQ((*server)->Serve(), absl::OkStatus());
   const auto channel = NewChannel((*server)->addresses()[0]);
   EXPECT_EQ(HealthOf(channel, kDevicesHealth), "SERVING");
   EXPECT_EQ(HealthOf(channel, kModelsHealth), "SERVING");

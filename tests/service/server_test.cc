@@ -281,6 +281,7 @@ TEST(ServerStartTest, ReflectionOnlyWhereAskedFor) {
     options.reflection = reflection;
     const auto server = Server::Start(options);
     ASSERT_TRUE(server.ok()) << server.status();
+    ASSERT_EQ((*server)->Serve(), absl::OkStatus());
     grpc::Status status;
     const std::string response = Call(NewChannel((*server)->addresses()[0]),
                                       kMethod, list_services, &status);

@@ -119,6 +119,7 @@ ServiceFixture::ServiceFixture(const ServerOptions& options) {
     return;
   }
   server_ = *std::move(server);
+  EXPECT_EQ(server_->Serve(), absl::OkStatus());
   channel_ = NewChannel(server_->addresses()[0]);
   models_ = v1::ModelService::NewStub(channel_);
   workers_ = v1::WorkerService::NewStub(channel_);
