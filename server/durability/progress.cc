@@ -54,32 +54,40 @@ WritableFile::Bytes BytesOf(const Record& record) {
   return {reinterpret_cast<const std::byte*>(&record), sizeof(record)};
 }
 
-// A file that is there, and has room for a record.
-absl::StatusOr<std::unique_ptr<WritableFile>> OpenRecord(
+// A file that is there, new or not.
+absl::StatusOr<std::unique_ptr<WritableFile>> OpenFile(
     FileSystem& files, const std::string& directory, const char* name) {
   const std::string path = absl::StrCat(directory, "/", name);
   absl::StatusOr<std::unique_ptr<WritableFile>> file = files.Reopen(path);
-  if (absl::IsNotFound(file.status())) {
-    file = files.Create(path);
-    ACCRUE_RETURN_IF_ERROR(file.status());
-    ACCRUE_RETURN_IF_ERROR(files.SyncDirectory(directory));
-  }
-  ACCRUE_RETURN_IF_ERROR(file.status());
-  if ((*file)->size_bytes() < static_cast<int64_t>(sizeof(Record))) {
-    ACCRUE_RETURN_IF_ERROR((*file)->Truncate(0));
-    const Record empty = {};
-    const WritableFile::Bytes bytes = BytesOf(empty);
-    ACCRUE_RETURN_IF_ERROR((*file)->Append({&bytes, 1}));
-  }
+  if (absl::IsNotFound(file.status())) return files.Create(path);
   return file;
 }
 
-// Nothing: there is none, or it is damaged.
-absl::StatusOr<std::optional<Record>> ReadRecord(FileSystem& files,
+absl::Status MakeRoom(WritableFile& file) {
+  if (file.size_bytes() >= static_cast<int64_t>(sizeof(Record))) {
+    return absl::OkStatus();
+  }
+  ACCRUE_RETURN_IF_ERROR(file.Truncate(0));
+  const Record empty = {};
+  const WritableFile::Bytes bytes = BytesOf(empty);
+  return file.Append({&bytes, 1});
+}
+
+// But for its name.
+absl::Status WriteDurably(FileSystem& files, const std::string& directory,
+                          const char* name, const Record& record) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
+                          OpenFile(files, directory, name));
+  ACCRUE_RETURN_IF_ERROR(MakeRoom(*file));
+  ACCRUE_RETURN_IF_ERROR(file->Overwrite(0, BytesOf(record)));
+  return file->Sync();
+}
+
+// Sound or not; zeros where the file is too short. Nothing: there is none.
+absl::StatusOr<std::optional<Record>> ReadAsItIs(FileSystem& files,
                                                  const std::string& directory,
                                                  const char* name) {
-  const std::string path = absl::StrCat(directory, "/", name);
-  const auto file = files.Open(path);
+  const auto file = files.Open(absl::StrCat(directory, "/", name));
   if (absl::IsNotFound(file.status())) return std::optional<Record>();
   ACCRUE_RETURN_IF_ERROR(file.status());
   Record record = {};
@@ -88,12 +96,22 @@ absl::StatusOr<std::optional<Record>> ReadRecord(FileSystem& files,
         0,
         absl::MakeSpan(reinterpret_cast<std::byte*>(&record), sizeof(record))));
   }
-  if (std::memcmp(record.magic, kMagic, sizeof(kMagic)) != 0 ||
-      record.hash != HashOf(record)) {
-    ACCRUE_LOG(warn, "\"{}\" is damaged", path);
-    return std::optional<Record>();
-  }
   return std::optional<Record>(record);
+}
+
+// Nothing: there is none, or it is damaged.
+absl::StatusOr<std::optional<Record>> ReadRecord(FileSystem& files,
+                                                 const std::string& directory,
+                                                 const char* name) {
+  ACCRUE_ASSIGN_OR_RETURN(std::optional<Record> record,
+                          ReadAsItIs(files, directory, name));
+  if (record.has_value() &&
+      (std::memcmp(record->magic, kMagic, sizeof(kMagic)) != 0 ||
+       record->hash != HashOf(*record))) {
+    ACCRUE_LOG(warn, "\"{}/{}\" is damaged", directory, name);
+    record.reset();
+  }
+  return record;
 }
 
 }  // namespace
@@ -101,7 +119,11 @@ absl::StatusOr<std::optional<Record>> ReadRecord(FileSystem& files,
 absl::StatusOr<std::unique_ptr<Progress>> Progress::Open(
     FileSystem& files, const std::string& directory) {
   ACCRUE_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file,
-                          OpenRecord(files, directory, kProgressFile));
+                          OpenFile(files, directory, kProgressFile));
+  if (file->size_bytes() == 0) {
+    ACCRUE_RETURN_IF_ERROR(files.SyncDirectory(directory));
+  }
+  ACCRUE_RETURN_IF_ERROR(MakeRoom(*file));
   return std::unique_ptr<Progress>(
       new Progress(files, directory, std::move(file)));
 }
@@ -134,6 +156,30 @@ void Progress::Note(const Version& version, int64_t folded_pushes) {
 }
 
 absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> noted,
+                          ReadAsItIs(files_, directory_, kProgressFile));
+  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> end,
+                          ReadAsItIs(files_, directory_, kEndFile));
+  const absl::Status begun = BeginAnew(version, folded_pushes);
+  if (begun.ok()) return begun;
+  // Nobody hears from this process what they say: the next has to read it.
+  absl::Status back;
+  if (noted.has_value()) {
+    back = WriteDurably(files_, directory_, kProgressFile, *noted);
+  }
+  if (end.has_value()) {
+    back.Update(WriteDurably(files_, directory_, kEndFile, *end));
+    back.Update(files_.SyncDirectory(directory_));
+  }
+  if (!back.ok()) {
+    ACCRUE_LOG(warn, "the next start may not know what was lost: {}",
+               back.message());
+  }
+  return begun;
+}
+
+absl::Status Progress::BeginAnew(const Version& version,
+                                 int64_t folded_pushes) {
   const Record record = RecordOf(files_.BootId(), version, folded_pushes);
   ACCRUE_RETURN_IF_ERROR(file_->Overwrite(0, BytesOf(record)));
   ACCRUE_RETURN_IF_ERROR(file_->Sync());
@@ -145,11 +191,9 @@ absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
 }
 
 absl::Status Progress::End(const Version& version, int64_t folded_pushes) {
-  ACCRUE_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
-                          OpenRecord(files_, directory_, kEndFile));
-  const Record record = RecordOf(files_.BootId(), version, folded_pushes);
-  ACCRUE_RETURN_IF_ERROR(file->Overwrite(0, BytesOf(record)));
-  ACCRUE_RETURN_IF_ERROR(file->Sync());
+  ACCRUE_RETURN_IF_ERROR(
+      WriteDurably(files_, directory_, kEndFile,
+                   RecordOf(files_.BootId(), version, folded_pushes)));
   // What was noted last; by a handle of its own, since it may be noted again.
   ACCRUE_ASSIGN_OR_RETURN(
       const std::unique_ptr<WritableFile> noted,

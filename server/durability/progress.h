@@ -41,7 +41,8 @@ class Progress {
     bool clean = false;
   };
 
-  // A new file, or the one that is there, written anew. `files` outlives it.
+  // A new file, or the one that is there, as it is; but where that is shorter
+  // than a record, zeros. `files` outlives it.
   static absl::StatusOr<std::unique_ptr<Progress>> Open(
       FileSystem& files, const std::string& directory);
   // Nothing: there is none, or it is damaged.
@@ -49,7 +50,8 @@ class Progress {
       FileSystem& files, const std::string& directory);
 
   void Note(const Version& version, int64_t folded_pushes);
-  // What Note is to go on from, durably; an end in order is over.
+  // What Note is to go on from, durably; an end in order is over. Not OK: both
+  // files are as they were, as far as the disk allows.
   absl::Status Begin(const Version& version, int64_t folded_pushes);
   // The process ends in order, durably; unless what Note has written is, or
   // will be, something else.
@@ -61,6 +63,8 @@ class Progress {
       : files_(files),
         directory_(std::move(directory)),
         file_(std::move(file)) {}
+
+  absl::Status BeginAnew(const Version& version, int64_t folded_pushes);
 
   FileSystem& files_;
   const std::string directory_;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <future>
 #include <optional>
+#include <string>
 
 #include "gtest/gtest.h"
 #include "server/base/error.h"
@@ -121,6 +122,90 @@ TEST(ProgressOnDiskTest, AfterAPowerCutMoreMayBeLostThanItSays) {
     EXPECT_GE(is.lost_pushes, cut ? 0 : 1);
   }
 }
+
+// A start that the disk fails at a model's beginning leaves that model out.
+struct FailingBeginning {
+  const char* operation;
+  const char* path_part;
+  int64_t times;
+};
+
+class FailingBeginningTest : public testing::TestWithParam<FailingBeginning> {
+ protected:
+  FailingBeginningTest() {
+    spec_.name = "m";
+    FillDefaults(spec_);
+  }
+
+  template <typename With>
+  void Start(With with) {
+    ForgetfulFiles files(place_ / "shadow");
+    KeepingProcess process(place_ / "data", DurabilityOptions(), &files);
+    ASSERT_EQ(process.Start(), absl::OkStatus());
+    with(process);
+  }
+  void MakeModel(KeepingProcess& process, int64_t pushes) {
+    Harness& harness = process.harness();
+    const auto model = *process.Create(spec_);
+    ASSERT_TRUE(harness.Initialize(*model, 1).ok());
+    const auto session = harness.Open(*model, "w");
+    for (int64_t i = 1; i <= pushes; ++i) {
+      ASSERT_TRUE(
+          harness.PushNow(*model, session->id, i, {1, 2, 3, 4, 5}).ok());
+    }
+  }
+  void FailToStart() {
+    ForgetfulFiles files(place_ / "shadow");
+    files.faults().Add({.operation = GetParam().operation,
+                        .path_part = GetParam().path_part,
+                        .times = GetParam().times,
+                        .loses = false});
+    KeepingProcess process(place_ / "data", DurabilityOptions(), &files);
+    ASSERT_EQ(process.Start(), absl::OkStatus());
+    EXPECT_FALSE(process.store().Find("m").ok());
+  }
+
+  const TemporaryDirectory place_;
+  ModelSpec spec_ = SimpleSpec(5, 2);
+};
+
+TEST_P(FailingBeginningTest, LeavesAnEndInOrderToTheNextStart) {
+  Version before;
+  Start([&](KeepingProcess& process) {
+    MakeModel(process, /*pushes=*/0);
+    process.Drain();
+    before = *(*process.store().Find("m"))->Describe().version;
+  });
+  // By another boot id what is begun differs from what has ended.
+  ForgetfulFiles::CutPower(place_ / "shadow", /*seed=*/1);
+  FailToStart();
+  Start([&](KeepingProcess& process) {
+    const auto model = *process.store().Find("m");
+    EXPECT_EQ(model->Describe().version, before);
+    EXPECT_EQ(model->Sessions().size(), 1);
+  });
+}
+
+TEST_P(FailingBeginningTest, LeavesALossToTheNextStart) {
+  // Without an end there is none to remove.
+  if (std::string(GetParam().path_part) != "/progress") return;
+  Start([&](KeepingProcess& process) { MakeModel(process, /*pushes=*/3); });
+  FailToStart();
+  Start([&](KeepingProcess& process) {
+    const ModelDescription is = (*process.store().Find("m"))->Describe();
+    EXPECT_EQ(is.lost_pushes, 3);
+    EXPECT_FALSE(is.loss_uncertain);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , FailingBeginningTest,
+    testing::Values(FailingBeginning{"overwrite", "/progress", kAlways},
+                    FailingBeginning{"sync", "/progress", 1},
+                    FailingBeginning{"sync", "/progress", kAlways},
+                    FailingBeginning{"remove", "/ended", kAlways},
+                    FailingBeginning{"sync directory", "/m@", 1},
+                    FailingBeginning{"sync directory", "/m@", kAlways}));
 
 TEST_F(ProgressTest, AnEndInOrderIsOneOnce) {
   auto model = Create(Durability::kMemory);
