@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -118,18 +119,30 @@ Readings ReadingsOf(const Server& server) {
               }};
 }
 
-// Whoever waits for the file finds all of it or nothing.
+absl::Status CannotWrite(const std::string& port_file) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "cannot write --port_file=", port_file, ": ", std::strerror(errno)));
+}
+
+std::string UnfinishedPortFile(const std::string& path) {
+  return absl::StrCat(path, ".", getpid());
+}
+
+// Whoever waits for the file finds all of it or nothing: this is nothing yet.
 absl::Status WritePortFile(const std::string& path,
                            const std::vector<std::string>& addresses) {
-  const std::string temporary = absl::StrCat(path, ".", getpid());
-  std::ofstream file(temporary);
+  std::ofstream file(UnfinishedPortFile(path));
   file << absl::StrJoin(addresses, "\n") << "\n";
   file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "cannot write --port_file=", path, ": ", std::strerror(errno)));
+  return file ? absl::OkStatus() : CannotWrite(path);
+}
+
+absl::Status NamePortFile(const std::string& path) {
+  const std::string unfinished = UnfinishedPortFile(path);
+  if (std::rename(unfinished.c_str(), path.c_str()) == 0) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return CannotWrite(path);
 }
 
 enum class Woken { kSignal, kEvent, kTime };
@@ -255,20 +268,26 @@ int Main(int argc, char** argv) {
     server = StartServer(options.server, signals);
     status = server.status();
   }
+  std::vector<std::string> addresses;
+  if (status.ok()) {
+    addresses = (*server)->addresses();
+    if (*http != nullptr) addresses.push_back((*http)->url());
+    // Before anything that is kept changes.
+    if (!options.port_file.empty()) {
+      status = WritePortFile(options.port_file, addresses);
+    }
+  }
   if (status.ok()) status = (*server)->Serve();
   if (!status.ok()) {
     ACCRUE_LOG(error, "accrued cannot start: {}", status.message());
+    if (!options.port_file.empty()) {
+      std::remove(UnfinishedPortFile(options.port_file).c_str());
+    }
     return EXIT_FAILURE;
   }
-  std::vector<std::string> addresses = (*server)->addresses();
-  if (*http != nullptr) {
-    (*http)->Expose(ReadingsOf(**server));
-    addresses.push_back((*http)->url());
-  }
+  if (*http != nullptr) (*http)->Expose(ReadingsOf(**server));
   // Whoever finds the file may call.
-  if (!options.port_file.empty()) {
-    status = WritePortFile(options.port_file, addresses);
-  }
+  if (!options.port_file.empty()) status = NamePortFile(options.port_file);
   if (status.ok()) {
     ACCRUE_LOG(info, "listening on {}", absl::StrJoin(addresses, ", "));
     Wait(signals, /*event=*/-1, absl::InfiniteFuture());

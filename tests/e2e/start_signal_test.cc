@@ -13,6 +13,7 @@
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/damage.h"
+#include "tests/e2e/scrape.h"
 #include "tests/e2e/wire.h"
 
 namespace accrue {
@@ -103,6 +104,32 @@ TEST(StartTest, ThatFailsLeavesAllAsItWas) {
   }
   const auto daemon = Daemon::Start({data});
   EXPECT_EQ(Wire(daemon->tcp()).Describe("m").version().lineage(), lineage);
+}
+
+// What the process before it has lost is told by the first that serves.
+TEST(StartTest, ThatFailsLeavesALossToTheNext) {
+  const auto other = Daemon::Start();
+  const TemporaryDirectory place;
+  for (const std::string& flag :
+       {"--listen=" + other->tcp(),
+        "--port_file=" + (place / "no such folder/ports")}) {
+    SCOPED_TRACE(flag);
+    const TemporaryDirectory kept;
+    const std::string data = "--data_dir=" + (kept / "data");
+    {
+      const auto daemon = Daemon::Start({data});
+      Wire wire(daemon->tcp());
+      wire.Make(Wire::Spec("m", 5, 1));
+      daemon->Kill();
+    }
+    std::filesystem::remove(NewestFile(kept / "data", "m", "/progress"));
+    const auto start =
+        Program::Start({"accrued", "--listen_uds=" + (place / "socket"), flag,
+                        "--http=none", data});
+    EXPECT_EQ(start->AwaitExit(), 1) << start->err();
+    const auto daemon = Daemon::Start({data});
+    EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "m"), 1);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, StartSignalTest, testing::Values(SIGTERM, SIGINT));
