@@ -12,14 +12,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "server/service/socket_address.h"
 
 namespace accrue {
 
 std::string PeerOf(int fd) {
   const auto address = SocketAddress::OfPeer(fd);
-  if (!address.ok()) return "gone";
-  if (address->family() != AF_UNIX) return address->ToString();
+  return address.ok() ? NameOfPeer(fd, *address) : "gone";
+}
+
+std::string NameOfPeer(int fd, const SocketAddress& address) {
+  if (address.family() != AF_UNIX) return address.ToString();
   // Its address says nothing; the kernel knows who connected.
   ucred peer{};
   socklen_t size = sizeof(peer);
@@ -35,21 +37,30 @@ std::string AddressOf(absl::string_view peer) {
   return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
 }
 
+// gRPC's "fd:17"; -1: none.
+int DescriptorOf(absl::string_view peer) {
+  int fd = 0;
+  return absl::ConsumePrefix(&peer, "fd:") && absl::SimpleAtoi(peer, &fd) ? fd
+                                                                          : -1;
+}
+
 }  // namespace
 
 Connection::~Connection() { close(duplicate_); }
 
 void Connection::Shutdown() const { shutdown(duplicate_, SHUT_RDWR); }
 
-absl::StatusOr<std::shared_ptr<const Connection>> Connections::Add(int fd) {
+absl::StatusOr<std::shared_ptr<const Connection>> Connections::Add(
+    int fd, std::string peer) {
   const int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (duplicate < 0) {
     return absl::ResourceExhaustedError(
         absl::StrCat("dup of a connection: ", std::strerror(errno)));
   }
   auto connection =
-      std::make_shared<const Connection>(fd, duplicate, PeerOf(fd));
+      std::make_shared<const Connection>(fd, duplicate, std::move(peer));
   MutexLock lock(&mutex_);
+  peers_[fd] = connection->peer();
   by_fd_[fd] = connection;
   by_duplicate_[duplicate] = connection;
   return connection;
@@ -71,12 +82,9 @@ void Connections::Remove(int duplicate) {
 
 std::shared_ptr<const Connection> Connections::Find(
     const std::string& peer) const {
-  absl::string_view number = peer;
-  int fd = 0;
   MutexLock lock(&mutex_);
-  if (!absl::ConsumePrefix(&number, "fd:")) return FindByAddress(peer);
-  if (!absl::SimpleAtoi(number, &fd)) return nullptr;
-  const auto found = by_fd_.find(fd);
+  if (!absl::StartsWith(peer, "fd:")) return FindByAddress(peer);
+  const auto found = by_fd_.find(DescriptorOf(peer));
   return found == by_fd_.end() ? nullptr : found->second;
 }
 
@@ -95,8 +103,9 @@ std::shared_ptr<const Connection> Connections::FindByAddress(
 
 std::string Connections::NameOf(const std::string& peer) const {
   if (!absl::StartsWith(peer, "fd:")) return AddressOf(peer);
-  const auto connection = Find(peer);
-  return connection == nullptr ? peer : connection->peer();
+  MutexLock lock(&mutex_);
+  const auto found = peers_.find(DescriptorOf(peer));
+  return found == peers_.end() ? peer : found->second;
 }
 
 void Connections::ShutdownAll() const {

@@ -19,12 +19,16 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "server/base/mutex.h"
+#include "server/service/socket_address.h"
 
 namespace accrue {
 
 // Who is at a socket's other end: "10.0.0.7:51234", "[::1]:51234",
-// "unix:uid=1000".
+// "unix:uid=1000"; "gone" if it has hung up.
 std::string PeerOf(int fd);
+// The same, of a socket that was accepted from `address`, whether or not it has
+// hung up.
+std::string NameOfPeer(int fd, const SocketAddress& address);
 
 // One accepted socket, by a duplicate of its descriptor.
 class Connection {
@@ -41,7 +45,7 @@ class Connection {
 
   int fd() const { return fd_; }
   int duplicate() const { return duplicate_; }
-  // PeerOf its socket.
+  // NameOfPeer of its socket.
   const std::string& peer() const { return peer_; }
 
  private:
@@ -52,9 +56,10 @@ class Connection {
 
 class Connections {
  public:
-  // Of a socket that is about to be handed over.
+  // Of a socket that is about to be handed over, and who is at its other end.
   // RESOURCE_EXHAUSTED: no descriptor is left.
-  absl::StatusOr<std::shared_ptr<const Connection>> Add(int fd);
+  absl::StatusOr<std::shared_ptr<const Connection>> Add(int fd,
+                                                        std::string peer);
 
   // The socket of a `duplicate` is closed.
   void Remove(int duplicate);
@@ -66,8 +71,8 @@ class Connections {
   // end's address ("ipv4:10.0.0.7:51234"): null also if two connections have
   // that.
   std::shared_ptr<const Connection> Find(const std::string& peer) const;
-  // What a call's other end is called for people: its Connection's peer(), if
-  // it has one.
+  // What a call's other end is called for people: its Connection's peer(), of a
+  // connection that is closed too, until its descriptor is another's.
   std::string NameOf(const std::string& peer) const;
 
   void ShutdownAll() const;
@@ -82,6 +87,9 @@ class Connections {
   mutable Mutex mutex_;
   Map by_fd_ ACCRUE_GUARDED_BY(mutex_);
   Map by_duplicate_ ACCRUE_GUARDED_BY(mutex_);
+  // Of the last connection on each descriptor: who hangs up before its call
+  // begins is named all the same.
+  absl::flat_hash_map<int, std::string> peers_ ACCRUE_GUARDED_BY(mutex_);
 };
 
 }  // namespace accrue

@@ -197,10 +197,11 @@ void Listener::AcceptAll(int listening_fd) {
   const auto address = SocketAddress::OfSocket(listening_fd);
   const bool tls = options_.tls && address.ok() && address->family() != AF_UNIX;
   while (true) {
-    const int fd =
-        accept4(listening_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    SocketAddress peer;
+    const int fd = SocketAddress::Accept(listening_fd,
+                                         SOCK_NONBLOCK | SOCK_CLOEXEC, &peer);
     if (fd >= 0) {
-      if (Accept(fd, tls)) continue;
+      if (Accept(fd, NameOfPeer(fd, peer), tls)) continue;
       close(fd);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
@@ -214,8 +215,8 @@ void Listener::AcceptAll(int listening_fd) {
 }
 
 // False: no descriptor is left for its duplicate.
-bool Listener::Accept(int fd, bool tls) {
-  const auto added = connections_->Add(fd);
+bool Listener::Accept(int fd, std::string peer, bool tls) {
+  const auto added = connections_->Add(fd, std::move(peer));
   if (!added.ok()) return false;
   const int duplicate = (*added)->duplicate();
   // Both fail on a Unix socket, which needs neither.

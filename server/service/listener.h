@@ -81,7 +81,7 @@ class Listener {
   void ThreadLoop();
   void Listen(bool on);
   void AcceptAll(int listening_fd);
-  bool Accept(int fd, bool tls);
+  bool Accept(int fd, std::string peer, bool tls);
   // Of silent connections, by their duplicates.
   void HandOver(int duplicate);
   void HangUp(int duplicate);

@@ -94,6 +94,12 @@ absl::StatusOr<SocketAddress> SocketAddress::OfPeer(int fd) {
   return address;
 }
 
+int SocketAddress::Accept(int listening_fd, int flags, SocketAddress* peer) {
+  peer->size_ = sizeof(peer->storage_);
+  return accept4(listening_fd, reinterpret_cast<sockaddr*>(&peer->storage_),
+                 &peer->size_, flags);
+}
+
 bool SocketAddress::IsLocal() const {
   if (family() == AF_UNIX) return true;
   if (family() == AF_INET) {

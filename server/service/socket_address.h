@@ -26,6 +26,8 @@ class SocketAddress {
   static absl::StatusOr<SocketAddress> OfSocket(int fd);
   // What a connected socket is connected to.
   static absl::StatusOr<SocketAddress> OfPeer(int fd);
+  // accept4, which knows who connected also where they have gone since.
+  static int Accept(int listening_fd, int flags, SocketAddress* peer);
 
   const sockaddr* address() const {
     return reinterpret_cast<const sockaddr*>(&storage_);

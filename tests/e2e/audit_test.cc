@@ -1,8 +1,13 @@
 // The audit's lines, and limits on what a peer may take.
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
+#include <netinet/in.h>
 #include <string>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -88,6 +93,81 @@ TEST(AuditTest, ALineNamesTheTokenAndFitsIntoJson) {
   EXPECT_THAT(log, HasSubstr("code=PERMISSION_DENIED"));
   EXPECT_THAT(log, HasSubstr(R"(audit caller=\"anonymous\")"));
   EXPECT_THAT(log, HasSubstr("code=UNAUTHENTICATED"));
+}
+
+// HTTP/2, as far as a call takes it.
+std::string Frame(char type, char flags, char stream,
+                  const std::string& payload) {
+  std::string frame("\0\0\0\0\0\0\0\0\0", 9);
+  frame[1] = static_cast<char>(payload.size() >> 8);
+  frame[2] = static_cast<char>(payload.size());
+  frame[3] = type;
+  frame[4] = flags;
+  frame[8] = stream;
+  return frame + payload;
+}
+
+// A connection's first bytes, and a whole call on it.
+std::string WholeCall(const std::string& method, const std::string& request) {
+  std::string fields;
+  for (const auto& [name, value] :
+       {std::pair<std::string, std::string>(":method", "POST"),
+        {":scheme", "http"},
+        {":path", method},
+        {":authority", "x"},
+        {"content-type", "application/grpc"},
+        {"te", "trailers"}}) {
+    fields += '\0';
+    for (const std::string& text : {name, value}) {
+      fields += static_cast<char>(text.size());
+      fields += text;
+    }
+  }
+  std::string message(5, '\0');
+  message[4] = static_cast<char>(request.size());
+  return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(4, 0, 0, "") +
+         Frame(1, 4, 1, fields) + Frame(0, 1, 1, message + request);
+}
+
+TEST(AuditTest, WhoHangsUpAtOnceIsNamedAllTheSame) {
+  const auto daemon = Daemon::Start();
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(
+      std::stoi(daemon->tcp().substr(daemon->tcp().rfind(':') + 1))));
+  v1::DeleteModelRequest request;
+  request.set_model("m");
+  const std::string bytes = WholeCall("/accrue.v1.ModelService/DeleteModel",
+                                      request.SerializeAsString());
+  // By a reset, which is what makes the kernel forget whose the socket was;
+  // often before the daemon has accepted it. Of some such calls gRPC reads
+  // nothing; those that it reads are told.
+  constexpr int kCalls = 300;
+  for (int i = 0; i < kCalls; ++i) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address),
+                      sizeof(address)),
+              0);
+    ASSERT_EQ(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+    // Half of them once gRPC has begun to answer.
+    char byte;
+    if (i % 2 == 0) {
+      ASSERT_EQ(recv(fd, &byte, 1, 0), 1);
+    }
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(fd);
+  }
+  Wire(daemon->tcp()).Delete("the last");
+  const absl::Time deadline = absl::Now() + Daemon::kPatience;
+  while (CountOf(daemon->Log(), "\"the last\"") == 0 &&
+         absl::Now() < deadline) {
+  }
+  const std::string log = daemon->Log();
+  EXPECT_GT(CountOf(log, "model=\"m\""), 0) << log;
+  EXPECT_EQ(CountOf(log, " peer="), CountOf(log, " peer=127.0.0.1:")) << log;
 }
 
 TEST(AuditTest, OfManyRefusedCallsAFewASecondAreTold) {

@@ -26,9 +26,9 @@ struct SocketPair {
 TEST(ConnectionsTest, ACallsPeerNamesItsConnection) {
   Connections connections;
   const SocketPair a, b;
-  const auto added = connections.Add(a.ends[0]);
+  const auto added = connections.Add(a.ends[0], PeerOf(a.ends[0]));
   ASSERT_TRUE(added.ok()) << added.status();
-  ASSERT_TRUE(connections.Add(b.ends[0]).ok());
+  ASSERT_TRUE(connections.Add(b.ends[0], PeerOf(b.ends[0])).ok());
   EXPECT_EQ(connections.count(), 2);
   EXPECT_EQ(connections.Find(a.peer()), *added);
   EXPECT_NE(connections.Find(b.peer()), *added);
@@ -64,8 +64,8 @@ struct TcpPair {
 TEST(ConnectionsTest, AConnectionIsFoundByTheAddressThatGrpcSays) {
   Connections connections;
   const TcpPair v4(AF_INET), v6(AF_INET6);
-  const auto first = *connections.Add(v4.server);
-  const auto second = *connections.Add(v6.server);
+  const auto first = *connections.Add(v4.server, PeerOf(v4.server));
+  const auto second = *connections.Add(v6.server, PeerOf(v6.server));
   EXPECT_EQ(first->peer(), v4.address());
   EXPECT_EQ(connections.Find("ipv4:" + v4.address()), first);
   const std::string port = v6.address().substr(v6.address().rfind(':'));
@@ -75,7 +75,7 @@ TEST(ConnectionsTest, AConnectionIsFoundByTheAddressThatGrpcSays) {
   EXPECT_EQ(connections.NameOf("fd:" + std::to_string(v4.server)),
             v4.address());
   // Two that have the same are told apart by nothing.
-  const auto again = *connections.Add(v4.server);
+  const auto again = *connections.Add(v4.server, PeerOf(v4.server));
   EXPECT_EQ(connections.Find("ipv4:" + v4.address()), nullptr);
   EXPECT_NE(again, first);
 }
@@ -88,7 +88,7 @@ TEST(ConnectionsTest, AnUnixSocketsPeerIsAUser) {
 TEST(ConnectionsTest, ShutdownEndsTheSocketThatAnotherDescriptorHolds) {
   Connections connections;
   const SocketPair pair;
-  ASSERT_TRUE(connections.Add(pair.ends[0]).ok());
+  ASSERT_TRUE(connections.Add(pair.ends[0], PeerOf(pair.ends[0])).ok());
   connections.Find(pair.peer())->Shutdown();
   char byte;
   EXPECT_EQ(read(pair.ends[1], &byte, 1), 0);
@@ -98,7 +98,7 @@ TEST(ConnectionsTest, ShutdownEndsTheSocketThatAnotherDescriptorHolds) {
 TEST(ConnectionsTest, RemovingClosesTheDuplicateOnceNobodyHoldsIt) {
   Connections connections;
   const SocketPair pair;
-  auto held = *connections.Add(pair.ends[0]);
+  auto held = *connections.Add(pair.ends[0], PeerOf(pair.ends[0]));
   const int duplicate = held->duplicate();
   connections.Remove(duplicate);
   EXPECT_EQ(connections.count(), 0);
@@ -108,11 +108,22 @@ TEST(ConnectionsTest, RemovingClosesTheDuplicateOnceNobodyHoldsIt) {
   EXPECT_EQ(fcntl(duplicate, F_GETFD), -1);
 }
 
+TEST(ConnectionsTest, WhoHasHungUpKeepsItsNameUntilItsNumberIsAnothers) {
+  Connections connections;
+  const SocketPair pair;
+  const int fd = pair.ends[0];
+  connections.Remove((*connections.Add(fd, "10.0.0.7:1"))->duplicate());
+  EXPECT_EQ(connections.Find(pair.peer()), nullptr);
+  EXPECT_EQ(connections.NameOf(pair.peer()), "10.0.0.7:1");
+  ASSERT_TRUE(connections.Add(fd, "10.0.0.8:2").ok());
+  EXPECT_EQ(connections.NameOf(pair.peer()), "10.0.0.8:2");
+}
+
 TEST(ConnectionsTest, AReusedNumberNamesTheNewerConnection) {
   Connections connections;
   const SocketPair pair;
-  const auto older = *connections.Add(pair.ends[0]);
-  const auto newer = *connections.Add(pair.ends[0]);
+  const auto older = *connections.Add(pair.ends[0], PeerOf(pair.ends[0]));
+  const auto newer = *connections.Add(pair.ends[0], PeerOf(pair.ends[0]));
   EXPECT_EQ(connections.Find(pair.peer()), newer);
   connections.Remove(older->duplicate());
   EXPECT_EQ(connections.Find(pair.peer()), newer);
