@@ -131,7 +131,8 @@ absl::StatusOr<std::shared_ptr<Model>> ModelStore::FindOrBegin(
     return gone->second;
   }
   if (half_deleted_.contains(spec.name)) return HalfDeleted(spec.name);
-  const size_t count = models_.size() + making_.size();
+  // All that List shows, too: they hold a directory each.
+  const size_t count = models_.size() + making_.size() + missing_.size();
   if (static_cast<int64_t>(count) >= options_.max_models) {
     return Refuse(absl::StatusCode::kResourceExhausted, Reason::kLimit,
                   "--max_models",

@@ -123,6 +123,19 @@ TEST_F(ModelStoreTest, MemoryAndCountsAreBounded) {
   EXPECT_TRUE(Create(store, Named("c")).ok());
 }
 
+TEST_F(ModelStoreTest, WhatIsMissingCountsToo) {
+  ModelStore::Options options = Options();
+  options.max_models = 2;
+  ModelStore store(options);
+  store.Miss("a", absl::DataLossError("a bit is flipped"));
+  ASSERT_TRUE(Create(store, Named("b")).ok());
+  EXPECT_EQ(GetErrorInfo(Create(store, Named("c")).status()).reason,
+            Reason::kLimit);
+  EXPECT_EQ(store.List("", 10).size(), 2);
+  ASSERT_TRUE(store.Delete("a").ok());
+  EXPECT_TRUE(Create(store, Named("c")).ok());
+}
+
 // A GPU's: what is allocated on it is not the host's.
 class FarDevice final : public Device {
  public:
