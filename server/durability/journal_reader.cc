@@ -276,6 +276,9 @@ absl::Status JournalReader::Settle() {
   if (file->size_bytes() > offset_) {
     ACCRUE_RETURN_IF_ERROR(file->Truncate(offset_));
   }
+  // A record that a killed process had not synced may have been read from
+  // memory: it is on the disk before a marker says that it is.
+  ACCRUE_RETURN_IF_ERROR(file->Sync());
   const std::string marker =
       journal::EncodeMarker({offset_, 0}, segment().header.seed);
   ACCRUE_RETURN_IF_ERROR(file->Overwrite(
