@@ -71,6 +71,8 @@ void ModelImpl::Attach(std::shared_ptr<CommitLog> log) {
   if (std::exchange(replaying_, false)) {
     restored_folded_pushes_ = folded_pushes_;
   }
+  // Until now nobody could keep them alive.
+  sessions_.Touch(absl::Now());
   WatchWindow();
 }
 
@@ -353,7 +355,6 @@ void ModelImpl::TakeCounts(const TrainingState& state) {
 }
 
 void ModelImpl::TakeSession(const SessionState& state) {
-  // Until now nobody could keep it alive.
   Session& session =
       *sessions_.Open(state.worker, state.id, absl::Now()).session;
   session.last_sequence = state.last_sequence;

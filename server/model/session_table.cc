@@ -114,6 +114,10 @@ bool SessionTable::Close(const std::string& id) {
   return true;
 }
 
+void SessionTable::Touch(absl::Time now) {
+  for (const auto& [worker, session] : by_worker_) session->last_active = now;
+}
+
 std::vector<std::string> SessionTable::IdleSince(absl::Time deadline) const {
   std::vector<std::string> ids;
   for (const auto& [worker, session] : by_worker_) {

@@ -63,6 +63,8 @@ class SessionTable {
 
   absl::StatusOr<Session*> Find(const std::string& id);
   bool Close(const std::string& id);
+  // All of them are active.
+  void Touch(absl::Time now);
   // Ids of those that were last active before `deadline`.
   std::vector<std::string> IdleSince(absl::Time deadline) const;
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
@@ -125,6 +126,21 @@ TEST(StoredModelTest, AModelWithoutParametersKeepsItsSessions) {
   EXPECT_EQ((*other)->Describe().state, ModelState::kUninitialized);
   EXPECT_TRUE(harness.Open(**other, "a", id).ok());
   EXPECT_TRUE(harness.Initialize(**other, 1).ok());
+}
+
+// Other models may be read for longer than a session may be idle.
+TEST(StoredModelTest, ItsSessionsAgeFromWhenItCanBeReached) {
+  Harness harness;
+  const auto original = harness.TryMake(SimpleSpec(3, 1));
+  ASSERT_TRUE(harness.Open(**original, "a").ok());
+  const auto stored = CaptureNow(**original);
+  ASSERT_TRUE(stored.ok());
+  const auto other = harness.TryMake(SimpleSpec(3, 1));
+  ASSERT_TRUE(RestoreNow(**other, *stored).ok());
+  const absl::Time reached = absl::Now();
+  (*other)->Attach(nullptr);
+  ASSERT_EQ((*other)->Sessions().size(), 1);
+  EXPECT_GE((*other)->Sessions()[0].last_active, reached);
 }
 
 TEST(StoredModelTest, ADeletedModelIsNotCaptured) {
