@@ -169,6 +169,8 @@ struct Server::Parts {
         model_service(environment),
         server_service(environment, backend, devices, options.max_sessions),
         units(std::move(backend.units)) {}
+  // Where no server comes of them, too: no timer may fire without a pool.
+  ~Parts() { timers.Stop(); }
 
   Backend backend;
   DeviceWatch devices;
