@@ -9,9 +9,9 @@
 //   models/.tmp-...          of one that is being deleted
 //   import/                  safetensors files that models may begin with
 //
-// Order.     Open, Recover, then everything else, which waits for the disk, but
-//            for Find and checkpoint_memory_waits; after Recover none for the
-//            pool.
+// Order.     Open, Recover, Serve, then everything else, which waits for the
+//            disk, but for Find and checkpoint_memory_waits; after Recover none
+//            for the pool.
 // Errors.    FAILED_PRECONDITION: it cannot be, or another process has it.
 // Threading. safe.
 #ifndef ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_

@@ -1,7 +1,8 @@
 // Server: the daemon in one object: models, ingest, the services, and the
 // sockets they are reached on.
 //
-// Threading. Start, Drain and the destructor by one thread
+// Threading. Start, Serve, Drain and the destructor one after the other, on any
+//            thread
 
 #ifndef ACCRUE_SERVER_SERVICE_SERVER_H_
 #define ACCRUE_SERVER_SERVICE_SERVER_H_
@@ -56,11 +57,12 @@ class Server {
   // is kept as it has found it.
   // INVALID_ARGUMENT, FAILED_PRECONDITION: an option, an address or the data
   // directory cannot be; NOT_FOUND: there are no such GPUs;
-  // RESOURCE_EXHAUSTED: no memory for a model that is kept; UNAVAILABLE: the
-  // disk fails
+  // UNAVAILABLE: the disk fails. A model that is kept and cannot be made is
+  // left out, and the others are made all the same.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
-  // Models that are kept are there again, and go on. Once. Not OK: as Start.
+  // Models that are kept are there again, and go on; one whose going on the
+  // disk fails at is left out. Waits for the disk. Once.
   absl::Status Serve();
   // Ends whatever still goes on, and waits for it: a peer that does not read
   // can delay this by the keepalive's bound.
