@@ -160,7 +160,7 @@ absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
                           ReadAsItIs(files_, directory_, kProgressFile));
   ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> end,
                           ReadAsItIs(files_, directory_, kEndFile));
-  const absl::Status begun = BeginAnew(version, folded_pushes);
+  absl::Status begun = BeginAnew(version, folded_pushes);
   if (begun.ok()) return begun;
   // Nobody hears from this process what they say: the next has to read it.
   absl::Status back;
