@@ -36,6 +36,7 @@ enum class Ends {
   kAfterTheHandshake,
   kOnceItsCertificateIsTaken,
   kOnceItsCertificateIsRefused,  // as gRPC does, without an alert
+  kNever,                        // nor is anything said
 };
 
 using OwnedContext = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
@@ -75,7 +76,12 @@ class HangingUp {
       if (fd < 0) return;
       char hello[4096];
       if (ends == Ends::kAfterTheHello) recv(fd, hello, sizeof(hello), 0);
-      if (ends > Ends::kAfterTheHello) ShakeHands(fd, ends);
+      if (ends == Ends::kNever) {
+        while (recv(fd, hello, sizeof(hello), 0) > 0) {
+        }
+      } else if (ends > Ends::kAfterTheHello) {
+        ShakeHands(fd, ends);
+      }
       close(fd);
     }
   }
@@ -136,6 +142,13 @@ TEST_F(TlsCheckTest, AConnectionThatJustEndsIsOneToTryAgain) {
     EXPECT_EQ(Find({ends}), absl::StatusCode::kUnavailable)
         << static_cast<int>(ends);
   }
+}
+
+// A proxy that holds its clients, or a machine that is frozen.
+TEST_F(TlsCheckTest, OneOnWhichNothingIsSaidIsNotWaitedForToTheEnd) {
+  const absl::Time start = absl::Now();
+  EXPECT_EQ(Find({Ends::kNever}), absl::StatusCode::kUnavailable);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(30));  // of the 60 that it has
 }
 
 TEST_F(TlsCheckTest, WhoHangsUpOnACertificateTwiceRefusesIt) {

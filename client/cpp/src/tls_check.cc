@@ -23,6 +23,10 @@
 namespace accrue::client::internal {
 namespace {
 
+// A handshake that takes longer is one with nobody: another connection may find
+// a daemon while this one would be waited for.
+constexpr absl::Duration kPatience = absl::Seconds(5);
+
 template <auto Free>
 struct Freer {
   template <typename T>
@@ -206,6 +210,7 @@ absl::Status ShakeHands(SSL_CTX* context, const Target& target,
 
 absl::Status WhyNoTls(const Target& target, const TlsOptions& tls,
                       const TlsPems& pems, absl::Time deadline) {
+  deadline = std::min(deadline, absl::Now() + kPatience);
   const OwnedContext context(SSL_CTX_new(TLS_client_method()));
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   ACCRUE_RETURN_IF_ERROR(Trust(context.get(), pems.ca));

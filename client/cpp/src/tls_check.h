@@ -15,11 +15,11 @@
 
 namespace accrue::client::internal {
 
-// UNAVAILABLE: nobody answers by the deadline, the connection ends without a
-// word, or nothing is wrong: try again.
-// UNAUTHENTICATED: one side does not accept the other's certificate.
-// FAILED_PRECONDITION: what is spoken there is no TLS, or says that it is none
-// for us. INVALID_ARGUMENT: our own certificate, key or CA cannot be used.
+// UNAVAILABLE: nobody answers by the deadline or within 5 s, the connection
+// ends without a word, or nothing is wrong: try again. UNAUTHENTICATED: one
+// side does not accept the other's certificate. FAILED_PRECONDITION: what is
+// spoken there is no TLS, or says that it is none for us. INVALID_ARGUMENT: our
+// own certificate, key or CA cannot be used.
 absl::Status WhyNoTls(const Target& target, const TlsOptions& tls,
                       const TlsPems& pems, absl::Time deadline);
 
