@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -100,6 +101,25 @@ TEST_F(RotationTest, AWorkerAndAWatchGoOnWithTheTokenThatTheirFileHasThen) {
   EXPECT_EQ(notice->version, pushed->version);
   EXPECT_TRUE(worker->Pull(&parameters).ok());
   EXPECT_TRUE(client->GetServerInfo().ok());
+}
+
+// As a tool does that truncates a file before it writes it anew.
+TEST_F(RotationTest, AFileThatIsBeingWrittenIsReadAgain) {
+  const auto client = Client::Connect(daemon_->tcp(), Shows("token", kOld));
+  ASSERT_TRUE(client.ok()) << client.status();
+  daemon_->Kill();
+  Shows("token", "");
+  ASSERT_TRUE(daemon_->Restart()) << daemon_->Log();
+  std::thread tool([this] {
+    absl::SleepFor(absl::Milliseconds(500));
+    Shows("token", kOld);
+  });
+  const absl::Status told = client->GetServerInfo().status();
+  tool.join();
+  EXPECT_TRUE(told.ok()) << told;
+  // Whoever has never been let in is told at once.
+  EXPECT_EQ(Client::Connect(daemon_->tcp(), Shows("none", "")).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(RotationTest, WhoseFileStaysAsItWasIsRefusedAtOnce) {

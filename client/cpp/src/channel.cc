@@ -31,7 +31,12 @@ absl::StatusOr<std::shared_ptr<Connection>> Channel::GetConnection(
   connecting_ = false;
   connected_.SignalAll();
   old = std::move(connection_);
-  if (connection.ok()) connection_ = *connection;
+  if (connection.ok()) {
+    connection_ = *connection;
+    has_connected_ = true;
+  } else if (has_connected_ && absl::IsInvalidArgument(connection.status())) {
+    return AsUnavailable(connection.status());
+  }
   return connection;
 }
 

@@ -34,7 +34,9 @@ class Channel {
   bool uses_tls() const { return Connection::UsesTls(target_, options_); }
 
   // The live connection, made anew where there is none.
-  // UNAVAILABLE: nobody answers by the deadline.
+  // UNAVAILABLE: nobody answers by the deadline; or our own files cannot be
+  // used, which once could: they are being replaced. INVALID_ARGUMENT: they
+  // never could.
   absl::StatusOr<std::shared_ptr<Connection>> GetConnection(
       absl::Time deadline);
 
@@ -70,6 +72,7 @@ class Channel {
   // One thread connects, without the mutex; the others wait, each for as long
   // as it has time.
   bool connecting_ ACCRUE_GUARDED_BY(mutex_) = false;
+  bool has_connected_ ACCRUE_GUARDED_BY(mutex_) = false;
   std::shared_ptr<Connection> connection_ ACCRUE_GUARDED_BY(mutex_);
 };
 
