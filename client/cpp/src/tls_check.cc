@@ -201,7 +201,7 @@ absl::Status ShakeHands(SSL_CTX* context, const Target& target,
   constexpr unsigned char kHttp2[] = {2, 'h', '2'};
   SSL_set_alpn_protos(ssl.get(), kHttp2, sizeof(kHttp2));
   Expect(ssl.get(), server_name.empty() ? target.host() : server_name);
-  const absl::Status verdict = Judge(ssl.get(), fd, target.text(), deadline);
+  absl::Status verdict = Judge(ssl.get(), fd, target.text(), deadline);
   ERR_clear_error();
   return verdict;
 }
@@ -215,7 +215,7 @@ absl::Status WhyNoTls(const Target& target, const TlsOptions& tls,
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   ACCRUE_RETURN_IF_ERROR(Trust(context.get(), pems.ca));
   ACCRUE_RETURN_IF_ERROR(Show(context.get(), pems));
-  const absl::Status verdict =
+  absl::Status verdict =
       ShakeHands(context.get(), target, tls.server_name, deadline);
   if (!absl::IsUnauthenticated(verdict)) return verdict;
   // A daemon that is killed in that very moment ends likewise, but not twice.
