@@ -21,7 +21,7 @@ namespace accrue {
 
 class Program {
  public:
-  static constexpr absl::Duration kPatience = absl::Seconds(120);
+  static constexpr absl::Duration kPatience = absl::Seconds(300);
 
   // `arguments[0]` is the program: a path, or the name of one in
   // $ACCRUE_BIN_DIR. Null if it does not start.
