@@ -119,5 +119,21 @@ TEST_F(TlsRestartTest, NorBehindAProxyThatCannotReachIt) {
   RideThroughKills(proxy->target());
 }
 
+// As a tool does that replaces a certificate, and then its key.
+TEST_F(TlsRestartTest, AKeyThatIsBeingReplacedIsReadAgain) {
+  certificates_.Make("next", "ca");
+  ClientOptions options = Options(kPusher);
+  options.call_timeout = absl::Seconds(5);
+  const Client client = Value(Client::Connect(daemon_->tcp(), options));
+  daemon_->Kill();
+  Certificates::Replace(options.tls->cert, certificates_.Cert("next"));
+  ASSERT_TRUE(daemon_->Restart()) << daemon_->Log();
+  EXPECT_EQ(client.GetServerInfo().status().code(),
+            absl::StatusCode::kUnavailable);
+  Certificates::Replace(options.tls->key, certificates_.Key("next"));
+  const absl::Status told = client.GetServerInfo().status();
+  EXPECT_TRUE(told.ok()) << told;
+}
+
 }  // namespace
 }  // namespace accrue
