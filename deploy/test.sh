@@ -9,6 +9,9 @@
 #       tsan      everything below service/, under ThreadSanitizer
 #       fuzz      libFuzzer's targets, some seconds each (tests/fuzz)
 #   test.sh --only=PRESET   release, asan, tsan or fuzz alone
+#   test.sh --sanitizers --within=SECONDS
+#       leaves out the presets that would not end in time, by how long release
+#       took, and says which
 #
 # The last line is 'N passed, N failed', summed over the presets. A preset that
 # does not build counts as one failure, and so does each test that ctest could
@@ -20,16 +23,29 @@ set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 
-presets=(release)
+presets=(release) within=
 case ${1-} in
   '') ;;
   --sanitizers) presets+=(asan tsan fuzz) ;;
   --only=release | --only=asan | --only=tsan | --only=fuzz)
     presets=("${1#--only=}") ;;
-  *) echo "usage: $0 [--sanitizers | --only=release|asan|tsan|fuzz]" >&2; exit 2 ;;
+  *) usage=1 ;;
 esac
+if [[ ${2-} =~ ^--within=([0-9]+)$ ]]; then
+  within=${BASH_REMATCH[1]}
+elif [ $# -gt 1 ]; then
+  usage=1
+fi
+[ -z "${usage-}" ] || {
+  echo "usage: $0 [--sanitizers | --only=release|asan|tsan|fuzz]" \
+    "[--within=SECONDS]" >&2
+  exit 2
+}
 
-passed=0 failed=0 skipped=() reasons=()
+passed=0 failed=0 skipped=() reasons=() left_out=()
+# What a preset takes, in hundredths of what release does.
+declare -A share=([release]=0 [asan]=135 [tsan]=80 [fuzz]=20)
+release_took=0
 
 # A number of a JUnit file's root: the first attribute of its name.
 attribute() {
@@ -89,6 +105,17 @@ run() {
     failed=$((failed + 1))
   fi
   echo "== $preset: took $((SECONDS - start)) s"
+  [ "$preset" != release ] || release_took=$((SECONDS - start))
+}
+
+# Whether there is time for a preset.
+fits() {
+  local takes=$((release_took * share[$1] / 100))
+  [ -z "$within" ] || [ $((SECONDS + takes)) -le "$within" ] || {
+    echo "== $1: left out: it may take $takes s, of $within s are" \
+      "$((within - SECONDS)) s left"
+    return 1
+  }
 }
 
 # What was compared with the oracle over gRPC: its test writes it down.
@@ -102,7 +129,9 @@ show_combinations() {
 mkdir -p build
 rm -f "$combinations"
 if deploy/dependencies/install.sh --with-tests; then
-  for preset in "${presets[@]}"; do run "$preset"; done
+  for preset in "${presets[@]}"; do
+    if fits "$preset"; then run "$preset"; else left_out+=("$preset"); fi
+  done
 else
   failed=1
 fi
@@ -114,6 +143,8 @@ show_combinations
   echo "because:"
   printf '  %s\n' "${reasons[@]}" | sort -u
 }
+[ "${#left_out[@]}" -eq 0 ] ||
+  echo "left out for want of time: ${left_out[*]}"
 echo "took $SECONDS s in all"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // As CTest writes it.
 std::string JUnit(int tests, int failures, int skipped,
@@ -48,20 +49,23 @@ class TestScriptTest : public testing::Test {
     fs::copy(absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), "/deploy/test.sh"),
              root_ / "deploy");
     Write("deploy/dependencies/install.sh", "#!/bin/sh\n");
-    Write("bin/cmake", "#!/bin/sh\nmkdir -p build/release\n");
+    Write("bin/cmake", "#!/bin/sh\nmkdir -p build/$3\n");
   }
   ~TestScriptTest() override { fs::remove_all(root_); }
 
   // With a ctest that writes this file, unless it is empty, and ends so.
-  Finished Run(const std::string& junit, int ctest_status) {
+  Finished Run(const std::string& junit, int ctest_status,
+               const std::vector<std::string>& flags = {}) {
     if (!junit.empty()) Write("junit.xml", junit);
     Write("bin/ctest",
           absl::StrCat("#!/bin/sh\n[ \"$3\" = --output-junit ] || exit 99\n",
                        junit.empty() ? "" : "cp junit.xml \"$4\"\n", "exit ",
                        ctest_status, "\n"));
-    return RunProgram({"/usr/bin/env",
-                       absl::StrCat("PATH=", root_.string(), "/bin:/usr/bin"),
-                       (root_ / "deploy/test.sh").string()});
+    std::vector<std::string> command = {
+        "/usr/bin/env", absl::StrCat("PATH=", root_.string(), "/bin:/usr/bin"),
+        (root_ / "deploy/test.sh").string()};
+    command.insert(command.end(), flags.begin(), flags.end());
+    return RunProgram(command);
   }
 
   void Write(const std::string& name, const std::string& text) {
@@ -105,6 +109,23 @@ TEST_F(TestScriptTest, AStatusThatNoTestExplainsIsAFailure) {
 TEST_F(TestScriptTest, NoTestsAreAFailure) {
   EXPECT_EQ(LastLine(Run(JUnit(0, 0, 0, ""), 0)), "0 passed, 1 failed");
   EXPECT_EQ(LastLine(Run("", 1)), "0 passed, 1 failed");
+}
+
+TEST_F(TestScriptTest, PresetsThatWouldNotEndInTimeAreLeftOutAndNamed) {
+  // Release takes a second.
+  Write("bin/cmake",
+        "#!/bin/sh\nmkdir -p build/$3\n[ \"$3\" != release ] || sleep 1\n");
+  const std::string junit = JUnit(2, 0, 0, Case("a", "run", "fine"));
+  const Finished all = Run(junit, 0, {"--sanitizers", "--within=3600"});
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_EQ(LastLine(all), "8 passed, 0 failed");
+  EXPECT_THAT(all.out, Not(HasSubstr("left out")));
+
+  const Finished some = Run(junit, 0, {"--sanitizers", "--within=1"});
+  EXPECT_EQ(some.exit_code, 0) << some.err;
+  EXPECT_THAT(some.out, HasSubstr("left out for want of time: asan"));
+  EXPECT_EQ(Run(junit, 0, {"--sanitizers", "--within=soon"}).exit_code, 2);
+  EXPECT_EQ(Run(junit, 0, {"--within=1"}).exit_code, 2);
 }
 
 TEST_F(TestScriptTest, CasesThatSkippedThemselvesAreNamedAndWhy) {
