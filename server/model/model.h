@@ -73,6 +73,12 @@ struct ModelEnvironment {
   std::function<void(bool poisoned)> on_poison_change = [](bool) {};
 };
 
+struct SessionRequest {
+  std::string worker;
+  std::string session_id = {};  // to be resumed; empty: a new one
+  std::string opening = {};     // of a new one, as Session has it
+};
+
 struct OpenedSession {
   std::string id;
   int64_t last_sequence = 0;
@@ -201,7 +207,7 @@ class Model : public std::enable_shared_from_this<Model> {
       Initialization initialization,
       std::function<void(absl::StatusOr<Version>)> done) = 0;
   virtual void OpenSession(
-      std::string worker, std::string session_id,
+      SessionRequest request,
       std::function<void(absl::StatusOr<OpenedSession>)> done) = 0;
   virtual void CloseSession(std::string session_id,
                             std::function<void(absl::Status)> done) = 0;

@@ -54,7 +54,7 @@ class ModelImpl final : public Model {
   void Initialize(Initialization initialization,
                   std::function<void(absl::StatusOr<Version>)> done) override;
   void OpenSession(
-      std::string worker, std::string session_id,
+      SessionRequest request,
       std::function<void(absl::StatusOr<OpenedSession>)> done) override;
   void CloseSession(std::string session_id,
                     std::function<void(absl::Status)> done) override;
@@ -234,14 +234,15 @@ class ModelImpl final : public Model {
       const std::vector<HyperparameterUpdate>& updates) ACCRUE_EXCLUDES(mu_);
   std::string ChangeRules(const std::vector<HyperparameterUpdate>& updates,
                           std::vector<rule::RuleSpec>& rules) const;
-  absl::StatusOr<OpenedSession> DoResume(const std::string& worker,
-                                         const std::string& session_id)
+  absl::StatusOr<OpenedSession> DoResume(const SessionRequest& request)
       ACCRUE_EXCLUDES(mu_);
-  bool DoOpen(const std::string& worker,
+  bool DoOpen(const SessionRequest& request,
               const std::function<void(absl::StatusOr<OpenedSession>)>& done)
       ACCRUE_EXCLUDES(mu_);
-  absl::Status CheckOpen(const std::string& worker) ACCRUE_EXCLUDES(mu_);
-  OpenedSession AddSession(const std::string& worker, const std::string& id)
+  // The session that this request has opened already; none: it may open one.
+  absl::StatusOr<std::optional<OpenedSession>> CheckOpen(
+      const SessionRequest& request) ACCRUE_EXCLUDES(mu_);
+  OpenedSession AddSession(const SessionRequest& request, const std::string& id)
       ACCRUE_EXCLUDES(mu_);
   OpenedSession Opened(const Session& session) const ACCRUE_REQUIRES(mu_);
   bool DoClose(const std::string& session_id,

@@ -18,12 +18,11 @@ constexpr absl::Duration kLongestExpiryPeriod = absl::Minutes(1);
 }  // namespace
 
 void ModelImpl::OpenSession(
-    std::string worker, std::string session_id,
+    SessionRequest request,
     std::function<void(absl::StatusOr<OpenedSession>)> done) {
-  Run([this, worker = std::move(worker), session_id = std::move(session_id),
-       done = std::move(done)] {
-    if (session_id.empty()) return DoOpen(worker, done);
-    done(DoResume(worker, session_id));
+  Run([this, request = std::move(request), done = std::move(done)] {
+    if (request.session_id.empty()) return DoOpen(request, done);
+    done(DoResume(request));
     return true;
   });
 }
@@ -31,14 +30,15 @@ void ModelImpl::OpenSession(
 // Nothing can be pushed while it drains; but whoever resumes a session may
 // still learn its last push's fate.
 absl::StatusOr<OpenedSession> ModelImpl::DoResume(
-    const std::string& worker, const std::string& session_id) {
+    const SessionRequest& request) {
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(Usable());
-  const auto session = sessions_.Resume(worker, session_id, absl::Now());
+  const auto session =
+      sessions_.Resume(request.worker, request.session_id, absl::Now());
   if (!session.ok()) return WithVersion(session.status(), View(cycles_));
   // What is answered stays true: nothing of it is on its way any more.
   AbortArrivals([&](const Incoming& incoming) -> absl::Status {
-    if (incoming.session_id != session_id) return absl::OkStatus();
+    if (incoming.session_id != request.session_id) return absl::OkStatus();
     mu_.AssertHeld();
     return GateError(absl::StatusCode::kAborted, Reason::kSuperseded,
                      View(cycles_),
@@ -49,18 +49,23 @@ absl::StatusOr<OpenedSession> ModelImpl::DoResume(
 }
 
 bool ModelImpl::DoOpen(
-    const std::string& worker,
+    const SessionRequest& request,
     const std::function<void(absl::StatusOr<OpenedSession>)>& done) {
-  if (absl::Status may = CheckOpen(worker); !may.ok()) {
-    done(std::move(may));
+  const auto opened = CheckOpen(request);
+  if (!opened.ok()) {
+    done(opened.status());
     return true;
   }
-  SessionOpenChange change{.worker = worker, .id = RandomId()};
+  if (opened->has_value()) {
+    done(**opened);
+    return true;
+  }
+  SessionOpenChange change{.worker = request.worker, .id = RandomId()};
   const std::string id = change.id;
   return Commit(std::move(change),
-                [this, worker, id, done](const absl::Status& durable) {
+                [this, request, id, done](const absl::Status& durable) {
                   if (durable.ok()) {
-                    done(AddSession(worker, id));
+                    done(AddSession(request, id));
                   } else {
                     done(durable);
                   }
@@ -68,16 +73,23 @@ bool ModelImpl::DoOpen(
                 });
 }
 
-absl::Status ModelImpl::CheckOpen(const std::string& worker) {
+absl::StatusOr<std::optional<OpenedSession>> ModelImpl::CheckOpen(
+    const SessionRequest& request) {
   MutexLock lock(&mu_);
   ACCRUE_RETURN_IF_ERROR(MayChange());
-  return WithVersion(sessions_.CheckOpen(worker), View(cycles_));
+  const auto there = sessions_.CheckOpen(request.worker, request.opening);
+  if (!there.ok()) return WithVersion(there.status(), View(cycles_));
+  if (*there == nullptr) return std::nullopt;
+  (*there)->last_active = absl::Now();
+  return Opened(**there);
 }
 
-OpenedSession ModelImpl::AddSession(const std::string& worker,
+OpenedSession ModelImpl::AddSession(const SessionRequest& request,
                                     const std::string& id) {
   MutexLock lock(&mu_);
-  const SessionTable::Opened opened = sessions_.Open(worker, id, absl::Now());
+  const SessionTable::Opened opened =
+      sessions_.Open(request.worker, id, absl::Now());
+  opened.session->opening = request.opening;
   if (!opened.fenced_id.empty()) AbortArrivalsOf(opened.fenced_id);
   return Opened(*opened.session);
 }

@@ -10,6 +10,7 @@ namespace accrue {
 namespace {
 
 constexpr size_t kMaxWorkerName = 255;
+constexpr size_t kMaxOpening = 64;
 // What a manifest has room for, of sessions' outcomes of one group. What a
 // session is besides takes as much as kSessionOutcomes of them.
 constexpr int64_t kMostOutcomes = int64_t{1} << 20;
@@ -30,11 +31,19 @@ int64_t MostSessions(int64_t group_count) {
   return kMostOutcomes / (group_count + kSessionOutcomes);
 }
 
-absl::Status SessionTable::CheckOpen(const std::string& worker) const {
+absl::StatusOr<Session*> SessionTable::CheckOpen(
+    const std::string& worker, const std::string& opening) const {
   ACCRUE_RETURN_IF_ERROR(CheckName(worker));
-  if (by_worker_.contains(worker) || size() < max_sessions_) {
-    return absl::OkStatus();
+  if (opening.size() > kMaxOpening) {
+    return MakeError(absl::StatusCode::kInvalidArgument, Reason::kUnspecified,
+                     absl::StrCat("opening: of ", opening.size(),
+                                  " bytes, want at most ", kMaxOpening));
   }
+  if (const auto old = by_worker_.find(worker); old != by_worker_.end()) {
+    const bool same = !opening.empty() && old->second->opening == opening;
+    return same ? old->second.get() : nullptr;
+  }
+  if (size() < max_sessions_) return nullptr;
   ErrorInfo info;
   info.reason = Reason::kLimit;
   info.subject = "--max_sessions";

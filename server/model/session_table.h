@@ -5,7 +5,8 @@
 //            worker has pushed toward a version is counted by its name: neither
 //            a new session nor the end of one changes it.
 // Errors.    NOT_FOUND kSessionUnknown; ABORTED kSessionFenced;
-//            RESOURCE_EXHAUSTED kLimit. Nothing has changed then.
+//            RESOURCE_EXHAUSTED kLimit; INVALID_ARGUMENT: a name, an opening.
+//            Nothing has changed then.
 // Threading. compatible (lock outside).
 #ifndef ACCRUE_SERVER_MODEL_SESSION_TABLE_H_
 #define ACCRUE_SERVER_MODEL_SESSION_TABLE_H_
@@ -30,6 +31,9 @@ namespace accrue {
 struct Session {
   std::string id;
   std::string worker;
+  // What its client drew to open it with, and asks with again where no answer
+  // has come. In no journal: where a process has ended, so have its calls.
+  std::string opening = {};
   int64_t last_sequence = 0;
   std::optional<PushOutcome> last_outcome;
   uint64_t last_hash = 0;
@@ -49,8 +53,10 @@ class SessionTable {
   SessionTable(std::string model, int64_t max_sessions)
       : model_(std::move(model)), max_sessions_(max_sessions) {}
 
-  // Whether a session of `worker` may begin.
-  absl::Status CheckOpen(const std::string& worker) const;
+  // Whether a session of `worker` may begin: null. Or the one that was begun
+  // with `opening`, if that is not empty.
+  absl::StatusOr<Session*> CheckOpen(const std::string& worker,
+                                     const std::string& opening) const;
   struct Opened {
     Session* session = nullptr;
     std::string fenced_id;  // of the session that it replaced, if any

@@ -17,7 +17,9 @@ grpc::ServerUnaryReactor* WorkerService::OpenSession(
         const auto model = environment_.store->Find(request->model());
         if (!model.ok()) return call->Finish(model.status());
         (*model)->OpenSession(
-            request->worker(), request->session_id(),
+            {.worker = request->worker(),
+             .session_id = request->session_id(),
+             .opening = request->opening()},
             [call, response](const absl::StatusOr<OpenedSession>& session) {
               if (session.ok()) *response = ToApi(*session);
               call->Finish(session.status());

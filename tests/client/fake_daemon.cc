@@ -203,6 +203,11 @@ int FakeDaemon::calls(const std::string& method) const {
   return found == calls_.end() ? 0 : found->second;
 }
 
+std::vector<std::string> FakeDaemon::openings() const {
+  const std::lock_guard lock(mutex_);
+  return openings_;
+}
+
 void FakeDaemon::AwaitCalls(const std::string& method, int n) const {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] {

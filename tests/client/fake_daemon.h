@@ -86,6 +86,8 @@ class FakeDaemon {
   void Script(const std::string& method, std::vector<Fate> fates);
   // Attempts of a method so far.
   int calls(const std::string& method) const;
+  // What new sessions were asked for with, answered or not.
+  std::vector<std::string> openings() const;
 
   // Calls that hang are answered, OK, from now on.
   void EndHangs();
@@ -170,6 +172,7 @@ class FakeDaemon {
   std::map<std::string, int> calls_;
   std::map<std::string, Session> sessions_;  // by id
   int opened_ = 0;
+  std::vector<std::string> openings_;
   std::vector<FoldedPush> folded_;
   std::map<std::string, v1::ModelSpec> models_;
   std::optional<v1::InitializeModelHeader> initialized_by_;

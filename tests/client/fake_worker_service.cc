@@ -12,6 +12,10 @@ grpc::Status FakeDaemon::Worker::OpenSession(
     grpc::ServerContext* context, const v1::OpenSessionRequest* request,
     v1::OpenSessionResponse* response) {
   const Fate fate = daemon_.Next("OpenSession");
+  if (request->session_id().empty()) {
+    const std::lock_guard lock(daemon_.mutex_);
+    daemon_.openings_.push_back(request->opening());
+  }
   grpc::Status status;
   if (daemon_.Before(fate, context, &status)) return status;
   {

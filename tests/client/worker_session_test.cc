@@ -21,7 +21,11 @@
 namespace accrue::client {
 namespace {
 
+using ::testing::Contains;
+using ::testing::Each;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::SizeIs;
 
 class WorkerSessionTest : public SdkTest {
  protected:
@@ -66,6 +70,29 @@ TEST_F(WorkerSessionTest, APushWhoseSessionExpiredIsNotSentAgain) {
   EXPECT_FALSE(worker.in_doubt());
   EXPECT_TRUE(ValueOf(Push(worker, Newest())).accepted);
   EXPECT_EQ(daemon_.folded().size(), 2);
+}
+
+// The daemon may see a call that was given up after the next one.
+TEST_F(WorkerSessionTest, ASessionIsAskedForWithOneOpeningUntilItIsThere) {
+  Worker worker = OpenWorker();
+  daemon_.ForgetSessions();
+  daemon_.Script("OpenSession", {{Fate::kServeAndCut}, {Fate::kHang}});
+  EXPECT_FALSE(Push(worker, Newest(), absl::Milliseconds(300)).ok());
+  EXPECT_TRUE(ValueOf(Push(worker, Newest())).accepted);
+  daemon_.EndHangs();
+  daemon_.ForgetSessions();
+  EXPECT_TRUE(ValueOf(Push(worker, Newest())).accepted);
+
+  const std::vector<std::string> openings = daemon_.openings();
+  ASSERT_EQ(openings.size(), 5);
+  EXPECT_NE(openings[1], openings[0]);
+  EXPECT_EQ(openings[2], openings[1]);
+  EXPECT_EQ(openings[3], openings[1]);
+  EXPECT_NE(openings[4], openings[1]);
+  EXPECT_THAT(openings, Each(SizeIs(32)));
+  // And another worker's are others.
+  const Worker other = OpenWorker();
+  EXPECT_THAT(openings, Not(Contains(daemon_.openings().back())));
 }
 
 TEST_F(WorkerSessionTest, NorIsTheSumThatItWasMadeOf) {

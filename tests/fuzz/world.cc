@@ -92,8 +92,9 @@ absl::StatusOr<Version> World::Initialize(Model& model) {
 absl::StatusOr<OpenedSession> World::Open(Model& model,
                                           const std::string& worker,
                                           const std::string& id) {
-  return Await<absl::StatusOr<OpenedSession>>(
-      [&](auto done) { model.OpenSession(worker, id, std::move(done)); });
+  return Await<absl::StatusOr<OpenedSession>>([&](auto done) {
+    model.OpenSession({.worker = worker, .session_id = id}, std::move(done));
+  });
 }
 
 absl::StatusOr<EndedCycle> World::EndCycle(Model& model,

@@ -166,7 +166,7 @@ class FakeModel final : public Model {
 
   // Ingest has no use for the rest.
   void OpenSession(
-      std::string, std::string,
+      SessionRequest,
       std::function<void(absl::StatusOr<OpenedSession>)>) override {}
   void CloseSession(std::string, std::function<void(absl::Status)>) override {}
   void UpdateHyperparameters(std::vector<HyperparameterUpdate>,

@@ -135,9 +135,12 @@ absl::StatusOr<Version> Harness::Initialize(Model& model, double value,
 
 absl::StatusOr<OpenedSession> Harness::Open(Model& model,
                                             const std::string& worker,
-                                            const std::string& id) {
-  return Await<absl::StatusOr<OpenedSession>>(
-      [&](auto done) { model.OpenSession(worker, id, std::move(done)); });
+                                            const std::string& id,
+                                            const std::string& opening) {
+  return Await<absl::StatusOr<OpenedSession>>([&](auto done) {
+    model.OpenSession({.worker = worker, .session_id = id, .opening = opening},
+                      std::move(done));
+  });
 }
 
 absl::Status Harness::CloseSession(Model& model, const std::string& id) {

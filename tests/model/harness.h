@@ -87,7 +87,8 @@ class Harness {
   absl::StatusOr<Version> Initialize(Model& model, double value,
                                      bool restore = true);
   absl::StatusOr<OpenedSession> Open(Model& model, const std::string& worker,
-                                     const std::string& id = "");
+                                     const std::string& id = "",
+                                     const std::string& opening = "");
   absl::Status CloseSession(Model& model, const std::string& id);
   absl::StatusOr<EndedCycle> EndCycle(Model& model,
                                       std::optional<Version> version = {});

@@ -56,6 +56,36 @@ TEST(SessionTest, ANewSessionOfANameFencesTheOlderOne) {
   EXPECT_TRUE(harness.PushNow(*model, taken->id, 1, {1}).ok());
 }
 
+// As one that was given up on its way does, behind the one that asked anew.
+TEST(SessionTest, ARequestThatComesAgainGetsItsSessionAndFencesNothing) {
+  Harness harness;
+  auto model = harness.Make(SimpleSpec(1, 4));
+  const std::string id = harness.Open(*model, "a", "", "first")->id;
+  auto half = std::make_shared<NotedArrival>();
+  ASSERT_TRUE(
+      model->Begin(harness.NewPush(*model, id, 1, {1})->header, half).ok());
+
+  const auto again = harness.Open(*model, "a", "", "first");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->id, id);
+  EXPECT_FALSE(half->aborted());
+  model->Leave(half.get());
+  EXPECT_TRUE(harness.PushNow(*model, id, 1, {1}).ok());
+  // Another worker's is its own.
+  const auto others = harness.Open(*model, "b", "", "first");
+  ASSERT_TRUE(others.ok()) << others.status();
+  EXPECT_NE(others->id, id);
+  EXPECT_TRUE(harness.PushNow(*model, id, 2, {1}).ok());
+
+  const auto newer = harness.Open(*model, "a", "", "second");
+  ASSERT_TRUE(newer.ok()) << newer.status();
+  EXPECT_EQ(ReasonOf(harness.PushNow(*model, id, 3, {1}).status()),
+            Reason::kSessionFenced);
+  EXPECT_EQ(harness.Open(*model, "a", "", std::string(65, 'o')).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(harness.PushNow(*model, newer->id, 1, {1}).ok());
+}
+
 TEST(SessionTest, QueuedPushesOfAFencedSessionFoldFirst) {
   Harness harness(1);
   auto model = harness.Make(SimpleSpec(1, 4));
@@ -65,8 +95,9 @@ TEST(SessionTest, QueuedPushesOfAFencedSessionFoldFirst) {
   {
     const Hold hold(*model);
     queued = harness.Send(*model, harness.NewPush(*model, old, 1, {1}));
-    model->OpenSession(
-        "a", "", [&](auto session) { opened.set_value(std::move(session)); });
+    model->OpenSession({.worker = "a"}, [&](auto session) {
+      opened.set_value(std::move(session));
+    });
   }
   EXPECT_TRUE(queued.get().ok());
   ASSERT_TRUE(opened.get_future().get().ok());

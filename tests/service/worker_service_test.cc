@@ -288,6 +288,30 @@ TEST_F(WorkerServiceTest, ResumingASessionTellsItsLastPush) {
   EXPECT_EQ(response.version().number(), 1);
 }
 
+TEST_F(WorkerServiceTest, AnOpeningThatComesAgainGetsTheSameSession) {
+  const auto open = [&](const std::string& opening) {
+    v1::OpenSessionRequest request;
+    request.set_model("m");
+    request.set_worker("w");
+    request.set_opening(opening);
+    v1::OpenSessionResponse response;
+    grpc::ClientContext context;
+    const auto status = workers_->OpenSession(&context, request, &response);
+    return status.ok() ? response.session_id() : Describe(status, context);
+  };
+  session_ = open("ours");
+  ASSERT_EQ(PushAndDescribe(Header(1), FloatBytes({1, 1, 1})), "OK");
+  EXPECT_EQ(open("ours"), session_);
+  v1::PushHeader second = Header(2);
+  second.mutable_version()->set_number(1);
+  EXPECT_EQ(PushAndDescribe(second, FloatBytes({1, 1, 1})), "OK");
+  EXPECT_THAT(open(std::string(65, 'o')),
+              AllOf(StartsWith("INVALID_ARGUMENT"), HasSubstr("65 bytes")));
+  EXPECT_NE(open("another's"), session_);
+  EXPECT_THAT(PushAndDescribe(Header(3), FloatBytes({1, 1, 1})),
+              StartsWith("ABORTED SESSION_FENCED"));
+}
+
 TEST_F(WorkerServiceTest, AClosedSessionIsUnknownAndClosingAgainIsNoError) {
   v1::CloseSessionRequest request;
   request.set_model("m");

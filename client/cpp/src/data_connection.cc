@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
-#include <random>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -13,8 +12,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "client/cpp/src/random_id.h"
 #include "server/base/data_preface.h"
 #include "server/base/status_macros.h"
 
@@ -39,13 +38,6 @@ constexpr size_t kMostParts = 64;
 absl::Status NoneTo(const Target& target) {
   return absl::FailedPreconditionError(
       absl::StrCat("no data connection to ", target.text()));
-}
-
-// Nobody can guess it, and so nobody else name the connection.
-std::string NewId() {
-  std::random_device random;
-  return absl::StrFormat("%08x%08x%08x%08x", random(), random(), random(),
-                         random());
 }
 
 // From here on sends wait, for no longer than kAskEvery.
@@ -138,7 +130,8 @@ absl::StatusOr<std::unique_ptr<DataConnection>> DataConnection::Open(
   if (!connected.ok() && absl::Now() < deadline) return connected.status();
   if (!connected.ok()) return NoneTo(target);
   const int fd = *connected;
-  std::unique_ptr<DataConnection> connection(new DataConnection(fd, NewId()));
+  std::unique_ptr<DataConnection> connection(
+      new DataConnection(fd, RandomId()));
   const std::string preface = MakeDataPreface(connection->id());
   if (send(fd, preface.data(), preface.size(), MSG_NOSIGNAL) ==
           std::ssize(preface) &&

@@ -243,9 +243,11 @@ absl::StatusOr<v1::OpenSessionResponse> WorkerSession::OpenSession(
   request.set_model(spec_->name);
   request.set_worker(worker_);
   request.set_session_id(session_id);
+  if (session_id.empty()) request.set_opening(opening_);
   v1::OpenSessionResponse response;
   ACCRUE_RETURN_IF_ERROR(
       channel_->Call(kOpenMethod, request, &response, deadline, may_retry));
+  if (session_id.empty()) opening_ = RandomId();
   return response;
 }
 
