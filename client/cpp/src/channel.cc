@@ -1,5 +1,7 @@
 #include "client/cpp/src/channel.h"
 
+#include <utility>
+
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/slice.h>
@@ -7,9 +9,16 @@
 #include "absl/strings/str_cat.h"
 #include "client/cpp/src/raw_call.h"
 #include "client/cpp/src/retry.h"
+#include "client/cpp/src/tls_check.h"
 #include "server/base/status_macros.h"
 
 namespace accrue::client::internal {
+namespace {
+
+// How long a daemon that was just spoken to may take to answer in TLS.
+constexpr absl::Duration kTlsAnswer = absl::Seconds(2);
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<Connection>> Channel::GetConnection(
     absl::Time deadline) {
@@ -49,7 +58,24 @@ absl::Status Channel::Call(const std::string& method,
   do {
     status = Attempt(method, request, response, deadline);
   } while (!status.ok() && may_retry(status) && retry.Wait(status));
-  return status;
+  return Explain(std::move(status));
+}
+
+absl::Status Channel::Explain(absl::Status status) {
+  {
+    MutexLock lock(&mutex_);
+    if (status.ok()) has_answered_ = true;
+    if (!has_connected_ || has_answered_) return status;
+  }
+  if (uses_tls() || target_.is_unix() || !absl::IsUnavailable(status) ||
+      !OutcomeUnknown(status) ||
+      !SpeaksTls(target_, absl::Now() + kTlsAnswer)) {
+    return status;
+  }
+  // It may be a proxy's doing and pass.
+  return absl::UnavailableError(absl::StrCat(
+      target_.text(), " speaks TLS, and this client does not ",
+      "(ClientOptions::tls, accruectl --tls): ", status.message()));
 }
 
 absl::Status Channel::Attempt(const std::string& method,

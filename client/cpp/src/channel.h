@@ -63,6 +63,8 @@ class Channel {
                        const google::protobuf::Message& request,
                        google::protobuf::Message* response,
                        absl::Time deadline);
+  // With a reason that gRPC does not know: whoever is there speaks TLS alone.
+  absl::Status Explain(absl::Status status);
 
   const Target target_;
   const ClientOptions options_;
@@ -73,6 +75,7 @@ class Channel {
   // as it has time.
   bool connecting_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool has_connected_ ACCRUE_GUARDED_BY(mutex_) = false;
+  bool has_answered_ ACCRUE_GUARDED_BY(mutex_) = false;  // a call, with OK
   std::shared_ptr<Connection> connection_ ACCRUE_GUARDED_BY(mutex_);
 };
 

@@ -208,6 +208,20 @@ absl::Status ShakeHands(SSL_CTX* context, const Target& target,
 
 }  // namespace
 
+bool SpeaksTls(const Target& target, absl::Time deadline) {
+  const absl::StatusOr<int> fd = target.Connect(deadline);
+  if (!fd.ok()) return false;
+  const auto close_it = absl::MakeCleanup([fd = *fd] { close(fd); });
+  const OwnedContext context(SSL_CTX_new(TLS_client_method()));
+  const OwnedSsl ssl(SSL_new(context.get()));
+  Expect(ssl.get(), target.host());
+  SSL_set_verify(ssl.get(), SSL_VERIFY_NONE, nullptr);
+  Handshake handshake(ssl.get(), *fd, deadline);
+  handshake.Complete([&] { return SSL_connect(ssl.get()); });
+  ERR_clear_error();
+  return SSL_get0_peer_certificate(ssl.get()) != nullptr;
+}
+
 absl::Status WhyNoTls(const Target& target, const TlsOptions& tls,
                       const TlsPems& pems, absl::Time deadline) {
   deadline = std::min(deadline, absl::Now() + kPatience);

@@ -1,6 +1,7 @@
 // WhyNoTls: why gRPC has no TLS connection to a daemon, found out by another
 // handshake. gRPC itself tells all failures to connect alike, as UNAVAILABLE,
-// and would try for ever what no other attempt can make good.
+// and would try for ever what no other attempt can make good. And SpeaksTls,
+// for whoever is hung up on without it.
 //
 // Threading. safe
 
@@ -22,6 +23,10 @@ namespace accrue::client::internal {
 // own certificate, key or CA cannot be used.
 absl::Status WhyNoTls(const Target& target, const TlsOptions& tls,
                       const TlsPems& pems, absl::Time deadline);
+
+// Whether who is there answers a TLS handshake with a certificate by the
+// deadline, whosever it is.
+bool SpeaksTls(const Target& target, absl::Time deadline);
 
 }  // namespace accrue::client::internal
 
