@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -131,6 +132,11 @@ std::string UnfinishedPortFile(const std::string& path) {
 // Whoever waits for the file finds all of it or nothing: this is nothing yet.
 absl::Status WritePortFile(const std::string& path,
                            const std::vector<std::string>& addresses) {
+  // A name that it could not be given later.
+  if (std::filesystem::is_directory(path)) {
+    errno = EISDIR;
+    return CannotWrite(path);
+  }
   std::ofstream file(UnfinishedPortFile(path));
   file << absl::StrJoin(addresses, "\n") << "\n";
   file.close();
@@ -191,6 +197,30 @@ absl::StatusOr<std::unique_ptr<Server>> StartServer(
   starting.join();
   close(started);
   return server;
+}
+
+// CANCELLED: a signal came first, or while the last model went on.
+absl::Status ServeUnlessSignalled(Server& server, int signals) {
+  absl::Status served;
+  const int ended = eventfd(0, EFD_CLOEXEC);
+  // A thread of its own, since each model waits for the disk.
+  std::thread serving([&] {
+    served = server.Serve();
+    eventfd_write(ended, 1);
+  });
+  const bool signalled =
+      Wait(signals, ended, absl::InfiniteFuture()) == Woken::kSignal;
+  if (signalled) {
+    server.StopServing();
+    ACCRUE_LOG(info, "not all models are served yet; no more will be");
+    if (Wait(signals, ended, absl::InfiniteFuture()) == Woken::kSignal) {
+      LeaveAtOnce(EXIT_FAILURE, "second signal");
+    }
+  }
+  serving.join();
+  close(ended);
+  if (signalled && served.ok()) return absl::CancelledError("a signal");
+  return served;
 }
 
 // Whether a restart will find all that was acknowledged.
@@ -277,12 +307,16 @@ int Main(int argc, char** argv) {
       status = WritePortFile(options.port_file, addresses);
     }
   }
-  if (status.ok()) status = (*server)->Serve();
+  if (status.ok()) status = ServeUnlessSignalled(**server, signals);
+  if (!status.ok() && !options.port_file.empty()) {
+    std::remove(UnfinishedPortFile(options.port_file).c_str());
+  }
+  if (absl::IsCancelled(status)) {
+    return DrainAndStop(*std::move(server), *std::move(http), signals,
+                        options.drain_timeout);
+  }
   if (!status.ok()) {
     ACCRUE_LOG(error, "accrued cannot start: {}", status.message());
-    if (!options.port_file.empty()) {
-      std::remove(UnfinishedPortFile(options.port_file).c_str());
-    }
     return EXIT_FAILURE;
   }
   if (*http != nullptr) (*http)->Expose(ReadingsOf(**server));

@@ -131,8 +131,10 @@ absl::StatusOr<DataDirectory::Recovered> DataDirectory::Recover(
   return models;
 }
 
-absl::Status DataDirectory::Serve(Recovered models, ModelStore& store) {
+absl::Status DataDirectory::Serve(Recovered models, ModelStore& store,
+                                  const std::atomic<bool>& stop) {
   for (ModelLog::Options& made : models) {
+    if (stop) return absl::CancelledError("some models are not served yet");
     const std::shared_ptr<Model> model = made.model;
     if (absl::Status begun = BeginProgress(made); !begun.ok()) {
       LeaveOut(model->name(), made.directory, begun, store);

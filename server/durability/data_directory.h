@@ -17,6 +17,7 @@
 #ifndef ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_
 #define ACCRUE_SERVER_DURABILITY_DATA_DIRECTORY_H_
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -46,8 +47,10 @@ class DataDirectory : public ModelKeeper {
   using Recovered = std::vector<ModelLog::Options>;
   absl::StatusOr<Recovered> Recover(ModelStore& store);
   // From now on `store` has them. A process that ends before it has changed
-  // nothing: the next one finds all as this one did.
-  absl::Status Serve(Recovered models, ModelStore& store);
+  // nothing: the next one finds all as this one did. CANCELLED: `stop` came
+  // first, and those that `store` does not have are as they were found.
+  absl::Status Serve(Recovered models, ModelStore& store,
+                     const std::atomic<bool>& stop);
 
   absl::StatusOr<std::shared_ptr<CommitLog>> Keep(
       const std::shared_ptr<Model>& model) override;

@@ -1,6 +1,7 @@
 #include "server/service/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -187,6 +188,7 @@ struct Server::Parts {
   WorkPool pool;
   ModelStore store;
   DataDirectory::Recovered recovered;  // until Serve
+  std::atomic<bool> stop_serving{false};
   Ingest ingest;
   DataConnections data_connections;
   const CallEnvironment environment;
@@ -265,8 +267,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
 absl::Status Server::Serve() {
   Parts& parts = *parts_;
   if (parts.data != nullptr) {
-    ACCRUE_RETURN_IF_ERROR(
-        parts.data->Serve(std::exchange(parts.recovered, {}), parts.store));
+    ACCRUE_RETURN_IF_ERROR(parts.data->Serve(std::exchange(parts.recovered, {}),
+                                             parts.store, parts.stop_serving));
   }
   parts.credential_files.Follow(&parts.timers, &parts.pool);
   parts.listener->Start(
@@ -275,6 +277,8 @@ absl::Status Server::Serve() {
       });
   return absl::OkStatus();
 }
+
+void Server::StopServing() { parts_->stop_serving = true; }
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 

@@ -2,7 +2,7 @@
 // sockets they are reached on.
 //
 // Threading. Start, Serve, Drain and the destructor one after the other, on any
-//            thread
+//            thread; StopServing beside Serve
 
 #ifndef ACCRUE_SERVER_SERVICE_SERVER_H_
 #define ACCRUE_SERVER_SERVICE_SERVER_H_
@@ -62,8 +62,11 @@ class Server {
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
   // Models that are kept are there again, and go on; one whose going on the
-  // disk fails at is left out. Waits for the disk. Once.
+  // disk fails at is left out. Waits for the disk, model by model. Once.
+  // CANCELLED: StopServing came first. Nobody is listened to, and models that
+  // have not gone on yet are as they were found: what remains is to drain.
   absl::Status Serve();
+  void StopServing();  // at any time, from any thread
   // Ends whatever still goes on, and waits for it: a peer that does not read
   // can delay this by the keepalive's bound.
   ~Server();

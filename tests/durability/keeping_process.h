@@ -3,6 +3,7 @@
 #ifndef ACCRUE_TESTS_DURABILITY_KEEPING_PROCESS_H_
 #define ACCRUE_TESTS_DURABILITY_KEEPING_PROCESS_H_
 
+#include <atomic>
 #include <cstdint>
 #include <future>
 #include <memory>
@@ -39,7 +40,7 @@ class KeepingProcess {
   absl::Status Start() {
     ACCRUE_RETURN_IF_ERROR(data_.Open());
     ACCRUE_ASSIGN_OR_RETURN(auto models, data_.Recover(store_));
-    return data_.Serve(std::move(models), store_);
+    return data_.Serve(std::move(models), store_, stop_);
   }
   absl::StatusOr<std::shared_ptr<Model>> Create(const ModelSpec& spec) {
     std::promise<absl::StatusOr<ModelStore::Created>> done;
@@ -81,6 +82,7 @@ class KeepingProcess {
   }
 
   Harness harness_;
+  const std::atomic<bool> stop_{false};
   DataDirectory data_;
   ModelStore store_;
 };

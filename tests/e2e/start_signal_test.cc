@@ -5,10 +5,15 @@
 #include <memory>
 #include <string>
 #include <sys/stat.h>
+#include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
@@ -22,29 +27,68 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
+namespace fs = std::filesystem;
+
+// A file that whoever opens to read waits for, until somebody opens it to
+// write.
+class Hold {
+ public:
+  explicit Hold(const std::string& path) : path_(path) {
+    fs::rename(path_, aside_);
+    EXPECT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  }
+  ~Hold() { fs::rename(aside_, path_); }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+  // Returns when the daemon has come to it.
+  void LetGo() { std::ofstream(path_).close(); }
+
+ private:
+  const std::string path_;
+  const std::string aside_ = path_ + ".aside";
+};
+
+void Await(absl::FunctionRef<bool()> there) {
+  const absl::Time deadline = absl::Now() + Daemon::kPatience;
+  while (!there()) {
+    ASSERT_LT(absl::Now(), deadline);
+    std::this_thread::yield();
+  }
+}
 
 class StartSignalTest : public testing::TestWithParam<int> {
  protected:
-  // A model's manifest that whoever opens to read waits for, until somebody
-  // opens it to write.
-  class Hold {
-   public:
-    Hold(const std::string& data, const std::string& model)
-        : path_(NewestFile(data, model, "/manifest.json")) {
-      std::filesystem::rename(path_, aside_);
-      EXPECT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  // One of a model's files.
+  std::string File(const std::string& model, const std::string& name) const {
+    return NewestFile(data_, model, "/" + name);
+  }
+  std::unique_ptr<Daemon> Make(const std::vector<std::string>& models) {
+    auto daemon = Daemon::Start({"--data_dir=" + data_});
+    Wire wire(daemon->tcp());
+    for (const std::string& model : models) {
+      wire.Make(Wire::Spec(model, 5, 1));
     }
-    ~Hold() { std::filesystem::rename(aside_, path_); }
-    Hold(const Hold&) = delete;
-    Hold& operator=(const Hold&) = delete;
-
-    // Returns when the daemon has come to it.
-    void LetGo() { std::ofstream(path_).close(); }
-
-   private:
-    const std::string path_;
-    const std::string aside_ = path_ + ".aside";
-  };
+    return daemon;
+  }
+  std::unique_ptr<Program> Start(const std::vector<std::string>& flags = {}) {
+    std::vector<std::string> all = {"accrued", "--listen=127.0.0.1:0",
+                                    "--http=none", "--data_dir=" + data_};
+    all.insert(all.end(), flags.begin(), flags.end());
+    return Program::Start(all);
+  }
+  // Told to end when the first of three has been taken up; and nobody lets it
+  // past the third.
+  void RecoverInVain() {
+    Hold second(File("second", "manifest.json"));
+    const Hold third(File("third", "manifest.json"));
+    const auto start = Start();
+    second.LetGo();
+    start->Signal(GetParam());
+    EXPECT_EQ(start->AwaitExit(), 0) << start->err();
+    EXPECT_THAT(start->err(), HasSubstr("not started yet"));
+    EXPECT_THAT(start->err(), Not(HasSubstr("listening")));
+  }
 
   const TemporaryDirectory place_;
   const std::string data_ = place_ / "data";
@@ -53,31 +97,48 @@ class StartSignalTest : public testing::TestWithParam<int> {
 TEST_P(StartSignalTest, EndsARecoveryAtOnceAndLeavesAllAsItWas) {
   std::string lineage;
   {
-    const auto daemon = Daemon::Start({"--data_dir=" + data_});
+    const auto daemon = Make({"first", "second", "third"});
     Wire wire(daemon->tcp());
-    for (const char* model : {"first", "second", "third"}) {
-      wire.Make(Wire::Spec(model, 5, 1));
-    }
     wire.Open("first", "worker");
     lineage = wire.Describe("first").version().lineage();
     EXPECT_EQ(daemon->Terminate(), 0);
   }
-  {
-    Hold second(data_, "second");
-    const Hold third(data_, "third");
-    const auto start = Program::Start({"accrued", "--listen=127.0.0.1:0",
-                                       "--http=none", "--data_dir=" + data_});
-    // The first has been taken up, and nobody lets the daemon past the third.
-    second.LetGo();
-    start->Signal(GetParam());
-    EXPECT_EQ(start->AwaitExit(), 0) << start->err();
-    EXPECT_THAT(start->err(), HasSubstr("not started yet"));
-    EXPECT_THAT(start->err(), Not(HasSubstr("listening")));
-  }
+  RecoverInVain();
   const auto daemon = Daemon::Start({"--data_dir=" + data_});
   Wire wire(daemon->tcp());
   EXPECT_EQ(wire.Describe("first").version().lineage(), lineage);
   EXPECT_THAT(wire.Sessions("first"), SizeIs(1));
+}
+
+TEST_P(StartSignalTest, EndsARecoveryAndLeavesALossToTheNext) {
+  Make({"first", "second", "third"})->Kill();
+  fs::remove(File("first", "progress"));
+  RecoverInVain();
+  const auto daemon = Daemon::Start({"--data_dir=" + data_});
+  EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
+}
+
+// When all have been read, and one after the other goes on.
+TEST_P(StartSignalTest, EndsBeforeTheNextModelIsServed) {
+  EXPECT_EQ(Make({"first", "second"})->Terminate(), 0);
+  const auto ended = fs::last_write_time(File("second", "ended"));
+  const fs::path ports = place_ / "ports";
+  fs::create_directory(ports);
+  {
+    Hold first(File("first", "ended"));
+    const auto start = Start({"--port_file=" + (ports / "file").string()});
+    first.LetGo();  // it is read,
+    Await([&] { return !fs::is_empty(ports); });
+    start->Signal(GetParam());
+    Await([&] {
+      return absl::StrContains(start->err(), "not all models are served");
+    });
+    first.LetGo();  // and again as the model is served
+    EXPECT_EQ(start->AwaitExit(), 0) << start->err();
+    EXPECT_THAT(start->err(), Not(HasSubstr("listening on")));
+  }
+  EXPECT_TRUE(fs::is_empty(ports));
+  EXPECT_EQ(fs::last_write_time(File("second", "ended")), ended);
 }
 
 // Its address is taken, or the file that it is to tell its address in cannot
@@ -96,7 +157,8 @@ TEST(StartTest, ThatFailsLeavesAllAsItWas) {
   const auto other = Daemon::Start();
   for (const std::string& flag :
        {"--listen=" + other->tcp(),
-        "--port_file=" + (place / "no such folder/ports")}) {
+        "--port_file=" + (place / "no such folder/ports"),
+        "--port_file=" + place.path()}) {
     const auto start =
         Program::Start({"accrued", "--listen_uds=" + (place / "socket"), flag,
                         "--http=none", data});
@@ -112,7 +174,8 @@ TEST(StartTest, ThatFailsLeavesALossToTheNext) {
   const TemporaryDirectory place;
   for (const std::string& flag :
        {"--listen=" + other->tcp(),
-        "--port_file=" + (place / "no such folder/ports")}) {
+        "--port_file=" + (place / "no such folder/ports"),
+        "--port_file=" + place.path()}) {
     SCOPED_TRACE(flag);
     const TemporaryDirectory kept;
     const std::string data = "--data_dir=" + (kept / "data");
@@ -122,7 +185,7 @@ TEST(StartTest, ThatFailsLeavesALossToTheNext) {
       wire.Make(Wire::Spec("m", 5, 1));
       daemon->Kill();
     }
-    std::filesystem::remove(NewestFile(kept / "data", "m", "/progress"));
+    fs::remove(NewestFile(kept / "data", "m", "/progress"));
     const auto start =
         Program::Start({"accrued", "--listen_uds=" + (place / "socket"), flag,
                         "--http=none", data});
