@@ -54,7 +54,7 @@ Verdict CheckOneHot(const Subject& subject, const History& history,
                     const std::vector<Rollback>& rollbacks,
                     const FinalState& final_state) {
   const Survivors survivors =
-      FindSurvivors(history.pushes(), subject.lineage, rollbacks);
+      FindSurvivors(history.pushes(), subject, rollbacks);
   Verdict verdict = {.acked = history.acknowledged(),
                      .duplicates = history.duplicates(),
                      .unknown = history.unknown(),

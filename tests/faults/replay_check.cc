@@ -316,8 +316,7 @@ Verdict CheckReplay(const Subject& subject, const History& history,
                     const std::vector<Rollback>& rollbacks,
                     const FinalState& final_state,
                     const std::vector<FinalState>& stored) {
-  Survivors survivors =
-      FindSurvivors(history.pushes(), subject.lineage, rollbacks);
+  Survivors survivors = FindSurvivors(history.pushes(), subject, rollbacks);
   Verdict verdict = {.acked = history.acknowledged(),
                      .duplicates = history.duplicates(),
                      .unknown = history.unknown(),

@@ -110,12 +110,14 @@ class FabricatedRun {
             .next = lineage_};
   }
 
-  Verdict Check(const FinalState& state,
-                const std::vector<Rollback>& rollbacks = {},
-                const std::vector<FinalState>& stored = {}) const {
-    return CheckReplay(
-        {.spec = made_.spec, .initial = made_.initial, .lineage = kLineage},
-        history_, rollbacks, state, stored);
+  Verdict Check(
+      const FinalState& state, const std::vector<Rollback>& rollbacks = {},
+      const std::vector<FinalState>& stored = {},
+      client::Durability durability = client::Durability::kMemory) const {
+    Subject subject = {
+        .spec = made_.spec, .initial = made_.initial, .lineage = kLineage};
+    subject.spec.durability = durability;
+    return CheckReplay(subject, history_, rollbacks, state, stored);
   }
 
   History& history() { return history_; }
@@ -356,6 +358,19 @@ TEST(ReplayCheckTest, ARestartThatSaysTooMuchIsWrongToo) {
   const Rollback rollback = run.Restore(checkpoint, 6);
   EXPECT_THAT(run.Check(run.Final(), {rollback}).complaints,
               Contains(HasSubstr("it was 5")));
+}
+
+// All pushes are there, and it says that none is lost.
+TEST(ReplayCheckTest, UnderJournalARestartThatEndsALineageIsWrong) {
+  FabricatedRun run;
+  run.Train(20);
+  const Rollback rollback = run.Restore(run.Save(), /*lost=*/0);
+  run.Train(7);
+  ExpectClean(run.Check(run.Final(), {rollback}));
+  const Verdict verdict =
+      run.Check(run.Final(), {rollback}, {}, client::Durability::kJournal);
+  EXPECT_EQ(verdict.lost, 0);
+  EXPECT_THAT(verdict.complaints, Contains(HasSubstr("under JOURNAL")));
 }
 
 TEST(ReplayCheckTest, ALineageThatNobodySpokeOfIsNoticed) {

@@ -104,11 +104,16 @@ bool Survivors::MayHold(const PushRecord& push) const {
 }
 
 Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
-                        const std::string& first,
+                        const Subject& subject,
                         const std::vector<Rollback>& rollbacks) {
   Survivors survivors;
-  survivors.chain = {{first, kOpen, kOpen}};
+  survivors.chain = {{subject.lineage, kOpen, kOpen}};
   for (const Rollback& rollback : rollbacks) {
+    if (subject.spec.durability == client::Durability::kJournal) {
+      survivors.complaints.push_back(
+          absl::StrCat("a restart under JOURNAL ended lineage ",
+                       rollback.lineage, " at t = ", rollback.t));
+    }
     const Ends before = EndsOf(survivors.chain);
     if (!GoBack(rollback, survivors.chain)) {
       survivors.complaints.push_back(absl::StrCat(

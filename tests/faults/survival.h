@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/faults/history.h"
+#include "tests/faults/subject.h"
 
 namespace accrue::faults {
 
@@ -44,7 +45,8 @@ struct Survivors {
   // counted.
   int64_t unreported = 0;
   // Rollbacks that said more than can have been lost: than was acknowledged,
-  // and may have been folded without an answer, in what they took back.
+  // and may have been folded without an answer, in what they took back. Under
+  // JOURNAL each, whatever it said: there a restart keeps the lineage.
   std::vector<std::string> complaints;
 
   // Whether the model may hold a push that was not acknowledged: since nobody
@@ -53,9 +55,8 @@ struct Survivors {
   bool MayHold(const PushRecord& push) const;
 };
 
-// `first`: the lineage of the initialization.
 Survivors FindSurvivors(const std::vector<PushRecord>& pushes,
-                        const std::string& first,
+                        const Subject& subject,
                         const std::vector<Rollback>& rollbacks);
 
 }  // namespace accrue::faults

@@ -42,7 +42,7 @@ class SurvivalTest : public testing::Test {
   }
 
   Survivors GoBack(int64_t said, bool power_cut = false) const {
-    return FindSurvivors(pushes_, "first",
+    return FindSurvivors(pushes_, {.lineage = "first"},
                          {{.lineage = "first",
                            .t = kStored,
                            .version = 1,
@@ -110,7 +110,7 @@ TEST_F(SurvivalTest, NorOneOfALineageThatIsAllThere) {
   pushes_.back().from.lineage = "zeroth";
   Acknowledge("a", kStored + kLost);
   const Survivors survivors =
-      FindSurvivors(pushes_, "zeroth",
+      FindSurvivors(pushes_, {.lineage = "zeroth"},
                     {{.lineage = "zeroth", .t = 0, .next = "first"},
                      {.lineage = "first",
                       .t = kStored,

@@ -122,10 +122,13 @@ bool TrialWorker::Push(Seat& seat, PushRecord push,
 }
 
 bool TrialWorker::Refused(Seat& seat, PushRecord push, Reason reason) {
+  const bool lost = SessionLost(seat, push);
   push.outcome = Outcome::kRefused;
   push.reason = reason;
   seat.model->history.Add(std::move(push));
-  if (reason == Reason::kLineageChanged || reason == Reason::kStale) {
+  if (lost) return Complain(seat, "its session was lost");
+  if (reason == Reason::kStale ||
+      (reason == Reason::kLineageChanged && !LineageLasts(seat))) {
     return PullAll(seat);
   }
   return Complain(seat, absl::StrCat("refused: ", client::ReasonName(reason)));
@@ -174,9 +177,12 @@ bool TrialWorker::Acknowledged(Seat& seat, PushRecord push,
   return !lost || Complain(seat, "its session was lost");
 }
 
+bool TrialWorker::LineageLasts(const Seat& seat) {
+  return seat.model->subject.spec.durability == client::Durability::kJournal;
+}
+
 bool TrialWorker::SessionsLast(const Seat& seat) const {
-  return seat.model->subject.spec.durability == client::Durability::kJournal &&
-         !options_.network_repeats;
+  return LineageLasts(seat) && !options_.network_repeats;
 }
 
 bool TrialWorker::SessionLost(const Seat& seat, const PushRecord& push) const {

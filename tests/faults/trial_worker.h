@@ -84,6 +84,8 @@ class TrialWorker {
               bool hasty);
   bool Acknowledged(Seat& seat, PushRecord push,
                     const client::PushResult& result);
+  // So it does in any restart; nobody restores the model.
+  static bool LineageLasts(const Seat& seat);
   // Sessions outlive the daemon, and nobody else takes them over.
   bool SessionsLast(const Seat& seat) const;
   // Though they last, its worker has another one than the push was sent under.
