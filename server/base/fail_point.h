@@ -39,6 +39,7 @@ enum class FailPoint {
   kFoldRepeat,   // a push that comes again is folded again
   kAckUnsynced,  // a push is answered before its record is synced
   kFoldTwice,    // a push is applied twice
+  kDropEntry,    // a restart folds a push, and does not tell its session
   kCount,
 };
 
@@ -59,6 +60,7 @@ inline constexpr std::string_view kFailPointNames[] = {
     "mistake.fold_repeat",
     "mistake.ack_unsynced",
     "mistake.fold_twice",
+    "mistake.drop_entry",
 };
 static_assert(std::size(kFailPointNames) ==
               static_cast<size_t>(FailPoint::kCount));

@@ -97,5 +97,19 @@ TEST(MistakeTest, APushThatIsAnsweredBeforeItIsDurableIsNoticed) {
   EXPECT_FALSE(result.held(Durability::kJournal));
 }
 
+// The push on its way is then folded again, or the one after it refused.
+TEST(MistakeTest, ADroppedEntryOfASessionIsNoticed) {
+  const CrashLoopResult result = Loop({.kills = 12,
+                                       .durability = Durability::kJournal,
+                                       .seed = 1,
+                                       .mistake = FailPoint::kDropEntry,
+                                       .mistake_every = 3});
+  EXPECT_GT(result.verdict.twice +
+                static_cast<int64_t>(result.verdict.complaints.size()),
+            0);
+  EXPECT_EQ(result.verdict.lost, 0);
+  EXPECT_FALSE(result.held(Durability::kJournal));
+}
+
 }  // namespace
 }  // namespace accrue::faults
