@@ -82,7 +82,7 @@ bool CrashLoopResult::held(Durability durability) const {
 
 std::vector<FailPoint> CrashLoopResult::missed() const {
   int64_t least = 0;
-  if (kills >= 24) least = 1;
+  if (kills >= kKillsForEach) least = 1;
   if (kills >= 200) least = 5;
   std::vector<FailPoint> points;
   for (const auto& [point, count] : fail_points) {
@@ -141,26 +141,28 @@ absl::Status CrashLoop::Start() {
 }
 
 absl::Status CrashLoop::KillOnce(int64_t number) {
+  if (!due_.has_value() && random_() % kQuietOneIn == 0) {
+    ACCRUE_RETURN_IF_ERROR(KillQuietly());
+  }
   ACCRUE_RETURN_IF_ERROR(AwaitAcks());
   if (random_() % kCheckpointOneIn == 0) ACCRUE_RETURN_IF_ERROR(Checkpoint());
   if (due_.has_value()) {
     daemon_->Signal(SIGUSR1);
     ACCRUE_ASSIGN_OR_RETURN(const bool reached, AwaitFailPoint());
     if (reached) ++result_.fail_points[*due_];
-  } else if (random_() % kQuietOneIn == 0 && !trial_->broken()) {
-    return KillQuietly(number);
   }
   daemon_->Kill();
-  NoteKill();
+  NoteKill(result_.kills);
   return ComeBack(NextFailPoint(number + 1));
 }
 
-absl::Status CrashLoop::KillQuietly(int64_t number) {
+absl::Status CrashLoop::KillQuietly() {
+  ACCRUE_RETURN_IF_ERROR(AwaitAcks());
+  if (trial_->broken()) return absl::OkStatus();
   trial_->Stop();
-  ++result_.quiet_kills;
   daemon_->Kill();
-  NoteKill();
-  ACCRUE_RETURN_IF_ERROR(ComeBack(NextFailPoint(number + 1)));
+  NoteKill(result_.quiet_kills);
+  ACCRUE_RETURN_IF_ERROR(ComeBack(due_));
   trial_->Start();
   return absl::OkStatus();
 }
@@ -243,12 +245,11 @@ absl::Status CrashLoop::Restart(std::optional<FailPoint> next) {
   return NoteRollbacks();
 }
 
-void CrashLoop::NoteKill() {
+void CrashLoop::NoteKill(int64_t& kills) {
   const int64_t acks = trial_->acknowledged() - acks_at_start_;
-  if (result_.kills == 0 || acks < result_.least_acks) {
-    result_.least_acks = acks;
-  }
-  ++result_.kills;
+  const bool first = result_.kills + result_.quiet_kills == 0;
+  if (first || acks < result_.least_acks) result_.least_acks = acks;
+  ++kills;
 }
 
 void CrashLoop::MayCutPower() {

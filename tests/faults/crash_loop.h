@@ -7,12 +7,12 @@
 // what was not synced: a model under MEMORY then goes back to a state that it
 // names, and all before that is there, but how much came after it the daemon
 // may not know. Each comes after kAcksBetween pushes at least were acknowledged
-// since the start. Those in the middle of a restart are not among them: they
-// come beside them, and are counted as such; as are ends in order (SIGTERM),
-// after which nothing may be lost in any mode, whatever becomes of the power.
-// Before some kills a checkpoint is asked for: no restart goes back behind it.
-// Before others all workers have their answers: then a restart knows exactly
-// what is lost.
+// since the start, and while all workers push. Beside these, and counted as
+// such, there are those in the middle of a restart; quiet ones, when all
+// workers have their answers: then a restart knows exactly what is lost; and
+// ends in order (SIGTERM), after which nothing may be lost in any mode,
+// whatever becomes of the power. Before some kills a checkpoint is asked for:
+// no restart goes back behind it.
 //
 // Errors.    INTERNAL: the daemon ends by itself, or does not come back, or
 //            loses what an end in order or a checkpoint should have kept. The
@@ -41,6 +41,9 @@
 namespace accrue::faults {
 
 inline constexpr int64_t kAcksBetween = 20;
+// Half of the kills come to fail points: of so many one to each.
+inline constexpr int64_t kKillsForEach =
+    2 * static_cast<int64_t>(FailPoint::kFoldRepeat);
 // Each push is larger than 1 MiB, of two bytes an element too.
 inline constexpr int64_t kLargeSize = 12'000;
 
@@ -60,9 +63,9 @@ struct CrashLoopOptions {
 };
 
 struct CrashLoopResult {
-  int64_t kills = 0;        // but for those of restarts
-  int64_t least_acks = 0;   // before any of them, since the start before it
-  int64_t quiet_kills = 0;  // of them, when no push was on its way
+  int64_t kills = 0;        // while workers pushed
+  int64_t quiet_kills = 0;  // when no push was on its way
+  int64_t least_acks = 0;   // before any of these, since the start before it
   int64_t restarts_killed = 0;
   int64_t orderly_ends = 0;
   int64_t checkpoints = 0;  // that were asked for
@@ -74,7 +77,7 @@ struct CrashLoopResult {
   // Whether the durability's promise was kept, and moments were looked at.
   bool held(client::Durability durability) const;
   // Fail points with too few kills for so many in all: less than 5 of 200, or
-  // none of 24.
+  // none of kKillsForEach.
   std::vector<FailPoint> missed() const;
 };
 
@@ -93,7 +96,7 @@ class CrashLoop {
  private:
   absl::Status Start();
   absl::Status KillOnce(int64_t number);
-  absl::Status KillQuietly(int64_t number);
+  absl::Status KillQuietly();
   absl::Status EndInOrder();
   absl::Status AwaitAcks();
   // Of both models.
@@ -103,7 +106,7 @@ class CrashLoop {
   // Starts it again, once it has ended, after a power cut perhaps.
   absl::Status ComeBack(std::optional<FailPoint> next);
   absl::Status Restart(std::optional<FailPoint> next);
-  void NoteKill();
+  void NoteKill(int64_t& kills);
   void MayCutPower();
   absl::Status NoteRollbacks();
   absl::Status NoteRollback(const TrialModel& model,

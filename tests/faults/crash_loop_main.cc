@@ -36,9 +36,8 @@ int Report(const CrashLoopResult& result, Durability durability) {
   }
   std::cout << " power_cut=" << result.power_cuts
             << "\nacknowledged before each kill: at least " << result.least_acks
-            << "\nof these with no push on its way: " << result.quiet_kills
-            << "; beside these in the middle of a restart: "
-            << result.restarts_killed
+            << "\nbeside these: quiet_kills=" << result.quiet_kills
+            << " restarts_killed=" << result.restarts_killed
             << "\nends in order: " << result.orderly_ends
             << ", checkpoints asked for: " << result.checkpoints;
   const Verdict& verdict = result.verdict;
@@ -67,7 +66,8 @@ int Main(int argc, char** argv) {
   std::string details;
   CLI::App app("Kills accrued_faulty and asks what became of its pushes");
   app.add_option("--kills", options.kills,
-                 "how many; those in the middle of a restart come beside them")
+                 "how many while workers push; those with no push on its way, "
+                 "and in the middle of a restart, come beside them")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--durability", options.durability,

@@ -15,8 +15,7 @@ using client::Durability;
 using testing::IsEmpty;
 
 constexpr uint64_t kSeed = 2;
-// Of which half come to fail points: to each of the twelve.
-constexpr int64_t kKills = 24;
+constexpr int64_t kKills = kKillsForEach;
 
 CrashLoopResult Loop(const CrashLoopOptions& options) {
   CrashLoop loop(options);
