@@ -84,11 +84,13 @@ TEST(MistakeTest, APushThatIsFoldedTwiceIsNoticed) {
   EXPECT_FALSE(result.held(Durability::kMemory));
 }
 
-// A power cut takes them back, and no marker tells the daemon of them.
+// A power cut takes them back, and no marker tells the daemon of them. The seed
+// is one whose first does not come before there is a checkpoint: it would take
+// the model's beginning too, and that the daemon says by itself.
 TEST(MistakeTest, APushThatIsAnsweredBeforeItIsDurableIsNoticed) {
   const CrashLoopResult result = Loop({.kills = 12,
                                        .durability = Durability::kJournal,
-                                       .seed = 1,
+                                       .seed = 5,
                                        .mistake = FailPoint::kAckUnsynced,
                                        .mistake_every = 1});
   EXPECT_GT(result.power_cuts, 0);
