@@ -80,7 +80,7 @@ class TlsTest : public testing::Test {
   static absl::Status Refusal(const std::string& target,
                               const ClientOptions& options) {
     const absl::Time start = absl::Now();
-    const absl::Status status = Client::Connect(target, options).status();
+    absl::Status status = Client::Connect(target, options).status();
     EXPECT_LT(absl::Now() - start, kAtOnce) << status;
     return status;
   }
