@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <set>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -15,16 +16,15 @@
 #include "absl/time/clock.h"
 #include "accrue/client.h"
 #include "accrue/local_accumulation.h"
+#include "client/cpp/src/openings.h"
 #include "tests/client/fake_daemon.h"
 #include "tests/client/fixture.h"
 
 namespace accrue::client {
 namespace {
 
-using ::testing::Contains;
 using ::testing::Each;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::SizeIs;
 
 class WorkerSessionTest : public SdkTest {
@@ -90,9 +90,34 @@ TEST_F(WorkerSessionTest, ASessionIsAskedForWithOneOpeningUntilItIsThere) {
   EXPECT_EQ(openings[3], openings[1]);
   EXPECT_NE(openings[4], openings[1]);
   EXPECT_THAT(openings, Each(SizeIs(32)));
-  // And another worker's are others.
-  const Worker other = OpenWorker();
-  EXPECT_THAT(openings, Not(Contains(daemon_.openings().back())));
+}
+
+TEST_F(WorkerSessionTest, WhoeverOpensTheWorkerNextAsksWithTheSameOpening) {
+  ClientOptions options = QuickOptions();
+  options.call_timeout = absl::Milliseconds(500);
+  const Model model = OpenModel(options);
+  daemon_.Script("OpenSession", {{Fate::kHang}});
+  EXPECT_FALSE(model.OpenWorker({.name = "w"}).ok());
+  daemon_.EndHangs();
+  EXPECT_TRUE(model.OpenWorker({.name = "other"}).ok());
+  EXPECT_TRUE(model.OpenWorker({.name = "w"}).ok());
+  EXPECT_TRUE(model.OpenWorker({.name = "w"}).ok());
+  const std::vector<std::string> openings = daemon_.openings();
+  ASSERT_EQ(openings.size(), 4);
+  EXPECT_EQ(openings[2], openings[0]);
+  EXPECT_THAT(std::set<std::string>(openings.begin(), openings.end()),
+              SizeIs(3));
+}
+
+// They would push in one session.
+TEST(OpeningsTest, NoTwoAtTheSameTimeAskWithTheSame) {
+  internal::Openings openings;
+  const internal::Openings::Of of = {.model = "m", .worker = "w"};
+  const std::string first = openings.Take(of);
+  EXPECT_NE(openings.Take(of), first);
+  openings.PutBack(of, first);
+  EXPECT_EQ(openings.Take(of), first);
+  EXPECT_NE(openings.Take(of), first);
 }
 
 TEST_F(WorkerSessionTest, NorIsTheSumThatItWasMadeOf) {

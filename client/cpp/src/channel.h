@@ -7,6 +7,7 @@
 #define ACCRUE_CLIENT_CPP_SRC_CHANNEL_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "absl/time/time.h"
 #include "accrue/client.h"
 #include "client/cpp/src/connection.h"
+#include "client/cpp/src/openings.h"
 #include "client/cpp/src/status_from_grpc.h"
 #include "client/cpp/src/target.h"
 #include "server/base/mutex.h"
@@ -32,6 +34,7 @@ class Channel {
   const ClientOptions& options() const { return options_; }
   const Target& target() const { return target_; }
   bool uses_tls() const { return Connection::UsesTls(target_, options_); }
+  Openings& openings() { return openings_; }
 
   // The live connection, made anew where there is none.
   // UNAVAILABLE: nobody answers by the deadline; or our own files cannot be
@@ -68,6 +71,7 @@ class Channel {
 
   const Target target_;
   const ClientOptions options_;
+  Openings openings_;
 
   Mutex mutex_;
   CondVar connected_;
@@ -76,6 +80,8 @@ class Channel {
   bool connecting_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool has_connected_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool has_answered_ ACCRUE_GUARDED_BY(mutex_) = false;  // a call, with OK
+  // Asked once, of a daemon that has not answered.
+  std::optional<bool> speaks_tls_ ACCRUE_GUARDED_BY(mutex_);
   std::shared_ptr<Connection> connection_ ACCRUE_GUARDED_BY(mutex_);
 };
 

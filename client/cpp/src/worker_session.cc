@@ -243,12 +243,15 @@ absl::StatusOr<v1::OpenSessionResponse> WorkerSession::OpenSession(
   request.set_model(spec_->name);
   request.set_worker(worker_);
   request.set_session_id(session_id);
-  if (session_id.empty()) request.set_opening(opening_);
+  const Openings::Of of = {.model = spec_->name, .worker = worker_};
+  const bool anew = session_id.empty();
+  if (anew) request.set_opening(channel_->openings().Take(of));
   v1::OpenSessionResponse response;
-  ACCRUE_RETURN_IF_ERROR(
-      channel_->Call(kOpenMethod, request, &response, deadline, may_retry));
-  if (session_id.empty()) opening_ = RandomId();
-  return response;
+  absl::Status opened =
+      channel_->Call(kOpenMethod, request, &response, deadline, may_retry);
+  if (opened.ok()) return response;
+  if (anew) channel_->openings().PutBack(of, request.opening());
+  return opened;
 }
 
 absl::StatusOr<WorkerSession::Fate> WorkerSession::Synchronize(

@@ -38,7 +38,6 @@
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/compressor.h"
 #include "client/cpp/src/data_connection.h"
-#include "client/cpp/src/random_id.h"
 #include "client/cpp/src/upload.h"
 #include "server/base/mutex.h"
 
@@ -101,9 +100,7 @@ class WorkerSession {
     absl::Status lost = {};
   };
 
-  // OpenSession, with this id or none. A new session is asked for with the same
-  // `opening` until there is an answer: of a call that was given up, the daemon
-  // may see the request after that of the next.
+  // OpenSession, with this id or none.
   absl::StatusOr<v1::OpenSessionResponse> OpenSession(
       const std::string& session_id, absl::Time deadline,
       Channel::MayRetry may_retry);
@@ -141,8 +138,7 @@ class WorkerSession {
   const std::string worker_;
   // Null: gradients are sent as they are. Of the thread whose turn it is.
   std::unique_ptr<Compressor> compressor_;
-  DataRoute data_route_;              // the same thread's
-  std::string opening_ = RandomId();  // the same thread's
+  DataRoute data_route_;  // the same thread's
 
   mutable Mutex mutex_;
   CondVar turn_ended_;

@@ -64,8 +64,9 @@ struct TlsOptions {
 };
 
 struct ClientOptions {
-  // How long Connect() waits for a daemon that answers. Zero: it does not
-  // look; the first call does.
+  // How long Connect() waits for a daemon that answers, and then another second
+  // at most to see whether TLS is spoken there. Zero: it does not look; the
+  // first call does.
   absl::Duration connect_timeout = absl::Seconds(10);
 
   // Timeout of calls that carry no parameters: create, describe, open, ... As
