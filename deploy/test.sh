@@ -10,8 +10,8 @@
 #       fuzz      libFuzzer's targets, some seconds each (tests/fuzz)
 #   test.sh --only=PRESET   release, asan, tsan or fuzz alone
 #   test.sh --sanitizers --within=SECONDS
-#       leaves out the presets that would not end in time, by how long release
-#       took, and says which
+#       leaves out, and names, the presets that do not end in time, or would
+#       not, by how long release took
 #
 # The last line is 'N passed, N failed', summed over the presets. A preset that
 # does not build counts as one failure, and so does each test that ctest could
@@ -33,19 +33,20 @@ case ${1-} in
 esac
 if [[ ${2-} =~ ^--within=([0-9]+)$ ]]; then
   within=${BASH_REMATCH[1]}
-elif [ $# -gt 1 ]; then
+fi
+if [ $# -gt 1 ] && { [ "$1" != --sanitizers ] || [ -z "$within" ]; }; then
   usage=1
 fi
 [ -z "${usage-}" ] || {
-  echo "usage: $0 [--sanitizers | --only=release|asan|tsan|fuzz]" \
-    "[--within=SECONDS]" >&2
+  echo "usage: $0 [--only=release|asan|tsan|fuzz |" \
+    "--sanitizers [--within=SECONDS]]" >&2
   exit 2
 }
 
 passed=0 failed=0 skipped=() reasons=() left_out=()
 # What a preset takes, in hundredths of what release does.
 declare -A share=([release]=0 [asan]=135 [tsan]=80 [fuzz]=20)
-release_took=0
+release_took=0  # so far
 
 # A number of a JUnit file's root: the first attribute of its name.
 attribute() {
@@ -80,12 +81,32 @@ count() {
     sed -n '/: Skipped$/ { n; p }' "$results")
 }
 
+# Under --within it ends with 124 if it is not done by then; release takes the
+# time that it takes.
+in_time() {
+  if [ -n "$within" ] && [ "$release_took" -gt 0 ]; then
+    timeout --kill-after=30 $((within > SECONDS ? within - SECONDS : 1)) "$@"
+  else
+    "$@"
+  fi
+}
+ran_out() { [ -n "$within" ] && [ "$1" -eq 124 ]; }
+
+build() {
+  cmake --preset "$1" >"build/$1.configure.log" 2>&1 ||
+    { cat "build/$1.configure.log"; return 1; }
+  in_time cmake --build --preset "$1"
+}
+
 run() {
-  local preset=$1 start=$SECONDS results="build/$1/ctest.xml"
+  local preset=$1 start=$SECONDS results="build/$1/ctest.xml" status
   echo "== $preset: build"
-  if ! { cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 ||
-         { cat "build/$preset.configure.log"; false; }; } ||
-     ! cmake --build --preset "$preset"; then
+  build "$preset"
+  status=$?
+  if ran_out "$status"; then
+    left_out+=("$preset")
+    return
+  elif [ "$status" -ne 0 ]; then
     echo "== $preset: does not build"
     failed=$((failed + 1))
     return
@@ -95,17 +116,19 @@ run() {
   rm -f "$results"
   # What a test that passed has printed is kept whole, for the names of cases
   # that it skipped.
-  ctest --preset "$preset" --output-junit "$root/$results" \
-    --test-output-size-passed 10000000
-  local status=$?
-  if [ -s "$results" ]; then
+  in_time ctest --preset "$preset" --output-junit "$root/$results" \
+    --test-output-size-passed 10000000 | tee "build/$preset.ctest.log"
+  status=${PIPESTATUS[0]}
+  if ran_out "$status"; then
+    left_out+=("$preset")
+    failed=$((failed + $(grep -c '\*\*\*' "build/$preset.ctest.log")))
+  elif [ -s "$results" ]; then
     count "$results" "$status"
   else
     echo "== $preset: ctest did not run"
     failed=$((failed + 1))
   fi
   echo "== $preset: took $((SECONDS - start)) s"
-  [ "$preset" != release ] || release_took=$((SECONDS - start))
 }
 
 # Whether there is time for a preset.
@@ -131,6 +154,7 @@ rm -f "$combinations"
 if deploy/dependencies/install.sh --with-tests; then
   for preset in "${presets[@]}"; do
     if fits "$preset"; then run "$preset"; else left_out+=("$preset"); fi
+    [ "$preset" != release ] || release_took=$SECONDS
   done
 else
   failed=1

@@ -61,11 +61,20 @@ class TestScriptTest : public testing::Test {
           absl::StrCat("#!/bin/sh\n[ \"$3\" = --output-junit ] || exit 99\n",
                        junit.empty() ? "" : "cp junit.xml \"$4\"\n", "exit ",
                        ctest_status, "\n"));
+    return RunScript(flags);
+  }
+  // With bin/ctest as it is.
+  Finished RunScript(const std::vector<std::string>& flags) {
     std::vector<std::string> command = {
         "/usr/bin/env", absl::StrCat("PATH=", root_.string(), "/bin:/usr/bin"),
         (root_ / "deploy/test.sh").string()};
     command.insert(command.end(), flags.begin(), flags.end());
     return RunProgram(command);
+  }
+
+  void ReleaseTakesASecond() {
+    Write("bin/cmake",
+          "#!/bin/sh\nmkdir -p build/$3\n[ \"$3\" != release ] || sleep 1\n");
   }
 
   void Write(const std::string& name, const std::string& text) {
@@ -112,9 +121,7 @@ TEST_F(TestScriptTest, NoTestsAreAFailure) {
 }
 
 TEST_F(TestScriptTest, PresetsThatWouldNotEndInTimeAreLeftOutAndNamed) {
-  // Release takes a second.
-  Write("bin/cmake",
-        "#!/bin/sh\nmkdir -p build/$3\n[ \"$3\" != release ] || sleep 1\n");
+  ReleaseTakesASecond();
   const std::string junit = JUnit(2, 0, 0, Case("a", "run", "fine"));
   const Finished all = Run(junit, 0, {"--sanitizers", "--within=3600"});
   EXPECT_EQ(all.exit_code, 0) << all.err;
@@ -125,7 +132,20 @@ TEST_F(TestScriptTest, PresetsThatWouldNotEndInTimeAreLeftOutAndNamed) {
   EXPECT_EQ(some.exit_code, 0) << some.err;
   EXPECT_THAT(some.out, HasSubstr("left out for want of time: asan"));
   EXPECT_EQ(Run(junit, 0, {"--sanitizers", "--within=soon"}).exit_code, 2);
+  EXPECT_EQ(Run(junit, 0, {"--only=asan", "--within=9"}).exit_code, 2);
   EXPECT_EQ(Run(junit, 0, {"--within=1"}).exit_code, 2);
+}
+
+TEST_F(TestScriptTest, APresetThatRunsOutOfTimeHasFailedOnlyWhatItSaid) {
+  ReleaseTakesASecond();
+  Write("bin/ctest",
+        "#!/bin/sh\n[ \"$2\" = asan ] && echo 1/9 Test a ***Failed\n"
+        "[ \"$2\" != asan ] || exec sleep 60\ncp junit.xml \"$4\"\n");
+  Write("junit.xml", JUnit(2, 0, 0, Case("a", "run", "fine")));
+  const Finished finished = RunScript({"--sanitizers", "--within=3"});
+  EXPECT_EQ(finished.exit_code, 1) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr("left out for want of time: asan"));
+  EXPECT_THAT(LastLine(finished), HasSubstr(" passed, 1 failed"));
 }
 
 TEST_F(TestScriptTest, CasesThatSkippedThemselvesAreNamedAndWhy) {
