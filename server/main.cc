@@ -15,6 +15,7 @@
 #include <sys/poll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -133,7 +134,8 @@ std::string UnfinishedPortFile(const std::string& path) {
 absl::Status WritePortFile(const std::string& path,
                            const std::vector<std::string>& addresses) {
   // A name that it could not be given later.
-  if (std::filesystem::is_directory(path)) {
+  std::error_code ignored;  // opening it will say why it cannot be
+  if (std::filesystem::is_directory(path, ignored)) {
     errno = EISDIR;
     return CannotWrite(path);
   }
@@ -199,8 +201,10 @@ absl::StatusOr<std::unique_ptr<Server>> StartServer(
   return server;
 }
 
-// CANCELLED: a signal came first, or while the last model went on.
-absl::Status ServeUnlessSignalled(Server& server, int signals) {
+// Whether a signal has come, and the server serves all the same. CANCELLED: one
+// came first.
+absl::StatusOr<bool> ServeUnlessSignalled(Server& server, int signals,
+                                          absl::Duration patience) {
   absl::Status served;
   const int ended = eventfd(0, EFD_CLOEXEC);
   // A thread of its own, since each model waits for the disk.
@@ -212,15 +216,20 @@ absl::Status ServeUnlessSignalled(Server& server, int signals) {
       Wait(signals, ended, absl::InfiniteFuture()) == Woken::kSignal;
   if (signalled) {
     server.StopServing();
-    ACCRUE_LOG(info, "not all models are served yet; no more will be");
-    if (Wait(signals, ended, absl::InfiniteFuture()) == Woken::kSignal) {
-      LeaveAtOnce(EXIT_FAILURE, "second signal");
+    ACCRUE_LOG(info, "no further model goes on");
+    switch (Wait(signals, ended, absl::Now() + patience)) {
+      case Woken::kSignal:
+        LeaveAtOnce(EXIT_FAILURE, "second signal");
+      case Woken::kTime:
+        LeaveAtOnce(EXIT_FAILURE, "a model waits for the disk");
+      case Woken::kEvent:
+        break;
     }
   }
   serving.join();
   close(ended);
-  if (signalled && served.ok()) return absl::CancelledError("a signal");
-  return served;
+  ACCRUE_RETURN_IF_ERROR(served);
+  return signalled;
 }
 
 // Whether a restart will find all that was acknowledged.
@@ -307,15 +316,21 @@ int Main(int argc, char** argv) {
       status = WritePortFile(options.port_file, addresses);
     }
   }
-  if (status.ok()) status = ServeUnlessSignalled(**server, signals);
-  if (!status.ok() && !options.port_file.empty()) {
-    std::remove(UnfinishedPortFile(options.port_file).c_str());
-  }
-  if (absl::IsCancelled(status)) {
-    return DrainAndStop(*std::move(server), *std::move(http), signals,
-                        options.drain_timeout);
+  bool signalled = false;
+  if (status.ok()) {
+    const absl::StatusOr<bool> served =
+        ServeUnlessSignalled(**server, signals, options.drain_timeout);
+    status = served.status();
+    if (served.ok()) signalled = *served;
   }
   if (!status.ok()) {
+    if (!options.port_file.empty()) {
+      std::remove(UnfinishedPortFile(options.port_file).c_str());
+    }
+    if (absl::IsCancelled(status)) {
+      ACCRUE_LOG(info, "stopped before it served, nothing to drain");
+      return EXIT_SUCCESS;
+    }
     ACCRUE_LOG(error, "accrued cannot start: {}", status.message());
     return EXIT_FAILURE;
   }
@@ -324,7 +339,7 @@ int Main(int argc, char** argv) {
   if (!options.port_file.empty()) status = NamePortFile(options.port_file);
   if (status.ok()) {
     ACCRUE_LOG(info, "listening on {}", absl::StrJoin(addresses, ", "));
-    Wait(signals, /*event=*/-1, absl::InfiniteFuture());
+    if (!signalled) Wait(signals, /*event=*/-1, absl::InfiniteFuture());
   } else {
     ACCRUE_LOG(error, "accrued cannot go on: {}", status.message());
   }

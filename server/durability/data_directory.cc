@@ -133,13 +133,20 @@ absl::StatusOr<DataDirectory::Recovered> DataDirectory::Recover(
 
 absl::Status DataDirectory::Serve(Recovered models, ModelStore& store,
                                   const std::atomic<bool>& stop) {
+  Recovered begun;
   for (ModelLog::Options& made : models) {
-    if (stop) return absl::CancelledError("some models are not served yet");
-    const std::shared_ptr<Model> model = made.model;
-    if (absl::Status begun = BeginProgress(made); !begun.ok()) {
-      LeaveOut(model->name(), made.directory, begun, store);
-      continue;
+    if (stop) {
+      for (const ModelLog::Options& other : begun) TakeBackProgress(other);
+      return absl::CancelledError("the models have not all gone on yet");
     }
+    if (absl::Status status = BeginProgress(made); status.ok()) {
+      begun.push_back(std::move(made));
+    } else {
+      LeaveOut(made.model->name(), made.directory, status, store);
+    }
+  }
+  for (ModelLog::Options& made : begun) {
+    const std::shared_ptr<Model> model = made.model;
     model->Attach(AddLog(std::move(made)));
     ACCRUE_RETURN_IF_ERROR(store.Adopt(model));
   }

@@ -48,7 +48,7 @@ class DataDirectory : public ModelKeeper {
   absl::StatusOr<Recovered> Recover(ModelStore& store);
   // From now on `store` has them. A process that ends before it has changed
   // nothing: the next one finds all as this one did. CANCELLED: `stop` came
-  // first, and those that `store` does not have are as they were found.
+  // first, and so it will be.
   absl::Status Serve(Recovered models, ModelStore& store,
                      const std::atomic<bool>& stop);
 

@@ -12,19 +12,11 @@
 namespace accrue {
 namespace {
 
-constexpr char kMagic[8] = {'A', 'C', 'C', 'R', 'U', 'E', 'P', '1'};
-constexpr size_t kIdBytes = 40;  // zeros behind it
-
-// One sector: it is written as a whole or not at all. Little-endian.
-struct Record {
-  char magic[8];
-  char lineage[kIdBytes];
-  char boot_id[kIdBytes];
-  int64_t version;
-  int64_t folded_pushes;
-  uint64_t hash;  // XXH3-64 of all before it
-};
+using Record = Progress::Record;
 static_assert(sizeof(Record) == 112);
+
+constexpr char kMagic[8] = {'A', 'C', 'C', 'R', 'U', 'E', 'P', '1'};
+constexpr size_t kIdBytes = sizeof(Record::lineage);
 
 uint64_t HashOf(const Record& record) {
   return XXH3_64bits(&record, offsetof(Record, hash));
@@ -156,26 +148,29 @@ void Progress::Note(const Version& version, int64_t folded_pushes) {
 }
 
 absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {
-  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> noted,
+  ACCRUE_ASSIGN_OR_RETURN(before_.noted,
                           ReadAsItIs(files_, directory_, kProgressFile));
-  ACCRUE_ASSIGN_OR_RETURN(const std::optional<Record> end,
+  ACCRUE_ASSIGN_OR_RETURN(before_.end,
                           ReadAsItIs(files_, directory_, kEndFile));
   absl::Status begun = BeginAnew(version, folded_pushes);
-  if (begun.ok()) return begun;
-  // Nobody hears from this process what they say: the next has to read it.
+  if (!begun.ok()) TakeBack();
+  return begun;
+}
+
+// Nobody hears from this process what they say: the next has to read it.
+void Progress::TakeBack() {
   absl::Status back;
-  if (noted.has_value()) {
-    back = WriteDurably(files_, directory_, kProgressFile, *noted);
+  if (before_.noted.has_value()) {
+    back = WriteDurably(files_, directory_, kProgressFile, *before_.noted);
   }
-  if (end.has_value()) {
-    back.Update(WriteDurably(files_, directory_, kEndFile, *end));
+  if (before_.end.has_value()) {
+    back.Update(WriteDurably(files_, directory_, kEndFile, *before_.end));
     back.Update(files_.SyncDirectory(directory_));
   }
   if (!back.ok()) {
     ACCRUE_LOG(warn, "the next start may not know what was lost: {}",
                back.message());
   }
-  return begun;
 }
 
 absl::Status Progress::BeginAnew(const Version& version,

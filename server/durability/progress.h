@@ -31,6 +31,15 @@ inline constexpr char kEndFile[] = "ended";
 
 class Progress {
  public:
+  // In one sector: it is written as a whole or not at all. Little-endian.
+  struct Record {
+    char magic[8];
+    char lineage[40];  // zeros behind it
+    char boot_id[40];
+    int64_t version;
+    int64_t folded_pushes;
+    uint64_t hash;  // XXH3-64 of all before it
+  };
   struct Facts {
     Version version;
     int64_t folded_pushes = 0;  // t that was answered
@@ -53,6 +62,9 @@ class Progress {
   // What Note is to go on from, durably; an end in order is over. Not OK: both
   // files are as they were, as far as the disk allows.
   absl::Status Begin(const Version& version, int64_t folded_pushes);
+  // As if Begin had not been, as far as the disk allows: this process leaves
+  // before anybody hears from it. Not after Note.
+  void TakeBack();
   // The process ends in order, durably; unless what Note has written is, or
   // will be, something else.
   absl::Status End(const Version& version, int64_t folded_pushes);
@@ -70,6 +82,10 @@ class Progress {
   const std::string directory_;
   const std::unique_ptr<WritableFile> file_;
   bool failed_ = false;
+  // What Begin has overwritten, sound or not. Empty: there was none.
+  struct Before {
+    std::optional<Record> noted = {}, end = {};
+  } before_;
 };
 
 }  // namespace accrue

@@ -404,4 +404,11 @@ absl::Status BeginProgress(const ModelLog::Options& log) {
   return log.progress->Begin(*model.version, model.folded_pushes);
 }
 
+void TakeBackProgress(const ModelLog::Options& log) {
+  if (log.progress == nullptr || !log.model->Describe().version.has_value()) {
+    return;
+  }
+  log.progress->TakeBack();
+}
+
 }  // namespace accrue

@@ -61,6 +61,8 @@ absl::Status OpenFiles(int64_t next_lsn, ModelLog::Options& log);
 // Under MEMORY: that the model goes on from here, and the end in order of the
 // process before this one is over.
 absl::Status BeginProgress(const ModelLog::Options& log);
+// Progress::TakeBack.
+void TakeBackProgress(const ModelLog::Options& log);
 
 }  // namespace accrue
 

@@ -63,8 +63,8 @@ class Server {
       const ServerOptions& options);
   // Models that are kept are there again, and go on; one whose going on the
   // disk fails at is left out. Waits for the disk, model by model. Once.
-  // CANCELLED: StopServing came first. Nobody is listened to, and models that
-  // have not gone on yet are as they were found: what remains is to drain.
+  // CANCELLED: StopServing came first. Nobody is listened to, and what is kept
+  // is as it was found: there is nothing to drain.
   absl::Status Serve();
   void StopServing();  // at any time, from any thread
   // Ends whatever still goes on, and waits for it: a peer that does not read

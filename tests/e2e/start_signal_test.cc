@@ -1,11 +1,14 @@
 // A daemon that is told to end while it is still taking its models up.
 #include <csignal>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <sys/stat.h>
+#include <system_error>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -30,23 +33,32 @@ using ::testing::SizeIs;
 namespace fs = std::filesystem;
 
 // A file that whoever opens to read waits for, until somebody opens it to
-// write.
+// write; what was there, if anything, is there again afterwards.
 class Hold {
  public:
   explicit Hold(const std::string& path) : path_(path) {
-    fs::rename(path_, aside_);
+    std::error_code none;
+    fs::rename(path_, aside_, none);
     EXPECT_EQ(mkfifo(path_.c_str(), 0600), 0);
   }
-  ~Hold() { fs::rename(aside_, path_); }
+  ~Hold() {
+    if (open_ >= 0) close(open_);
+    fs::remove(path_);
+    std::error_code none;
+    fs::rename(aside_, path_, none);
+  }
   Hold(const Hold&) = delete;
   Hold& operator=(const Hold&) = delete;
 
   // Returns when the daemon has come to it.
   void LetGo() { std::ofstream(path_).close(); }
+  // From now on, whether it comes there or not.
+  void LetAllGo() { open_ = open(path_.c_str(), O_RDWR | O_CLOEXEC); }
 
  private:
   const std::string path_;
   const std::string aside_ = path_ + ".aside";
+  int open_ = -1;
 };
 
 void Await(absl::FunctionRef<bool()> there) {
@@ -90,6 +102,26 @@ class StartSignalTest : public testing::TestWithParam<int> {
     EXPECT_THAT(start->err(), Not(HasSubstr("listening")));
   }
 
+  // Told to end when all have been read, and the first has gone on: the second
+  // goes on when it has heard.
+  void ServeInVain() {
+    const fs::path ports = place_ / "ports";
+    fs::create_directory(ports);
+    Hold second(fs::path(File("second", "progress")).replace_filename("ended"));
+    const auto start = Start({"--port_file=" + (ports / "file").string()});
+    second.LetGo();  // it is read, and will be again as the model goes on
+    Await([&] { return !fs::is_empty(ports); });
+    start->Signal(GetParam());
+    Await([&] {
+      return absl::StrContains(start->err(), "no further model goes on");
+    });
+    second.LetAllGo();
+    EXPECT_EQ(start->AwaitExit(), 0) << start->err();
+    EXPECT_THAT(start->err(), HasSubstr("nothing to drain"));
+    EXPECT_THAT(start->err(), Not(HasSubstr("listening on")));
+    EXPECT_TRUE(fs::is_empty(ports));
+  }
+
   const TemporaryDirectory place_;
   const std::string data_ = place_ / "data";
 };
@@ -118,27 +150,30 @@ TEST_P(StartSignalTest, EndsARecoveryAndLeavesALossToTheNext) {
   EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
 }
 
-// When all have been read, and one after the other goes on.
-TEST_P(StartSignalTest, EndsBeforeTheNextModelIsServed) {
-  EXPECT_EQ(Make({"first", "second"})->Terminate(), 0);
-  const auto ended = fs::last_write_time(File("second", "ended"));
-  const fs::path ports = place_ / "ports";
-  fs::create_directory(ports);
+TEST_P(StartSignalTest, BetweenTwoModelsLeavesAllAsItWas) {
+  std::string lineage;
   {
-    Hold first(File("first", "ended"));
-    const auto start = Start({"--port_file=" + (ports / "file").string()});
-    first.LetGo();  // it is read,
-    Await([&] { return !fs::is_empty(ports); });
-    start->Signal(GetParam());
-    Await([&] {
-      return absl::StrContains(start->err(), "not all models are served");
-    });
-    first.LetGo();  // and again as the model is served
-    EXPECT_EQ(start->AwaitExit(), 0) << start->err();
-    EXPECT_THAT(start->err(), Not(HasSubstr("listening on")));
+    const auto daemon = Make({"first", "second", "third"});
+    Wire wire(daemon->tcp());
+    wire.Open("first", "worker");
+    lineage = wire.Describe("first").version().lineage();
+    EXPECT_EQ(daemon->Terminate(), 0);
   }
-  EXPECT_TRUE(fs::is_empty(ports));
-  EXPECT_EQ(fs::last_write_time(File("second", "ended")), ended);
+  const auto ended = fs::last_write_time(File("third", "ended"));
+  ServeInVain();
+  EXPECT_EQ(fs::last_write_time(File("third", "ended")), ended);
+  const auto daemon = Daemon::Start({"--data_dir=" + data_});
+  Wire wire(daemon->tcp());
+  EXPECT_EQ(wire.Describe("first").version().lineage(), lineage);
+  EXPECT_THAT(wire.Sessions("first"), SizeIs(1));
+}
+
+TEST_P(StartSignalTest, BetweenTwoModelsLeavesALossToTheNext) {
+  Make({"first", "second", "third"})->Kill();
+  fs::remove(File("first", "progress"));
+  ServeInVain();
+  const auto daemon = Daemon::Start({"--data_dir=" + data_});
+  EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
 }
 
 // Its address is taken, or the file that it is to tell its address in cannot
@@ -158,7 +193,8 @@ TEST(StartTest, ThatFailsLeavesAllAsItWas) {
   for (const std::string& flag :
        {"--listen=" + other->tcp(),
         "--port_file=" + (place / "no such folder/ports"),
-        "--port_file=" + place.path()}) {
+        "--port_file=" + place.path(),
+        "--port_file=" + (place / std::string(300, 'x'))}) {
     const auto start =
         Program::Start({"accrued", "--listen_uds=" + (place / "socket"), flag,
                         "--http=none", data});
@@ -175,7 +211,8 @@ TEST(StartTest, ThatFailsLeavesALossToTheNext) {
   for (const std::string& flag :
        {"--listen=" + other->tcp(),
         "--port_file=" + (place / "no such folder/ports"),
-        "--port_file=" + place.path()}) {
+        "--port_file=" + place.path(),
+        "--port_file=" + (place / std::string(300, 'x'))}) {
     SCOPED_TRACE(flag);
     const TemporaryDirectory kept;
     const std::string data = "--data_dir=" + (kept / "data");

@@ -117,7 +117,7 @@ TEST(MistakeTest, ADroppedEntryOfASessionIsNoticed) {
             .seed = 1,
             .mistake = FailPoint::kDropEntry,
             .mistake_every = 3});
-  EXPECT_GT(result.verdict.twice +
+  EXPECT_GT(result.verdict.twice + result.verdict.lost +
                 static_cast<int64_t>(result.verdict.complaints.size()),
             0);
   EXPECT_FALSE(result.held(Durability::kJournal));
