@@ -135,15 +135,16 @@ absl::Status DataDirectory::Serve(Recovered models, ModelStore& store,
                                   const std::atomic<bool>& stop) {
   Recovered begun;
   for (ModelLog::Options& made : models) {
-    if (stop) {
-      for (const ModelLog::Options& other : begun) TakeBackProgress(other);
-      return absl::CancelledError("the models have not all gone on yet");
-    }
+    if (stop) break;
     if (absl::Status status = BeginProgress(made); status.ok()) {
       begun.push_back(std::move(made));
     } else {
       LeaveOut(made.model->name(), made.directory, status, store);
     }
+  }
+  if (stop) {
+    for (const ModelLog::Options& made : begun) TakeBackProgress(made);
+    return absl::CancelledError("told to stop before its models were served");
   }
   for (ModelLog::Options& made : begun) {
     const std::shared_ptr<Model> model = made.model;

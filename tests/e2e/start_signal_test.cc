@@ -150,7 +150,7 @@ TEST_P(StartSignalTest, EndsARecoveryAndLeavesALossToTheNext) {
   EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
 }
 
-TEST_P(StartSignalTest, BetweenTwoModelsLeavesAllAsItWas) {
+TEST_P(StartSignalTest, WhileModelsGoOnLeavesAllAsItWas) {
   std::string lineage;
   {
     const auto daemon = Make({"first", "second", "third"});
@@ -168,8 +168,8 @@ TEST_P(StartSignalTest, BetweenTwoModelsLeavesAllAsItWas) {
   EXPECT_THAT(wire.Sessions("first"), SizeIs(1));
 }
 
-TEST_P(StartSignalTest, BetweenTwoModelsLeavesALossToTheNext) {
-  Make({"first", "second", "third"})->Kill();
+TEST_P(StartSignalTest, WhileTheLastGoesOnLeavesALossToTheNext) {
+  Make({"first", "second"})->Kill();
   fs::remove(File("first", "progress"));
   ServeInVain();
   const auto daemon = Daemon::Start({"--data_dir=" + data_});

@@ -142,7 +142,7 @@ TEST_F(TestScriptTest, APresetThatRunsOutOfTimeHasFailedOnlyWhatItSaid) {
         "#!/bin/sh\n[ \"$2\" = asan ] && echo 1/9 Test a ***Failed\n"
         "[ \"$2\" != asan ] || exec sleep 60\ncp junit.xml \"$4\"\n");
   Write("junit.xml", JUnit(2, 0, 0, Case("a", "run", "fine")));
-  const Finished finished = RunScript({"--sanitizers", "--within=3"});
+  const Finished finished = RunScript({"--sanitizers", "--within=8"});
   EXPECT_EQ(finished.exit_code, 1) << finished.err;
   EXPECT_THAT(finished.out, HasSubstr("left out for want of time: asan"));
   EXPECT_THAT(LastLine(finished), HasSubstr(" passed, 1 failed"));

@@ -62,21 +62,16 @@ absl::Status Channel::Call(const std::string& method,
 }
 
 absl::Status Channel::Explain(absl::Status status) {
-  if (uses_tls() || target_.is_unix()) return status;
-  std::optional<bool> speaks_tls;
   {
     MutexLock lock(&mutex_);
     if (status.ok()) has_answered_ = true;
     if (!has_connected_ || has_answered_) return status;
-    speaks_tls = speaks_tls_;
   }
-  if (!absl::IsUnavailable(status) || !OutcomeUnknown(status)) return status;
-  if (!speaks_tls.has_value()) {
-    speaks_tls = SpeaksTls(target_, absl::Now() + kTlsAnswer);
-    MutexLock lock(&mutex_);
-    speaks_tls_ = speaks_tls;
+  if (uses_tls() || target_.is_unix() || !absl::IsUnavailable(status) ||
+      !OutcomeUnknown(status) ||
+      !SpeaksTls(target_, absl::Now() + kTlsAnswer)) {
+    return status;
   }
-  if (!*speaks_tls) return status;
   // It may be a proxy's doing and pass.
   return absl::UnavailableError(absl::StrCat(
       target_.text(), " speaks TLS, and this client does not ",

@@ -7,7 +7,6 @@
 #define ACCRUE_CLIENT_CPP_SRC_CHANNEL_H_
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -80,8 +79,6 @@ class Channel {
   bool connecting_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool has_connected_ ACCRUE_GUARDED_BY(mutex_) = false;
   bool has_answered_ ACCRUE_GUARDED_BY(mutex_) = false;  // a call, with OK
-  // Asked once, of a daemon that has not answered.
-  std::optional<bool> speaks_tls_ ACCRUE_GUARDED_BY(mutex_);
   std::shared_ptr<Connection> connection_ ACCRUE_GUARDED_BY(mutex_);
 };
 

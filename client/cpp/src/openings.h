@@ -3,7 +3,8 @@
 //
 // The daemon may see a call that was given up after the next one. Whoever opens
 // a session of the same worker next, in this Client, therefore names the same
-// opening, and either call gets the other's session.
+// opening, and either call gets the other's session; where two were given up,
+// that of one of them.
 //
 // Invariant. two calls at the same time never have the same: they are for two
 //            workers, of which the later takes the name over.

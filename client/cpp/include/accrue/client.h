@@ -64,9 +64,9 @@ struct TlsOptions {
 };
 
 struct ClientOptions {
-  // How long Connect() waits for a daemon that answers, and then another second
-  // at most to see whether TLS is spoken there. Zero: it does not look; the
-  // first call does.
+  // How long Connect() waits for a daemon that answers; where somebody is there
+  // who does not, another second to see whether it speaks TLS. Zero: it does
+  // not look; the first call does.
   absl::Duration connect_timeout = absl::Seconds(10);
 
   // Timeout of calls that carry no parameters: create, describe, open, ... As
