@@ -83,6 +83,25 @@ class StartSignalTest : public testing::TestWithParam<int> {
     }
     return daemon;
   }
+  // In order; the first has a session. Its lineage.
+  std::string MakeThreeAndEnd() {
+    const auto daemon = Make({"first", "second", "third"});
+    Wire wire(daemon->tcp());
+    wire.Open("first", "worker");
+    std::string lineage = wire.Describe("first").version().lineage();
+    EXPECT_EQ(daemon->Terminate(), 0);
+    return lineage;
+  }
+  void ExpectFirstGoesOn(const std::string& lineage) {
+    const auto daemon = Daemon::Start({"--data_dir=" + data_});
+    Wire wire(daemon->tcp());
+    EXPECT_EQ(wire.Describe("first").version().lineage(), lineage);
+    EXPECT_THAT(wire.Sessions("first"), SizeIs(1));
+  }
+  void ExpectFirstsLossIsTold() {
+    const auto daemon = Daemon::Start({"--data_dir=" + data_});
+    EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
+  }
   std::unique_ptr<Program> Start(const std::vector<std::string>& flags = {}) {
     std::vector<std::string> all = {"accrued", "--listen=127.0.0.1:0",
                                     "--http=none", "--data_dir=" + data_};
@@ -127,53 +146,31 @@ class StartSignalTest : public testing::TestWithParam<int> {
 };
 
 TEST_P(StartSignalTest, EndsARecoveryAtOnceAndLeavesAllAsItWas) {
-  std::string lineage;
-  {
-    const auto daemon = Make({"first", "second", "third"});
-    Wire wire(daemon->tcp());
-    wire.Open("first", "worker");
-    lineage = wire.Describe("first").version().lineage();
-    EXPECT_EQ(daemon->Terminate(), 0);
-  }
+  const std::string lineage = MakeThreeAndEnd();
   RecoverInVain();
-  const auto daemon = Daemon::Start({"--data_dir=" + data_});
-  Wire wire(daemon->tcp());
-  EXPECT_EQ(wire.Describe("first").version().lineage(), lineage);
-  EXPECT_THAT(wire.Sessions("first"), SizeIs(1));
+  ExpectFirstGoesOn(lineage);
 }
 
 TEST_P(StartSignalTest, EndsARecoveryAndLeavesALossToTheNext) {
   Make({"first", "second", "third"})->Kill();
   fs::remove(File("first", "progress"));
   RecoverInVain();
-  const auto daemon = Daemon::Start({"--data_dir=" + data_});
-  EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
+  ExpectFirstsLossIsTold();
 }
 
 TEST_P(StartSignalTest, WhileModelsGoOnLeavesAllAsItWas) {
-  std::string lineage;
-  {
-    const auto daemon = Make({"first", "second", "third"});
-    Wire wire(daemon->tcp());
-    wire.Open("first", "worker");
-    lineage = wire.Describe("first").version().lineage();
-    EXPECT_EQ(daemon->Terminate(), 0);
-  }
+  const std::string lineage = MakeThreeAndEnd();
   const auto ended = fs::last_write_time(File("third", "ended"));
   ServeInVain();
   EXPECT_EQ(fs::last_write_time(File("third", "ended")), ended);
-  const auto daemon = Daemon::Start({"--data_dir=" + data_});
-  Wire wire(daemon->tcp());
-  EXPECT_EQ(wire.Describe("first").version().lineage(), lineage);
-  EXPECT_THAT(wire.Sessions("first"), SizeIs(1));
+  ExpectFirstGoesOn(lineage);
 }
 
 TEST_P(StartSignalTest, WhileTheLastGoesOnLeavesALossToTheNext) {
   Make({"first", "second"})->Kill();
   fs::remove(File("first", "progress"));
   ServeInVain();
-  const auto daemon = Daemon::Start({"--data_dir=" + data_});
-  EXPECT_EQ(ScrapeOf(*daemon).At("accrue_lost_pushes_uncertain", "first"), 1);
+  ExpectFirstsLossIsTold();
 }
 
 // Its address is taken, or the file that it is to tell its address in cannot
