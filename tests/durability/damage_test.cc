@@ -17,6 +17,7 @@
 #include "server/base/logging.h"
 #include "server/durability/progress.h"
 #include "tests/durability/keeping_process.h"
+#include "tests/durability/stride.h"
 #include "tests/durability/temporary_directory.h"
 #include "tests/model/harness.h"
 
@@ -24,14 +25,6 @@ namespace accrue {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Of the bytes and lengths, those that are looked at: all, but under a
-// sanitizer, where that takes too long.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr size_t kStride = 13;
-#else
-constexpr size_t kStride = 1;
-#endif
 
 // In memory where it can be: a sync costs nothing there.
 std::string Place() {

@@ -11,6 +11,7 @@
 #include "server/rule/rule_spec.h"
 #include "tests/durability/sample_model.h"
 #include "tests/durability/samples.h"
+#include "tests/durability/stride.h"
 
 namespace accrue {
 namespace {
@@ -93,38 +94,44 @@ int64_t TextBytes(const Manifest& manifest) {
   return text.ok() ? static_cast<int64_t>(text->size()) : 0;
 }
 
-// What one more takes does not depend on how many there are.
+// What one more takes, at most: it does not depend on how many there are.
+template <typename Add>
+int64_t BytesOfEach(int64_t groups, const Add& add) {
+  constexpr int64_t kFew = 8;
+  Manifest one = ManifestOfGroups(groups);
+  add(1, one);
+  Manifest more = ManifestOfGroups(groups);
+  add(1 + kFew, more);
+  return (TextBytes(more) - TextBytes(one) + kFew - 1) / kFew;
+}
+
 TEST(ManifestSizeTest, TheLongestGatheredCycleFitsIntoHalfOfIt) {
-  constexpr int64_t kFew = 64;
   for (const int64_t groups : {1, 40, 1000, 10'000}) {
-    Manifest manifest = ManifestOfGroups(groups);
-    AddHeld(1, manifest);
-    const int64_t one = TextBytes(manifest);
-    manifest.state.held.clear();
-    manifest.state.pushes_this_version.clear();
-    manifest.held_hashes.clear();
-    AddHeld(1 + kFew, manifest);
-    const int64_t each = (TextBytes(manifest) - one + kFew - 1) / kFew;
-    EXPECT_LE(each * MostHeldPushes(groups), kLargestManifest / 2) << each;
+    const int64_t push = BytesOfEach(groups, AddHeld);
+    const int64_t held = push * MostHeldPushes(groups);
+    EXPECT_LE(held, kLargestManifest / 2) << push;
     // With all the sessions that such a model may have.
-    Manifest sessions = ManifestOfGroups(groups);
-    AddSessions(MostSessions(groups) / 2, sessions.state);
-    EXPECT_LE(TextBytes(sessions) + each * MostHeldPushes(groups),
+    const int64_t session =
+        BytesOfEach(groups, [](int64_t count, Manifest& manifest) {
+          AddSessions(count, manifest.state);
+        });
+    EXPECT_LE(TextBytes(ManifestOfGroups(groups)) + held +
+                  session * (MostSessions(groups) / 2),
               kLargestManifest)
-        << each;
+        << push << " and " << session;
   }
 }
 
 TEST(ManifestSizeTest, AllTheSessionsThatAModelMayHaveCanBeReadBack) {
   for (const int64_t groups : {1, 1000}) {
+    const int64_t sessions = MostSessions(groups) / kStride;
     Manifest manifest = ManifestOfGroups(groups);
-    AddSessions(MostSessions(groups), manifest.state);
+    AddSessions(sessions, manifest.state);
     const auto text = WriteManifest(manifest);
     ASSERT_TRUE(text.ok()) << text.status();
     const auto read = ParseManifest(*text);
     ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_EQ(static_cast<int64_t>(read->state.sessions.size()),
-              MostSessions(groups));
+    EXPECT_EQ(static_cast<int64_t>(read->state.sessions.size()), sessions);
   }
 }
 
