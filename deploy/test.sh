@@ -4,10 +4,10 @@
 #
 #   test.sh                 every test: unit, conformance, end to end, lint
 #   test.sh --sanitizers    and again in these presets, as CI does:
+#       fuzz      libFuzzer's targets, some seconds each (tests/fuzz)
 #       asan      unit, conformance and end to end, under AddressSanitizer and
 #                 UndefinedBehaviorSanitizer
 #       tsan      everything below service/, under ThreadSanitizer
-#       fuzz      libFuzzer's targets, some seconds each (tests/fuzz)
 #   test.sh --only=PRESET   release, asan, tsan or fuzz alone
 #   test.sh --sanitizers --within=SECONDS
 #       leaves out, and names, the presets that do not end in time, or would
@@ -26,7 +26,7 @@ cd "$root" || exit 1
 presets=(release) within=
 case ${1-} in
   '') ;;
-  --sanitizers) presets+=(asan tsan fuzz) ;;
+  --sanitizers) presets+=(fuzz asan tsan) ;;
   --only=release | --only=asan | --only=tsan | --only=fuzz)
     presets=("${1#--only=}") ;;
   *) usage=1 ;;

@@ -140,11 +140,16 @@ absl::StatusOr<std::optional<Progress::Facts>> Progress::Read(
 
 void Progress::Note(const Version& version, int64_t folded_pushes) {
   const Record record = RecordOf(files_.BootId(), version, folded_pushes);
-  const absl::Status written = file_->Overwrite(0, BytesOf(record));
-  if (!written.ok() && !std::exchange(failed_, true)) {
-    ACCRUE_LOG(warn, "a restart will not know what was lost: {}",
-               written.message());
-  }
+  absl::Status written = MakeRoom(*file_);
+  if (written.ok()) written = file_->Overwrite(0, BytesOf(record));
+  if (written.ok()) return;
+  // None at all: an older one would be taken for the last.
+  const absl::Status emptied = file_->Truncate(0);
+  if (std::exchange(failed_, true)) return;
+  ACCRUE_LOG(warn, "a restart {}: {}",
+             emptied.ok() ? "will not know what was lost"
+                          : "may count too little of what was lost",
+             written.message());
 }
 
 absl::Status Progress::Begin(const Version& version, int64_t folded_pushes) {

@@ -8,7 +8,8 @@
 //
 // Order.     Note takes no longer than the system takes to keep 112 bytes for
 //            later. The others wait for the disk.
-// Errors.    the disk's. What cannot be written is logged once.
+// Errors.    the disk's. What Note cannot write leaves an empty file, until it
+//            can, where the disk takes as much as that; it is logged once.
 // Threading. compatible; but End may run while Note does.
 #ifndef ACCRUE_SERVER_DURABILITY_PROGRESS_H_
 #define ACCRUE_SERVER_DURABILITY_PROGRESS_H_

@@ -123,6 +123,39 @@ TEST(ProgressOnDiskTest, AfterAPowerCutMoreMayBeLostThanItSays) {
   }
 }
 
+// Until the next is written, which says all there is.
+TEST(ProgressOnDiskTest, WhatCannotBeWrittenIsNotTakenForWhatWasBefore) {
+  ModelSpec spec = SimpleSpec(5, 2);
+  spec.name = "m";
+  FillDefaults(spec);
+  for (const bool goes_on : {false, true}) {
+    SCOPED_TRACE(goes_on);
+    const TemporaryDirectory place;
+    ForgetfulFiles files(place / "shadow");
+    {
+      KeepingProcess process(place / "data", DurabilityOptions(), &files);
+      ASSERT_EQ(process.Start(), absl::OkStatus());
+      const auto model = *process.Create(spec);
+      ASSERT_TRUE(process.harness().Initialize(*model, 1).ok());
+      const auto session = process.harness().Open(*model, "w");
+      const auto push = [&](int64_t sequence) {
+        ASSERT_TRUE(process.harness()
+                        .PushNow(*model, session->id, sequence, {1, 2, 3, 4, 5})
+                        .ok());
+      };
+      push(1);
+      files.faults().Add({.operation = "overwrite", .path_part = "/progress"});
+      push(2);
+      if (goes_on) push(3);
+    }
+    KeepingProcess process(place / "data", DurabilityOptions(), &files);
+    ASSERT_EQ(process.Start(), absl::OkStatus());
+    const ModelDescription is = (*process.store().Find("m"))->Describe();
+    EXPECT_EQ(is.loss_uncertain, !goes_on);
+    EXPECT_EQ(is.lost_pushes, goes_on ? 3 : 0);
+  }
+}
+
 // A start that the disk fails at a model's beginning leaves that model out.
 struct FailingBeginning {
   const char* operation;

@@ -159,6 +159,25 @@ TEST_F(FailingDiskTest, ACheckpointThatFailsLeavesTheOlderOnesAndPushesGoOn) {
   }
 }
 
+// What cannot be told of a loss is not told; but pushes go on without it.
+TEST_F(FailingDiskTest, ALossThatCouldNotBeWrittenDownIsOfAnUnknownNumber) {
+  AckedPushes pushes = Make(v1::DURABILITY_MEMORY);
+  pushes.PushAll(2);
+  Fail({Of("overwrite")});
+  pushes.PushAll(3);
+  pushes.ExpectHolds();
+  EXPECT_THAT(daemon_->Log(), HasSubstr("will not know what was lost"));
+  Fail({});
+  Restart();
+  EXPECT_THAT(daemon_->Log(), HasSubstr("are lost: an unknown number"));
+  pushes.TakeBackTo(0);
+  pushes.Resume();
+  pushes.PushAll(3);
+  pushes.ExpectHolds();
+  Restart();
+  EXPECT_THAT(daemon_->Log(), HasSubstr("are lost: 3"));
+}
+
 TEST_F(FailingDiskTest, AModelThatCannotBeReadIsLeftOutAndBackAtTheNextStart) {
   for (const auto durability :
        {v1::DURABILITY_MEMORY, v1::DURABILITY_JOURNAL}) {
