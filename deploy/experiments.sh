@@ -51,16 +51,9 @@ done
 # shellcheck source=deploy/programs.sh
 . "$root/deploy/programs.sh"
 
-# The processes that we have started, in order; the last to start ends first.
+# The processes that we have started, in order.
 running=()
 scratch=''
-end_all() {
-  local i
-  for ((i = ${#running[@]} - 1; i >= 0; --i)); do
-    end "${running[i]}" || true
-  done
-  running=()
-}
 # shellcheck disable=SC2317  # called by the trap
 clean_up() {
   trap '' INT TERM HUP

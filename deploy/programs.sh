@@ -29,6 +29,16 @@ end() {
   return "$status"
 }
 
+# Ends all children of ours, the last to start first. The shell knows them by
+# itself: a signal may come before a script has noted that it started one.
+end_all() {
+  local children i
+  mapfile -t children < <(jobs -p)
+  for ((i = ${#children[@]} - 1; i >= 0; --i)); do
+    end "${children[i]}" || true
+  done
+}
+
 # What is started with this in front ends with the script.
 tied=()
 ! command -v setpriv >/dev/null || tied=(setpriv --pdeathsig KILL)

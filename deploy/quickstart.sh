@@ -42,12 +42,11 @@ done
 # shellcheck source=deploy/programs.sh
 . "$root/deploy/programs.sh"
 
-daemon='' training='' scratch=''
+scratch=''
 # shellcheck disable=SC2317  # called by the trap
 clean_up() {
   trap '' INT TERM HUP
-  [ -z "$training" ] || end "$training" || true
-  [ -z "$daemon" ] || end "$daemon" || true
+  end_all
   [ -z "$scratch" ] || rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -83,10 +82,8 @@ echo "accrued listens on $address (pid $daemon)"
 training=$!
 status=0
 wait "$training" || status=$?
-training=''
 if [ "$status" -ne 0 ]; then
   tail -n 20 "$scratch/log" >&2
   fail "training ended with $status"
 fi
 end "$daemon" || fail "accrued ended with $?"
-daemon=''

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "tests/durability/temporary_directory.h"
 #include "tests/e2e/ctl_program.h"
 #include "tests/e2e/daemon.h"
 #include "tests/e2e/quickstart_output.h"
@@ -23,11 +25,18 @@ using ::testing::HasSubstr;
 // Two workers with 64 examples a push: 2,000 make 15 versions.
 constexpr int64_t kVersions = 2000 / 2 / 64;
 
+constexpr char kDeploy[] = "/deploy/";
+
+std::string ReadText(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 // The script with these flags, on the programs of this build.
 std::vector<std::string> Command(std::vector<std::string> flags) {
   flags.insert(
       flags.begin(),
-      {absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), "/deploy/quickstart.sh"),
+      {absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), kDeploy, "quickstart.sh"),
        absl::StrCat("--bin=", std::getenv("ACCRUE_BIN_DIR")), "--workers=2"});
   return flags;
 }
@@ -78,6 +87,31 @@ TEST_F(QuickstartTest, InterruptedItLeavesNothingRunning) {
         << quickstart->err();
     EXPECT_TRUE(quickstart->GroupIsGone());
     EXPECT_EQ(quickstart->out().find("test_accuracy="), std::string::npos);
+  }
+}
+
+// The worst moment: a process runs, and the script has not noted which.
+TEST_F(QuickstartTest, InterruptedInTheMiddleOfAStartItLeavesNothingRunning) {
+  namespace fs = std::filesystem;
+  const fs::path deploy =
+      absl::StrCat(std::getenv("ACCRUE_SOURCE_DIR"), kDeploy);
+  for (const char* noting : {"daemon=$!", "training=$!"}) {
+    SCOPED_TRACE(noting);
+    const TemporaryDirectory place;
+    const std::string copy = place / "deploy/quickstart.sh";
+    fs::create_directory(place / "deploy");
+    fs::create_symlink(deploy / "programs.sh", place / "deploy/programs.sh");
+    std::string text = ReadText(deploy / "quickstart.sh");
+    const size_t at = text.find(noting);
+    ASSERT_NE(at, std::string::npos);
+    std::ofstream(copy) << text.insert(at, "kill -TERM $$; ");
+    std::vector<std::string> command = Command({"--epochs=1000"});
+    command.front() = copy;
+    command.insert(command.begin(), "/bin/bash");
+    const auto quickstart = Program::Start(command);
+    ASSERT_NE(quickstart, nullptr);
+    EXPECT_EQ(quickstart->AwaitExit(), 143) << quickstart->err();
+    EXPECT_TRUE(quickstart->GroupIsGone());
   }
 }
 
