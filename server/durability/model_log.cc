@@ -152,12 +152,16 @@ void ModelLog::NoteFolded(const Version& version, int64_t folded_pushes) {
   MutexLock lock(&mutex_);
   version_ = version;
   folded_pushes_ = folded_pushes;
+  if (IsDue()) CheckpointSoon();
+}
+
+bool ModelLog::IsDue() const {
   const int64_t every = environment_.options.checkpoint_every_updates;
-  if (every == 0 || checkpointing_) return;
+  if (every == 0 || checkpointing_) return false;
   const bool same = newest_.version.has_value() &&
-                    newest_.version->lineage == version.lineage;
+                    newest_.version->lineage == version_.lineage;
   const int64_t before = same ? newest_.version->number : 0;
-  if (version.number - before >= every) CheckpointSoon();
+  return version_.number - before >= every;
 }
 
 bool ModelLog::Changed() const {
@@ -237,6 +241,7 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
   }
   std::vector<CheckpointDone> told;
   bool again;
+  bool due;
   {
     MutexLock lock(&mutex_);
     told = std::exchange(waiting_, std::exchange(next_, {}));
@@ -246,9 +251,14 @@ void ModelLog::OnCheckpoint(absl::StatusOr<CheckpointInfo> made) {
       waiting_.clear();
     }
     again = checkpointing_ = !waiting_.empty();
+    // Updates that came while it was made. Those of a lineage that it does not
+    // have are behind it, however many they were.
+    due = made.ok() && made->version.has_value() &&
+          made->version->lineage == version_.lineage && IsDue();
   }
   for (CheckpointDone& done : told) done(made);
   if (again) return Capture();
+  if (due) CheckpointSoon();
   ArmTimer();
 }
 

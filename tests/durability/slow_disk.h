@@ -30,10 +30,9 @@ class SlowDiskTest : public ::testing::Test {
   }
 
   // The process that runs ends without notice.
-  void StartAgain() {
+  void StartAgain(const DurabilityOptions& options = DurabilityOptions()) {
     process_.reset();
-    process_ = std::make_unique<KeepingProcess>(data_.path(),
-                                                DurabilityOptions(), &files_);
+    process_ = std::make_unique<KeepingProcess>(data_.path(), options, &files_);
     const absl::Status started = process_->Start();
     ASSERT_TRUE(started.ok()) << started;
   }
