@@ -132,8 +132,8 @@ class ModelLog : public CommitLog,
   // What the newest checkpoint makes needless.
   void Retire() ACCRUE_EXCLUDES(retiring_, mutex_);
   std::set<std::string> Pinned() const;
-  // Whether there are so many updates since the newest that one comes by itself;
-  // but while one is made, there is none.
+  // Whether there are so many updates since the newest that one comes by
+  // itself; but while one is made, there is none.
   bool IsDue() const ACCRUE_REQUIRES(mutex_);
   void CheckpointSoon();
   void ArmTimer() ACCRUE_EXCLUDES(mutex_);
