@@ -1,12 +1,12 @@
 // What a sync asks of the kernel. Everything else about durability is tested on
 // files that forget, which leave this out.
 #include <cerrno>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"

@@ -124,35 +124,24 @@ TEST(ProgressOnDiskTest, AfterAPowerCutMoreMayBeLostThanItSays) {
 }
 
 // Until the next is written, which says all there is.
-TEST(ProgressOnDiskTest, WhatCannotBeWrittenIsNotTakenForWhatWasBefore) {
-  ModelSpec spec = SimpleSpec(5, 2);
-  spec.name = "m";
-  FillDefaults(spec);
-  for (const bool goes_on : {false, true}) {
-    SCOPED_TRACE(goes_on);
-    const TemporaryDirectory place;
-    ForgetfulFiles files(place / "shadow");
-    {
-      KeepingProcess process(place / "data", DurabilityOptions(), &files);
-      ASSERT_EQ(process.Start(), absl::OkStatus());
-      const auto model = *process.Create(spec);
-      ASSERT_TRUE(process.harness().Initialize(*model, 1).ok());
-      const auto session = process.harness().Open(*model, "w");
-      const auto push = [&](int64_t sequence) {
-        ASSERT_TRUE(process.harness()
-                        .PushNow(*model, session->id, sequence, {1, 2, 3, 4, 5})
-                        .ok());
-      };
-      push(1);
-      files.faults().Add({.operation = "overwrite", .path_part = "/progress"});
-      push(2);
-      if (goes_on) push(3);
+TEST_F(ProgressTest, WhatCannotBeWrittenIsNotTakenForWhatWasBefore) {
+  auto model = Create(Durability::kMemory);
+  ASSERT_TRUE(harness().Initialize(*model, 1).ok());
+  for (const int64_t pushes : {2, 3}) {
+    SCOPED_TRACE(pushes);
+    files_.faults().Add(
+        {.operation = "overwrite", .path_part = "/progress", .after = 1});
+    const auto session = harness().Open(*model, "w");
+    for (int64_t i = 1; i <= pushes; ++i) {
+      ASSERT_TRUE(
+          harness().PushNow(*model, session->id, i, {1, 2, 3, 4, 5}).ok());
     }
-    KeepingProcess process(place / "data", DurabilityOptions(), &files);
-    ASSERT_EQ(process.Start(), absl::OkStatus());
-    const ModelDescription is = (*process.store().Find("m"))->Describe();
-    EXPECT_EQ(is.loss_uncertain, !goes_on);
-    EXPECT_EQ(is.lost_pushes, goes_on ? 3 : 0);
+    model.reset();
+    StartAgain();
+    model = *process_->store().Find("m");
+    const ModelDescription is = model->Describe();
+    EXPECT_EQ(is.loss_uncertain, pushes == 2);
+    EXPECT_EQ(is.lost_pushes, pushes == 2 ? 0 : 3);
   }
 }
 
